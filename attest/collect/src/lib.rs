@@ -1,0 +1,1 @@
+//! Asks the hardware for evidence.

@@ -1,0 +1,1 @@
+//! Evidence in, claims out: verification of TPM evidence.

@@ -1,0 +1,1 @@
+//! The Strongroom SDK: attest, fetch, lease, open, seal.

@@ -1,0 +1,1 @@
+//! Protected memory: key pages and the weight arena.

@@ -1,0 +1,344 @@
+//! What administrators send and get. Every act is a ledger entry; no role can read a key.
+
+use crate::{
+    bytes::{Bytes, Fixed},
+    enrol::NodeState,
+    evidence::{PcrBank, PcrMap, PcrSelection},
+    ids::{DecisionId, NodeId, VaultId},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Roles of people and machines that administer (`protocol.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Roles and tokens.
+    Admin,
+    /// Reads everything but keys.
+    Auditor,
+    /// Assets, keys, leases.
+    Custodian,
+    /// Reference values, vendor roots, CRLs, TCB minima.
+    Endorser,
+    /// Nodes, sites, jobs.
+    Operator,
+    /// Enforces policies that somebody else wrote.
+    PolicyApprover,
+    /// Writes policies.
+    PolicyAuthor,
+}
+
+impl Role {
+    /// Every role, in the order of the authorisation matrix.
+    pub const ALL: [Self; 7] = [
+        Self::Admin,
+        Self::Auditor,
+        Self::Custodian,
+        Self::Endorser,
+        Self::Operator,
+        Self::PolicyApprover,
+        Self::PolicyAuthor,
+    ];
+
+    /// The role's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+            Self::Custodian => "custodian",
+            Self::Endorser => "endorser",
+            Self::Operator => "operator",
+            Self::PolicyApprover => "policy-approver",
+            Self::PolicyAuthor => "policy-author",
+        }
+    }
+}
+
+/// `GET /v1/vault`: what a client may know before it trusts anything. Unauthenticated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VaultInfo {
+    /// SHA-256 of `identity_key`.
+    pub vault_id: VaultId,
+    /// The vault's Ed25519 identity key.
+    pub identity_key: Fixed<32>,
+    /// The ledger's verifier key (C2SP signed-note vkey).
+    pub ledger_verifier_key: String,
+    /// The PCRs that a quote must select, exactly.
+    pub pcr_selection: PcrSelection,
+    /// True when a development configuration waives four eyes; shown on every page.
+    pub four_eyes_waived: bool,
+    /// Software version.
+    pub version: String,
+}
+
+/// `POST /v1/sites`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Name, as asset names are made.
+    pub name: String,
+    /// ISO 3166-1 alpha-2, upper case, such as `DE`.
+    pub jurisdiction: String,
+}
+
+/// `POST /v1/nodes/{id}/approve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveNode {
+    /// The site that the node stands in.
+    pub site: String,
+    /// Labels that policy may read.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// True when the node runs one job only, so that evidence may be collected in process.
+    #[serde(default)]
+    pub single_job: bool,
+}
+
+/// `POST /v1/nodes/{id}/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeNode {
+    /// Why; kept in the ledger.
+    pub reason: String,
+}
+
+/// A node as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeView {
+    /// SHA-256 of the EK's public area.
+    pub id: NodeId,
+    /// State.
+    pub state: NodeState,
+    /// Site, once approved.
+    pub site: Option<String>,
+    /// The site's jurisdiction.
+    pub jurisdiction: Option<String>,
+    /// Approved labels.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that the node asked for.
+    pub requested_labels: BTreeMap<String, String>,
+    /// True when in-process collection is allowed.
+    pub single_job: bool,
+    /// Name for people.
+    pub hostname: Option<String>,
+    /// TPM manufacturer, model and version as the EK certificate names them.
+    pub tpm: String,
+    /// RFC 3339.
+    pub enrolled_at: String,
+}
+
+/// `POST /v1/references`: records a new version of a named set, from a node or from values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordReference {
+    /// The set's name.
+    pub name: String,
+    /// Take the PCR values that this node showed when it enrolled or last attested.
+    #[serde(default)]
+    pub from_node: Option<NodeId>,
+    /// Or take these.
+    #[serde(default)]
+    pub values: Option<ReferenceValues>,
+}
+
+/// Accepted values of PCRs in one bank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceValues {
+    /// The bank.
+    pub bank: PcrBank,
+    /// The accepted value of each PCR.
+    pub pcrs: PcrMap,
+}
+
+/// A version of a reference set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceView {
+    /// Name.
+    pub name: String,
+    /// Version, from 1; the highest is in force.
+    pub version: u32,
+    /// The values.
+    pub values: ReferenceValues,
+    /// Where they came from: a node id, or `import`.
+    pub source: String,
+    /// RFC 3339.
+    pub recorded_at: String,
+}
+
+/// Whether chunk hashes are required of an asset's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// AEAD tags protect against everyone but the asset's other readers.
+    #[default]
+    Plain,
+    /// Ciphertext hashes are required and checked before use.
+    Hashed,
+}
+
+/// `POST /v1/assets`. Creates the asset with key version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateAsset {
+    /// Name.
+    pub name: String,
+    /// Labels that policy may read.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Jurisdictions in which it may be opened, such as `["DE", "FR"]`. Empty: nowhere.
+    pub jurisdictions: Vec<String>,
+    /// Names of reference sets, one of which a node must match. Empty: none matches.
+    pub reference_sets: Vec<String>,
+    /// Whether files carry chunk hashes.
+    #[serde(default)]
+    pub integrity: Integrity,
+    /// Most live leases at one time; null: policy's own number holds.
+    #[serde(default)]
+    pub max_leases: Option<u32>,
+}
+
+/// State of a key version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// Seals and opens.
+    Active,
+    /// Opens only.
+    DecryptOnly,
+    /// Gone.
+    Destroyed,
+}
+
+/// A key version as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyVersionView {
+    /// From 1.
+    pub version: u32,
+    /// State.
+    pub state: KeyState,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// An asset as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssetView {
+    /// What it was created with.
+    pub asset: CreateAsset,
+    /// Its key versions, ascending.
+    pub versions: Vec<KeyVersionView>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// `GET /v1/assets/{name}/current`: what a client needs to seal, or to ask. Unauthenticated
+/// clients learn nothing from it that a sealed file's header does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssetCurrent {
+    /// Name.
+    pub name: String,
+    /// The version that new objects are sealed under.
+    pub version: u32,
+    /// Whether files carry chunk hashes.
+    pub integrity: Integrity,
+}
+
+/// A policy bundle as it is proposed: its files by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFiles {
+    /// Path to text: `*.rego` and `data.json`.
+    pub files: BTreeMap<String, String>,
+}
+
+/// State of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyState {
+    /// Waits for somebody else's approval.
+    Proposed,
+    /// Decides.
+    Enforced,
+    /// Decided once.
+    Superseded,
+}
+
+/// A policy as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyView {
+    /// SHA-256 over the bundle's files.
+    pub digest: Fixed<32>,
+    /// State.
+    pub state: PolicyState,
+    /// Who proposed it.
+    pub author: String,
+    /// Who enforced it.
+    pub approver: Option<String>,
+    /// RFC 3339.
+    pub proposed_at: String,
+}
+
+/// `POST /v1/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// The person (or machine) that it stands for: four eyes count persons, not tokens.
+    pub person: String,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// Seconds until it expires; at most a year.
+    pub expires_in: u64,
+}
+
+/// The answer to [`CreateToken`]. The secret is shown once. No `Debug`, no `Clone`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreatedToken {
+    /// Names the token in the ledger.
+    pub id: String,
+    /// The bearer token, `srt_` and 43 characters.
+    pub token: String,
+}
+
+/// A token as people see it, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenView {
+    /// Names the token in the ledger.
+    pub id: String,
+    /// Whose it is.
+    pub person: String,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// RFC 3339.
+    pub expires_at: String,
+    /// True once revoked.
+    pub revoked: bool,
+}
+
+/// The answer to an administrative act: the record that the ledger keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// The record's id.
+    pub record: DecisionId,
+    /// Its index in the ledger.
+    pub index: u64,
+    /// What was made or changed, where it has a number: a key version, a reference version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// What was made, where it has a digest: a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Bytes>,
+}

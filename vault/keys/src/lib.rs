@@ -1,0 +1,1 @@
+//! Custody of the root key, and the wrapped key tree.

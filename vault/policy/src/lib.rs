@@ -1,0 +1,1 @@
+//! Policy bundles in Rego: load, test, evaluate, explain.

@@ -1,0 +1,1 @@
+//! Storage of the vault: state, and the sequencer's transaction.
