@@ -1,0 +1,143 @@
+//! What goes into one commit, and what comes out of it.
+
+use crate::model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow};
+use strongroom_ledger::Record;
+use strongroom_protocol::{Fixed, LeaseId, NodeId, challenge::Nonce, lease::LeaseState};
+
+/// A row that the decision was made from, as it was when it was read. The commit compares again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// A node and the version of its row.
+    Node(NodeId, i64),
+    /// A site and the version of its row.
+    Site(String, i64),
+    /// An asset and the version of its row.
+    Asset(String, i64),
+    /// A key version and the version of its row.
+    Key(String, u32, i64),
+    /// A lease and the version of its row.
+    Lease(LeaseId, i64),
+    /// A policy and the version of its row.
+    Policy(Fixed<32>, i64),
+    /// A token and the version of its row.
+    Token(String, i64),
+    /// The generation of the enforced policy.
+    PolicyGeneration(i64),
+    /// The generation of all reference values.
+    ReferenceGeneration(i64),
+    /// The lease with this statement must not exist yet.
+    NewStatement(Fixed<32>),
+}
+
+/// A limit that is counted inside the commit, earlier items of the same batch included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quota {
+    /// Live leases of a node, after this item.
+    NodeLeases(NodeId, u64),
+    /// Live leases that hold a key of an asset, after this item.
+    AssetLeases(String, u64),
+    /// Denials recorded for a node within the last hour, this one included.
+    NodeDenials(NodeId, u64),
+}
+
+/// A change of the vault's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Creates a site; refused if it exists.
+    CreateSite(SiteRow),
+    /// Creates or replaces a node; another node's AK is refused.
+    PutNode(NodeRow),
+    /// Creates an asset; refused if it exists.
+    CreateAsset(AssetRow),
+    /// Creates a key version, or changes its state or wrapping.
+    PutKey(KeyRow),
+    /// Adds a version of a reference set; its number must be the next. Moves the generation.
+    AddReference(ReferenceRow),
+    /// Adds a proposed policy; refused if it exists.
+    ProposePolicy(PolicyRow),
+    /// Makes a proposed policy the enforced one; the old one is superseded. Moves the generation.
+    EnforcePolicy(Fixed<32>, String),
+    /// Creates a token.
+    CreateToken(TokenRow),
+    /// Revokes a token.
+    RevokeToken(String),
+    /// Grants a lease.
+    GrantLease(LeaseRow),
+    /// Prolongs a lease: expiry and re-attestation, Unix seconds.
+    RenewLease(LeaseId, i64, i64),
+    /// Marks a lease as delivered.
+    DeliverLease(LeaseId),
+    /// Closes a live lease.
+    CloseLease(LeaseId, LeaseState),
+    /// Closes every live lease of a node.
+    CloseLeasesOfNode(NodeId, LeaseState),
+    /// Closes every live lease that holds a key of this version.
+    CloseLeasesOfKey(String, u32, LeaseState),
+    /// Marks an enrolment as activated, which can happen once.
+    ActivateEnrolment(strongroom_protocol::EnrolmentId, NodeId),
+}
+
+/// Bytes kept by content beside a decision: evidence, claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// SHA-256 of `bytes`.
+    pub sha256: Fixed<32>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// One entry of the ledger and everything that happens with it, all or nothing.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The record. The sequencer fills `time`, `replica` and `previous`.
+    pub record: Record,
+    /// What the decision was made from.
+    pub guards: Vec<Guard>,
+    /// The nonce to burn; its expiry is compared with the database's clock.
+    pub nonce: Option<Nonce>,
+    /// Limits to count.
+    pub quotas: Vec<Quota>,
+    /// Changes to make, in order.
+    pub changes: Vec<Change>,
+    /// Bytes to keep.
+    pub blobs: Vec<Blob>,
+}
+
+/// An item that is durable, numbered, in the tree, and under a signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Index in the ledger.
+    pub index: u64,
+    /// The record as committed: RFC 8785 JSON.
+    pub record: Vec<u8>,
+    /// Its salt.
+    pub salt: [u8; 16],
+    /// Its leaf hash.
+    pub leaf: [u8; 32],
+    /// C2SP tlog-proof under the checkpoint of this commit.
+    pub receipt: String,
+}
+
+/// Why one item was not committed. The others of its batch are not touched by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A row that the decision was made from has changed: decide again.
+    Stale(Guard),
+    /// The nonce was burnt before.
+    NonceReused,
+    /// The nonce expired by the database's clock.
+    NonceExpired,
+    /// A limit is reached: decide again, or refuse.
+    QuotaExceeded(Quota),
+    /// What was to be created exists, or was not in the state that the change needs.
+    Conflict(String),
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the ledger.
+    Committed(Committed),
+    /// It is not, and nothing of it was changed.
+    Refused(Refusal),
+}

@@ -1,0 +1,241 @@
+//! The rows of the vault's state. Times are Unix seconds by the database's clock.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use strongroom_protocol::{
+    Bytes, DecisionId, EnrolmentId, Fixed, LeaseId, NodeId,
+    admin::{CreateAsset, KeyState, PolicyState, ReferenceValues, Role},
+    enrol::NodeState,
+    lease::LeaseState,
+    statement::KeyRequest,
+};
+
+/// A row with the number that grows at each change of it; guards compare that number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// The row.
+    pub row: T,
+    /// Starts at 1.
+    pub version: i64,
+}
+
+/// What the vault needs before it is unlocked: written once by `init`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultRow {
+    /// Commitment of the root key: an unlocked root must match it.
+    pub root_commitment: Fixed<32>,
+    /// The Ed25519 identity key pair's seed, wrapped by the root.
+    pub wrapped_identity: Bytes,
+    /// The identity's public key.
+    pub identity_key: Fixed<32>,
+    /// The tenant's key, wrapped by the root.
+    pub wrapped_tenant_key: Bytes,
+    /// Origin of the ledger: first line of its checkpoints.
+    pub ledger_origin: String,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// A site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRow {
+    /// Name.
+    pub name: String,
+    /// ISO 3166-1 alpha-2.
+    pub jurisdiction: String,
+}
+
+/// An enrolled node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// SHA-256 of the EK's `TPMT_PUBLIC`.
+    pub id: NodeId,
+    /// The EK's `TPMT_PUBLIC`.
+    pub ek_public: Bytes,
+    /// The AK's `TPMT_PUBLIC`.
+    pub ak_public: Bytes,
+    /// SHA-256 of the AK's name: unique among nodes, and how evidence names its node.
+    pub ak_sha256: Fixed<32>,
+    /// State.
+    pub state: NodeState,
+    /// Site, once approved.
+    pub site: Option<String>,
+    /// Approved labels.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that the node asked for.
+    pub requested_labels: BTreeMap<String, String>,
+    /// True when the node runs one job only.
+    pub single_job: bool,
+    /// Name for people.
+    pub hostname: Option<String>,
+    /// Manufacturer, model and version of the TPM as its certificate names them.
+    pub tpm: String,
+    /// PCR values of the last verified quote, for recording reference values.
+    pub last_pcrs: Option<ReferenceValues>,
+    /// Unix seconds.
+    pub enrolled_at: i64,
+}
+
+/// An enrolment that waits for its activation. Not in the ledger: nothing is reserved yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentRow {
+    /// Id.
+    pub id: EnrolmentId,
+    /// The EK's `TPMT_PUBLIC`.
+    pub ek_public: Bytes,
+    /// The AK's `TPMT_PUBLIC`.
+    pub ak_public: Bytes,
+    /// SHA-256 of the credential's secret.
+    pub secret_sha256: Fixed<32>,
+    /// Labels that the node asks for.
+    pub requested_labels: BTreeMap<String, String>,
+    /// Name for people.
+    pub hostname: Option<String>,
+    /// Manufacturer, model and version of the TPM.
+    pub tpm: String,
+    /// Unix seconds.
+    pub expires_at: i64,
+    /// The node that came of it, once activated.
+    pub node: Option<NodeId>,
+}
+
+/// An asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetRow {
+    /// What it was created with.
+    pub asset: CreateAsset,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// A key version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// Asset name.
+    pub asset: String,
+    /// From 1.
+    pub version: u32,
+    /// State.
+    pub state: KeyState,
+    /// The version key, wrapped by the tenant's key with this row's identity as AAD; empty once destroyed.
+    pub wrapped: Bytes,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// A version of a reference set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceRow {
+    /// Name.
+    pub name: String,
+    /// From 1; the highest is in force.
+    pub version: u32,
+    /// The values.
+    pub values: ReferenceValues,
+    /// A node id, or `import`.
+    pub source: String,
+    /// Unix seconds.
+    pub recorded_at: i64,
+}
+
+/// A policy bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// Digest of the bundle.
+    pub digest: Fixed<32>,
+    /// Its files.
+    pub files: BTreeMap<String, String>,
+    /// State.
+    pub state: PolicyState,
+    /// The person who proposed it.
+    pub author: String,
+    /// The person who enforced it.
+    pub approver: Option<String>,
+    /// Unix seconds.
+    pub proposed_at: i64,
+}
+
+/// The policy in force, with its generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnforcedPolicy {
+    /// The bundle; `None` before the first one is enforced.
+    pub policy: Option<PolicyRow>,
+    /// Grows each time another policy is enforced.
+    pub generation: i64,
+}
+
+/// An administrator's token, by its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// Names the token in the ledger.
+    pub id: String,
+    /// SHA-256 of the token.
+    pub token_sha256: Fixed<32>,
+    /// Whose it is.
+    pub person: String,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// Unix seconds.
+    pub expires_at: i64,
+    /// True once revoked.
+    pub revoked: bool,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    /// Id; the writer id of what it writes.
+    pub id: LeaseId,
+    /// The decision that granted it.
+    pub decision: DecisionId,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// The AK that signed for it.
+    pub ak_sha256: Fixed<32>,
+    /// SHA-256 of the statement that it was granted to, for re-sending.
+    pub statement_sha256: Fixed<32>,
+    /// SHA-256 of the caller bytes.
+    pub caller_sha256: Option<Fixed<32>>,
+    /// SHA-256 of the recipient's public key.
+    pub recipient_sha256: Fixed<32>,
+    /// What it holds, as it was asked for.
+    pub keys: Vec<KeyRequest>,
+    /// The scheduler's job.
+    pub job: Option<String>,
+    /// TPM reset and restart counts at the grant.
+    pub boot: (u32, u32),
+    /// The lease secret, wrapped by the tenant's key with the lease id as AAD.
+    pub wrapped_secret: Bytes,
+    /// What policy obliged the holder to do, as JSON.
+    pub obligations: String,
+    /// State. A live lease past its expiry counts as expired.
+    pub state: LeaseState,
+    /// Unix seconds.
+    pub granted_at: i64,
+    /// Unix seconds.
+    pub expires_at: i64,
+    /// Unix seconds after which only fresh evidence prolongs it.
+    pub reattest_at: i64,
+    /// True once its holder has proved possession.
+    pub delivered: bool,
+}
+
+/// One entry of the ledger with its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRow {
+    /// From 0.
+    pub index: u64,
+    /// `SHA-256(salt || record)`.
+    pub entry: [u8; 32],
+    /// The record and its salt; `None` once pruned.
+    pub body: Option<(Vec<u8>, [u8; 16])>,
+}
+
+/// The ledger's head as committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Entries in the tree.
+    pub size: u64,
+    /// The signed checkpoint.
+    pub checkpoint: String,
+}
