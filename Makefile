@@ -1,0 +1,38 @@
+# Strongroom. `make demo` shows the main job; `make test` proves it. Both set up what they need.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help setup build demo test test-long lint bench fuzz docs
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what building, tests and the demo need (idempotent; says what it installs)
+	@.ci/setup
+
+build: setup
+	$(CARGO) build --workspace --bins --locked
+
+demo: build ## The main job, whole, on this machine: about a minute after the build
+	@.ci/as-nobody tests/demo/demo
+
+test: build ## All tests but the long ones
+	$(CARGO) test --workspace --locked
+	target/debug/strongroom policy test policies/baseline
+
+test-long: test ## The long suites too
+	$(CARGO) test --workspace --locked -- --ignored
+
+lint: setup ## Formatting, clippy, licences, bans, sources
+	@.ci/lint
+
+bench: setup ## Measure: data plane and releases; results in target/bench/
+	@.ci/bench
+
+fuzz: setup ## Fuzz every target for FUZZ_SECONDS each (default 60)
+	@.ci/fuzz
+
+docs: setup ## API documentation, OpenAPI and JSON schemas
+	$(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) run --quiet --locked --bin strongroomd -- openapi > docs/openapi.json
