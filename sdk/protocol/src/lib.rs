@@ -24,6 +24,7 @@ pub mod ids;
 pub mod join;
 pub mod lease;
 pub mod limits;
+pub mod obligations;
 pub mod problem;
 pub mod release;
 pub mod statement;
