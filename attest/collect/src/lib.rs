@@ -1,1 +1,37 @@
-//! Asks the hardware for evidence.
+//! Asks the hardware for evidence, and returns what it gives. Never interprets: what a quote
+//! means is decided by `strongroom-attest`, on the vault.
+//!
+//! ```text
+//! CollectorConfig ──open──> Collector ──Attester::collect──> Vec<Evidence>
+//!                              │    └──Enroller::{identity, activate_credential, enrolment_quote}
+//!                              ├── AkBlob     the AK, wrapped by the TPM, in the state directory
+//!                              └── TpmDevice  one TPM; one connection for one operation
+//!                                     └── TctiConfig  `device:/dev/tpmrm0`, `swtpm:host=…,port=…`
+//! ```
+//!
+//! A client takes `&dyn` [`Attester`] and does not know which devices a node has. To extend the
+//! crate by a device (SNP, TDX, GPU): a module with its own type that returns evidence items, a
+//! field of [`Collector`] for it, and its items appended in [`Attester::collect`]. Each device
+//! derives its tag from whether there is a caller; callers cannot name a tag, so nobody can have
+//! bytes of their own signed under the enrolment tag.
+//!
+//! Nothing is read from the environment, and no handle or session outlives the operation that
+//! made it, even one that failed.
+
+mod ak;
+mod boot_log;
+mod collector;
+mod ek;
+mod error;
+mod quote;
+mod tcti;
+mod tpm;
+
+pub use ak::AkBlob;
+pub use boot_log::{BootLog, KERNEL_BOOT_LOG};
+pub use collector::{Attester, Collector, CollectorConfig, Enroller, EnrolmentQuote, TpmIdentity};
+pub use ek::{EkCertificates, EkChoice, EkKind};
+pub use error::CollectError;
+pub use quote::Quote;
+pub use tcti::{TctiConfig, TctiError};
+pub use tpm::TpmDevice;

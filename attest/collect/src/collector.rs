@@ -1,0 +1,200 @@
+//! All that a node can say of itself, behind two traits.
+
+use crate::{
+    ak::AkBlob, boot_log::BootLog, ek::EkChoice, error::CollectError, quote::Quote, tcti::TctiConfig, tpm::TpmDevice,
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use strongroom_protocol::{
+    Bytes, EnrolmentId, Fixed, VaultId,
+    binding::{TAG_ENROL, TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
+    challenge::Nonce,
+    enrol::{EnrolAct, EnrolStatement},
+    evidence::{Evidence, PcrSelection, Tpm2Evidence},
+    sha256,
+};
+use zeroize::Zeroizing;
+
+/// Gives evidence that binds a statement: the node itself, or an agent that owns its devices.
+pub trait Attester: Send + Sync {
+    /// All evidence that the node has, each item bound to the statement's exact bytes, and to the
+    /// caller's if there is one (the tags then end in `-agent`).
+    fn collect(
+        &self,
+        statement: &[u8],
+        caller: Option<&[u8]>,
+        selection: &PcrSelection,
+    ) -> Result<Vec<Evidence>, CollectError>;
+}
+
+/// Enrols the node by its TPM.
+pub trait Enroller: Send + Sync {
+    /// What `POST /v1/nodes` asks for.
+    fn identity(&self) -> Result<TpmIdentity, CollectError>;
+
+    /// The secret in the vault's credential; both arguments are `TPM2B` contents, without the size.
+    fn activate_credential(
+        &self,
+        credential_blob: &[u8],
+        encrypted_secret: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CollectError>;
+
+    /// The quote that ends an enrolment, over a statement that the node writes itself.
+    fn enrolment_quote(
+        &self,
+        vault: VaultId,
+        nonce: Nonce,
+        enrolment: EnrolmentId,
+        selection: &PcrSelection,
+    ) -> Result<EnrolmentQuote, CollectError>;
+}
+
+/// A node's TPM identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TpmIdentity {
+    /// DER: the EK's certificate first, then issuers' if the TPM carries any.
+    pub ek_certificate_chain: Vec<Vec<u8>>,
+    /// The EK's `TPMT_PUBLIC`.
+    pub ek_public: Vec<u8>,
+    /// The AK's `TPMT_PUBLIC`.
+    pub ak_public: Vec<u8>,
+    /// The AK's name, 34 bytes.
+    pub ak_name: Vec<u8>,
+}
+
+/// What `POST /v1/enrolments/{id}/activate` asks for beside the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentQuote {
+    /// [`EnrolStatement`] as JSON; the quote binds these bytes.
+    pub statement: Vec<u8>,
+    /// The quote.
+    pub quote: Tpm2Evidence,
+}
+
+/// Configuration of a [`Collector`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectorConfig {
+    /// The TPM.
+    pub tcti: TctiConfig,
+    /// Where the AK is kept; made with mode 0700 if it is not there.
+    pub state_dir: PathBuf,
+    /// Which EK to use.
+    #[serde(default)]
+    pub ek: EkChoice,
+    /// Where the boot log comes from.
+    #[serde(default)]
+    pub boot_log: BootLog,
+}
+
+/// A node's devices. Shared by threads.
+pub struct Collector {
+    tpm: TpmDevice,
+    ak: AkBlob,
+    boot_log: BootLog,
+}
+
+impl Collector {
+    /// Opens the TPM and takes the AK from the state directory, or makes one there.
+    ///
+    /// An AK that this TPM did not make is an error: another one needs another enrolment.
+    pub fn open(config: &CollectorConfig) -> Result<Self, CollectError> {
+        let tpm = TpmDevice::open(&config.tcti)?;
+        let ak = if let Some(ak) = AkBlob::read(&config.state_dir)? {
+            tpm.check_ak(&ak)?;
+            ak
+        } else {
+            let kind = tpm.ek_certificate_chain(config.ek)?.kind;
+            let ak = tpm.create_ak(kind)?.write(&config.state_dir)?;
+            tracing::info!(device = %config.tcti, ek = %kind, "made an attestation key");
+            ak
+        };
+        Ok(Self { tpm, ak, boot_log: config.boot_log.clone() })
+    }
+
+    /// The TPM.
+    pub fn tpm(&self) -> &TpmDevice {
+        &self.tpm
+    }
+
+    /// The AK.
+    pub fn ak(&self) -> &AkBlob {
+        &self.ak
+    }
+
+    fn tpm_evidence(
+        &self,
+        tag: &str,
+        statement: &[u8],
+        caller: Option<&[u8]>,
+        selection: &PcrSelection,
+    ) -> Result<Tpm2Evidence, CollectError> {
+        let boot_log = self.boot_log.read()?;
+        let extra_data = tpm_extra_data(tag, statement, caller);
+        let Quote { message, signature, pcrs } = self.tpm.quote(&self.ak, &extra_data, selection)?;
+        Ok(Tpm2Evidence {
+            ak: Fixed(sha256(&self.ak.name())),
+            message: Bytes(message),
+            signature: Bytes(signature),
+            pcrs,
+            boot_log: boot_log.map(Bytes),
+            ima_log: None,
+            ima_offset: None,
+        })
+    }
+}
+
+impl Attester for Collector {
+    fn collect(
+        &self,
+        statement: &[u8],
+        caller: Option<&[u8]>,
+        selection: &PcrSelection,
+    ) -> Result<Vec<Evidence>, CollectError> {
+        let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
+        Ok(vec![Evidence::Tpm2(self.tpm_evidence(tag, statement, caller, selection)?)])
+    }
+}
+
+impl Enroller for Collector {
+    fn identity(&self) -> Result<TpmIdentity, CollectError> {
+        // The AK decides which EK it is: the configuration may have changed since it was made.
+        let kind = self.ak.kind();
+        let ek_certificate_chain = self.tpm.ek_certificate_chain(kind.into())?.chain;
+        Ok(TpmIdentity {
+            ek_certificate_chain,
+            ek_public: self.tpm.ek_public(kind)?,
+            ak_public: self.ak.public().to_vec(),
+            ak_name: self.ak.name(),
+        })
+    }
+
+    fn activate_credential(
+        &self,
+        credential_blob: &[u8],
+        encrypted_secret: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CollectError> {
+        self.tpm.activate_credential(&self.ak, credential_blob, encrypted_secret)
+    }
+
+    fn enrolment_quote(
+        &self,
+        vault: VaultId,
+        nonce: Nonce,
+        enrolment: EnrolmentId,
+        selection: &PcrSelection,
+    ) -> Result<EnrolmentQuote, CollectError> {
+        let statement = EnrolStatement {
+            v: 1,
+            act: EnrolAct::Enrol,
+            vault,
+            nonce,
+            enrolment,
+            ek_sha256: Fixed(sha256(&self.tpm.ek_public(self.ak.kind())?)),
+            ak_name: Bytes(self.ak.name()),
+        };
+        let statement = serde_json::to_vec(&statement).map_err(CollectError::Statement)?;
+        let quote = self.tpm_evidence(TAG_ENROL, &statement, None, selection)?;
+        Ok(EnrolmentQuote { statement, quote })
+    }
+}
