@@ -1,1 +1,59 @@
-//! The append-only Merkle log: entries, checkpoints, proofs, verification.
+//! The append-only Merkle log: records, entries, tiles, checkpoints, receipts, and their verification.
+//!
+//! A specification crate. It knows no runtime, no database, no clock and does no I/O: the store
+//! keeps what it computes, the vault's identity key signs through [`Signer`], and a client or an
+//! auditor verifies with the same code on a machine that has neither. The formats are those of
+//! RFC 6962 and of C2SP (signed-note, tlog-checkpoint, tlog-tiles, tlog-proof), so that tools
+//! which nobody here wrote can check the log too.
+//!
+//! ```text
+//! Record ──to_canonical──> bytes ──entry_hash(salt)──> entry ──leaf_hash──> leaf
+//!                                                        │
+//! Frontier + right-edge tiles ──append(entries)──> Append { frontier, tiles }
+//!                                                        │
+//! Checkpoint::of(frontier) ──sign──> SignedCheckpoint ───┴─ Prover::inclusion ──> Receipt
+//!
+//! client:  check_release_record(record, salt, receipt, keys) ──> CheckedRecord
+//! auditor: verify_export(lines, keys, known)                 ──> ExportReport
+//! ```
+//!
+//! What may be written is exactly what can be read: [`Record::to_canonical`] applies the rules that
+//! [`Record::parse`] applies, so no record can enter the log that an auditor's copy would refuse.
+//!
+//! To extend it: a new act is a line in [`Action`] (names are stable, never reused); a new field of
+//! [`Record`] is optional and absent when empty, so that old records keep their bytes; a new rule
+//! for a field goes into `Record::check`, and a new rule for the whole log into `verify_export`.
+
+mod action;
+mod append;
+mod checkpoint;
+mod error;
+mod export;
+mod frontier;
+mod hash;
+mod names;
+mod note;
+mod proof;
+mod receipt;
+mod record;
+mod release;
+mod subject;
+mod tile;
+mod timestamp;
+
+pub use action::Action;
+pub use append::{Append, append};
+pub use checkpoint::{Checkpoint, SignedCheckpoint, default_origin};
+pub use error::LedgerError;
+pub use export::{CLOCK_TOLERANCE_MILLIS, ClockStep, ExportError, ExportReport, parse_export_line, verify_export};
+pub use frontier::{Frontier, MAX_SIZE};
+pub use hash::{EMPTY_ROOT, Hash, entry_hash, leaf_hash, node_hash};
+pub use names::UnknownName;
+pub use note::{NoteSignature, SignedNote, Signer, VerifierKey};
+pub use proof::{Prover, consistency_tiles, inclusion_tiles, verify_consistency, verify_inclusion};
+pub use receipt::{Receipt, VerifiedReceipt};
+pub use record::{KeyGrant, PolicyMode, PolicyRef, RECORD_BYTES, Record, Verdict};
+pub use release::{CheckedRecord, check_release_record};
+pub use subject::{Actor, ActorKind, Subject, SubjectKind};
+pub use tile::{Tile, TileId, TilePath, TileSet, TileSource, decode_bundle, edge_tiles, encode_bundle};
+pub use timestamp::Timestamp;
