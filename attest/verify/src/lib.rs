@@ -1,1 +1,37 @@
-//! Evidence in, claims out: verification of TPM evidence.
+//! Evidence in, claims out: verification of TPM enrolment and TPM quotes.
+//!
+//! Pure: no I/O, no clock, no system library, no unsafe code. Time, trust anchors, CRLs and the
+//! recorded identity are arguments, so that the same bytes give the same verdict tomorrow.
+//!
+//! ```text
+//! enrolment   certificates + EK public ──verify_ek_certificate──> EkIdentity     rows E1 E2 E3 (E6: node id)
+//!             AK public ──check_ak──> AkProfile                                  row  E4
+//!             EK + AK name ──make_credential──> Credential, PendingActivation    row  E5
+//!             enrolled record ──check_same_identity──>                           row  E6
+//! release     QuoteEvidence + QuoteExpectation ──quote::verify──> TpmClaims      rows Q1 to Q8
+//! either      Refused { row, what was wrong, what to do };  rows::Report lists each row's verdict
+//! ```
+//!
+//! Each check has a row id. A row is a variant (or several) of [`Refused`] whose name starts with
+//! the id, and a test named after it that shows one accepted and one refused input. To add a check:
+//! give it a row in [`rows`], a variant in [`Refused`], the test, and put it where the cheapest
+//! refusal comes first but after the signature that makes its input worth reading. To add another
+//! kind of evidence: a module with its parser (caps before allocation, a fuzz target in `fuzz/`),
+//! an evidence struct, an expectation struct, and a claims type whose only constructor is the
+//! verification.
+
+pub mod enrol;
+pub mod quote;
+mod refused;
+pub mod rows;
+mod tolerance;
+pub mod tpm;
+
+#[cfg(test)]
+mod stand_in;
+
+pub use enrol::{EkIdentity, TrustAnchors};
+pub use quote::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims};
+pub use refused::Refused;
+pub use rows::{Report, Verdict};
+pub use tolerance::Tolerance;

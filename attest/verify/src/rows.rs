@@ -1,0 +1,135 @@
+//! The rows, and a report that lists each with its verdict: what an offline tool prints.
+
+use crate::Refused;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt;
+
+/// Rows of an enrolment, in the order in which they are checked.
+pub const ENROLMENT: [(&str, &str); 6] = [
+    ("E1", "EK certificate profile"),
+    ("E2", "path to a pinned vendor root, validity, revocation"),
+    ("E3", "EK public area equals the certificate's key and an EK template"),
+    ("E4", "AK is a restricted signing key of its TPM"),
+    ("E5", "activation secret"),
+    ("E6", "same EK and AK as enrolled"),
+];
+
+/// Rows of a quote, in the order in which they are checked.
+pub const QUOTE: [(&str, &str); 8] = [
+    ("Q1", "signature by the enrolled AK, by its scheme and hash"),
+    ("Q2", "a quote, and nothing else"),
+    ("Q3", "extraData is the binding of the request"),
+    ("Q4", "signer is the AK under this EK in the endorsement hierarchy"),
+    ("Q5", "same boot as at the lease's start"),
+    ("Q6", "exactly the wanted PCRs, values labelled by the selection"),
+    ("Q7", "digest of the values"),
+    ("Q8", "firmware measured the boot"),
+];
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Checked, and it held.
+    Passed,
+    /// Checked, and it did not hold.
+    Refused,
+    /// Not checked: its input was not given, or an earlier row refused. Never to be shown as passed.
+    NotChecked,
+}
+
+/// One row with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Row {
+    /// Such as `Q3`.
+    pub row: &'static str,
+    /// What it checks.
+    pub title: &'static str,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Every row of one verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Report {
+    /// The rows, in the order in which they are checked.
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// A report of a verification that checks `rows` in their order and stops at the first refusal.
+    /// `not_checked` names the rows whose input was not given, and says why.
+    pub(crate) fn new(
+        rows: &[(&'static str, &'static str)],
+        not_checked: &[(&'static str, &str)],
+        refused: Option<&Refused>,
+    ) -> Self {
+        let mut stopped = false;
+        let row = |&(row, title): &(&'static str, &'static str)| {
+            let reason = not_checked.iter().find(|(id, _)| *id == row).map(|(_, reason)| (*reason).to_owned());
+            let (verdict, note) = match refused {
+                Some(refused) if refused.row() == row => {
+                    stopped = true;
+                    (Verdict::Refused, Some(refused.to_string()))
+                }
+                _ if stopped => (Verdict::NotChecked, Some("an earlier row refused".to_owned())),
+                _ if reason.is_some() => (Verdict::NotChecked, reason),
+                _ => (Verdict::Passed, None),
+            };
+            Row { row, title, verdict, note }
+        };
+        Self { rows: rows.iter().map(row).collect() }
+    }
+
+    /// True when nothing that was checked was refused. It may still have rows that were not checked.
+    pub fn holds(&self) -> bool {
+        self.rows.iter().all(|row| row.verdict != Verdict::Refused)
+    }
+
+    /// The verdict of a row; `None` if the report has no such row.
+    pub fn verdict(&self, id: &str) -> Option<Verdict> {
+        self.rows.iter().find(|row| row.row == id).map(|row| row.verdict)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::NotChecked => "not checked",
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Row { row, title, verdict, note } in &self.rows {
+            writeln!(f, "{row}  {verdict:<11}  {title}")?;
+            if let Some(note) = note {
+                writeln!(f, "                 {note}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_refusal_was_not_checked() {
+        let report = Report::new(&QUOTE, &[("Q5", "no lease")], Some(&Refused::Q6Expectation));
+        let verdicts: Vec<_> = report.rows.iter().map(|row| row.verdict).collect();
+        use Verdict::{NotChecked as N, Passed as P, Refused as R};
+        assert_eq!(verdicts, [P, P, P, P, N, R, N, N]);
+        assert!(!report.holds());
+        assert!(report.to_string().contains("Q5  not checked  same boot"));
+        assert!(Report::new(&QUOTE, &[("Q5", "no lease")], None).holds());
+    }
+}

@@ -1,0 +1,72 @@
+//! Deviations from the specifications that real vendors ship and that this crate accepts, by name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A known deviation that was accepted. Each use is recorded beside the result, so that policy and
+/// people can see it; everything that is not listed here is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tolerance {
+    /// The EK certificate is followed by padding (all 0x00 or all 0xFF), as when NV is read whole.
+    TrailingPadding,
+    /// basicConstraints is missing; RFC 5280 then reads "not a CA".
+    BasicConstraintsMissing,
+    /// basicConstraints is there but not critical.
+    BasicConstraintsNotCritical,
+    /// keyUsage is missing; accepted only when extKeyUsage says that this is an EK certificate.
+    KeyUsageMissing,
+    /// keyUsage is there but not critical.
+    KeyUsageNotCritical,
+    /// keyUsage allows more than the one use of its kind of key (never signing of certificates or CRLs).
+    KeyUsageExtra,
+    /// extKeyUsage is missing; accepted only when keyUsage is there.
+    ExtendedKeyUsageMissing,
+    /// The subject is empty and subjectAltName is not critical (RFC 5280 §4.2.1.6 wants it so).
+    SubjectAltNameNotCritical,
+    /// The manufacturer is not written as `id:` and eight hexadecimal digits.
+    ManufacturerFormat,
+    /// The key's algorithm is id-RSAES-OAEP instead of rsaEncryption.
+    RsaOaepKeyAlgorithm,
+    /// An RSAPSS signature has the longest salt that fits, as TPMs made before revision 1.59 do,
+    /// instead of one as long as the digest.
+    PssLongestSalt,
+}
+
+impl Tolerance {
+    /// The name as it stands in claims and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TrailingPadding => "trailing_padding",
+            Self::BasicConstraintsMissing => "basic_constraints_missing",
+            Self::BasicConstraintsNotCritical => "basic_constraints_not_critical",
+            Self::KeyUsageMissing => "key_usage_missing",
+            Self::KeyUsageNotCritical => "key_usage_not_critical",
+            Self::KeyUsageExtra => "key_usage_extra",
+            Self::ExtendedKeyUsageMissing => "extended_key_usage_missing",
+            Self::SubjectAltNameNotCritical => "subject_alt_name_not_critical",
+            Self::ManufacturerFormat => "manufacturer_format",
+            Self::RsaOaepKeyAlgorithm => "rsa_oaep_key_algorithm",
+            Self::PssLongestSalt => "pss_longest_salt",
+        }
+    }
+}
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tolerance_has_one_name() {
+        for tolerance in [Tolerance::TrailingPadding, Tolerance::KeyUsageExtra, Tolerance::PssLongestSalt] {
+            assert_eq!(serde_json::to_value(tolerance).unwrap(), tolerance.as_str());
+        }
+    }
+}
