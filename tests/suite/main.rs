@@ -1,0 +1,3 @@
+//! The end-to-end suites: one binary, a module for each feature.
+
+mod tpm;

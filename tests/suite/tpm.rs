@@ -1,0 +1,1 @@
+//! The collector against a real TPM stack.
