@@ -29,10 +29,14 @@ impl Frontier {
 
     /// Appends the leaf of an entry (`SHA-256(salt || record)`).
     pub fn push(&mut self, entry: &Hash) -> Result<(), LedgerError> {
+        self.push_leaf(leaf_hash(entry))
+    }
+
+    pub(crate) fn push_leaf(&mut self, leaf: Hash) -> Result<(), LedgerError> {
         if self.size >= MAX_SIZE {
             return Err(LedgerError::TreeFull);
         }
-        let mut hash = leaf_hash(entry);
+        let mut hash = leaf;
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 hash = node_hash(&left, &hash);
@@ -127,4 +131,53 @@ fn perfect_subtrees(mut hashes: &[Hash]) -> Vec<Hash> {
         hashes = rest;
     }
     roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TileSet, sample};
+    use proptest::prelude::*;
+
+    #[test]
+    fn stored_bytes_of_another_shape_are_refused() {
+        let mut frontier = Frontier::new();
+        (0..5).for_each(|i| frontier.push(&[i; 32]).unwrap());
+        let bytes = frontier.to_bytes();
+        assert_eq!(bytes.len(), 8 + 2 * 32);
+        assert_eq!(Frontier::from_bytes(&bytes), Ok(frontier));
+        let mut other_size = bytes.clone();
+        other_size[7] = 7;
+        let mut too_large = u64::MAX.to_be_bytes().to_vec();
+        too_large.extend_from_slice(&[0; 64 * 32]);
+        for wrong in [&bytes[..7], &bytes[..8], &bytes[..71], &[&bytes[..], &[0]].concat(), &other_size, &too_large] {
+            assert!(matches!(Frontier::from_bytes(wrong), Err(LedgerError::FrontierMalformed { .. })));
+        }
+    }
+
+    #[test]
+    fn a_full_tree_takes_no_more() {
+        let mut frontier = Frontier { size: MAX_SIZE, subtrees: vec![[0; 32]; 53] };
+        assert_eq!(frontier.push(&[0; 32]), Err(LedgerError::TreeFull));
+        let mut last = Frontier { size: MAX_SIZE - 1, subtrees: vec![[0; 32]; 52] };
+        assert_eq!(last.push(&[0; 32]), Ok(()));
+    }
+
+    #[test]
+    fn tiles_and_frontier_tell_the_same() {
+        let log = sample::Log::of((0..777).map(sample::act));
+        assert_eq!(Frontier::from_tiles(777, &log.tiles).unwrap(), log.frontier);
+        assert_eq!(Frontier::from_tiles(0, &TileSet::new()).unwrap(), Frontier::new());
+        assert!(matches!(Frontier::from_tiles(777, &TileSet::new()), Err(LedgerError::TileMissing { .. })));
+        assert!(Frontier::from_tiles(u64::MAX, &log.tiles).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_frontier_survives_its_bytes(size in 0_u8..200) {
+            let mut frontier = Frontier::new();
+            (0..size).for_each(|i| frontier.push(&[i; 32]).unwrap());
+            prop_assert_eq!(Frontier::from_bytes(&frontier.to_bytes()), Ok(frontier));
+        }
+    }
 }

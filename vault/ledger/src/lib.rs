@@ -37,6 +37,8 @@ mod proof;
 mod receipt;
 mod record;
 mod release;
+#[cfg(test)]
+mod sample;
 mod subject;
 mod tile;
 mod timestamp;

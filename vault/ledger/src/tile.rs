@@ -245,3 +245,110 @@ pub fn decode_bundle(bytes: &[u8]) -> Result<Vec<Hash>, LedgerError> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_standard() {
+        for (path, level, index, width) in [
+            ("tile/0/x001/x234/067", 0, 1_234_067, 256),
+            ("tile/0/273.p/112", 0, 273, 112),
+            ("tile/1/000", 1, 0, 256),
+            ("tile/63/000.p/255", 63, 0, 255),
+            ("tile/2/x001/000.p/1", 2, 1000, 1),
+        ] {
+            let id = TileId::new(level, index, width).unwrap();
+            assert_eq!(id.to_string(), path);
+            assert_eq!(path.parse(), Ok(TilePath::Hashes(id)));
+        }
+        let bundle = TilePath::Entries { index: 1_234_067, width: 3 };
+        assert_eq!(bundle.to_string(), "tile/entries/x001/x234/067.p/3");
+        assert_eq!(bundle.to_string().parse(), Ok(bundle));
+    }
+
+    #[test]
+    fn a_path_has_one_spelling() {
+        for wrong in [
+            "/tile/0/000",
+            "tile/0/0",
+            "tile/00/000",
+            "tile/64/000",
+            "tile/-1/000",
+            "tile/0/001/000",
+            "tile/0/x000/001",
+            "tile/0/x001",
+            "tile/0/x001/x000",
+            "tile/0/0000",
+            "tile/0/+00",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/000.p/+1",
+            "tile/0/000.p/",
+            "tile/0/",
+            "tile/entries",
+            "tile/data/000",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+            "../tile/0/000",
+            "",
+        ] {
+            assert_eq!(wrong.parse::<TilePath>(), Err(LedgerError::TilePathMalformed), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn widths_and_levels_have_bounds() {
+        assert!(TileId::new(63, u64::MAX, 256).is_some());
+        assert_eq!(TileId::new(64, 0, 1), None);
+        assert_eq!(TileId::new(0, 0, 0), None);
+        assert_eq!(TileId::new(0, 0, 257), None);
+    }
+
+    /// The standard's example: 273 full and one partial tile at level 0, one and one at level 1, one at level 2.
+    #[test]
+    fn the_right_edge_of_70_000_entries() {
+        let paths: Vec<_> = edge_tiles(70_000).iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["tile/2/000.p/1", "tile/1/001.p/17", "tile/0/273.p/112"]);
+        assert_eq!(edge_tiles(256).iter().map(ToString::to_string).collect::<Vec<_>>(), ["tile/1/000.p/1"]);
+        assert_eq!(edge_tiles(0), []);
+        assert_eq!(edge_tiles(crate::MAX_SIZE).len(), 7);
+    }
+
+    #[test]
+    fn a_tile_is_read_only_if_its_bytes_are_whole_hashes_and_enough() {
+        let id = TileId::new(0, 0, 3).unwrap();
+        let of = |bytes: usize| read(&move |_: TileId| Ok(vec![1; bytes]), id);
+        assert_eq!(of(96).unwrap().len(), 3);
+        assert_eq!(of(256 * 32).unwrap().len(), 3);
+        for bytes in [0, 64, 95, 97, 257 * 32] {
+            assert_eq!(of(bytes), Err(LedgerError::TileMalformed { tile: id, bytes }));
+        }
+    }
+
+    #[test]
+    fn a_set_keeps_the_widest_version() {
+        let mut set = TileSet::new();
+        set.insert(0, 0, vec![1; 64]);
+        set.insert(0, 0, vec![1; 32]);
+        let id = TileId::new(0, 0, 2).unwrap();
+        assert_eq!(set.tile(id).unwrap().len(), 64);
+        let absent = TileId::new(1, 0, 2).unwrap();
+        assert_eq!(set.tile(absent), Err(LedgerError::TileMissing { tile: absent }));
+    }
+
+    #[test]
+    fn a_bundle_holds_entries_of_32_bytes_and_nothing_else() {
+        let entries = vec![[1; 32], [2; 32]];
+        let bytes = encode_bundle(&entries);
+        assert_eq!(bytes[..3], [0, 32, 1]);
+        assert_eq!(decode_bundle(&bytes), Ok(entries));
+        let mut other_length = bytes.clone();
+        other_length[35] = 31;
+        let many = encode_bundle(&vec![[0; 32]; 257]);
+        for wrong in [&bytes[..67], &[&bytes[..], &[0]].concat(), &other_length, &many, &[]] {
+            assert_eq!(decode_bundle(wrong), Err(LedgerError::BundleMalformed));
+        }
+    }
+}
