@@ -33,7 +33,7 @@ pub struct KeyPages {
 /// What key pages are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyPagesKind {
-    /// `memfd_secret(2)`: refused to ptrace, `/proc/*/mem` and `process_vm_readv`, even of root.
+    /// `memfd_secret(2)`: cannot be read by ptrace, `/proc/*/mem` or `process_vm_readv`, even by root.
     MemfdSecret,
     /// Locked anonymous pages, which root can read.
     LockedAnonymous,
@@ -295,6 +295,7 @@ fn touch_by_kernel(bytes: &mut [u8]) -> Result<(), MemoryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn pages(preference: KeyPagesPreference) -> KeyPages {
         KeyPages::new(&Protection::default().with_key_pages(preference)).unwrap()
@@ -379,6 +380,28 @@ mod tests {
         });
     }
 
+    /// Counts warnings.
+    #[derive(Default)]
+    struct Warnings(AtomicUsize);
+
+    impl tracing::Subscriber for Warnings {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            if *event.metadata().level() == tracing::Level::WARN {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
     /// Runs `test` on a thread for which the kernel answers `memfd_secret` with `errno`.
     fn without_memfd_secret(errno: i32, test: impl FnOnce() + Send) {
         let step = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
@@ -413,7 +436,13 @@ mod tests {
         }
         for errno in [libc::ENOSYS, libc::EPERM] {
             without_memfd_secret(errno, || {
-                let fallen_back = pages(KeyPagesPreference::Best);
+                let warnings = Arc::new(Warnings::default());
+                let fallen_back = tracing::subscriber::with_default(Arc::clone(&warnings), || {
+                    pages(KeyPagesPreference::LockedAnonymous);
+                    assert_eq!(warnings.0.load(Ordering::Relaxed), 0, "what was asked for needs no warning");
+                    pages(KeyPagesPreference::Best)
+                });
+                assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
                 assert_eq!(fallen_back.kind().as_str(), "locked_anonymous");
                 assert_eq!(fallen_back.store(&[5; SLOT]).unwrap().expose(), &[5; SLOT]);
                 let required = Protection::default().with_key_pages(KeyPagesPreference::MemfdSecret);

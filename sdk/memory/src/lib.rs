@@ -17,15 +17,19 @@
 //! go back to the kernel.
 //!
 //! # What holds against whom
-//! | | another user | same user | root |
+//! Reading the memory of the process from outside (ptrace, `/proc/*/mem`, `process_vm_readv`, a
+//! core dump, swap) is
+//!
+//! | | refused to other users | to the same user | to root |
 //! |---|---|---|---|
-//! | key pages, `memfd_secret` | yes | yes, also without `harden_process` | yes, through ptrace, `/proc/*/mem`, `process_vm_readv` and the kernel's direct map |
+//! | key pages, `memfd_secret` | yes | yes | yes, and out of the kernel's own map |
 //! | key pages, locked anonymous | yes | after `harden_process` | no |
 //! | arena | yes | after `harden_process` | no |
 //!
-//! Code that runs inside the process can read everything, and a process that is killed leaves its
-//! pages to the kernel, which clears them when it gives them to somebody else (or at once, when
-//! booted with `init_on_free=1`).
+//! Code that runs inside the process reads everything, and whoever may trace the process (root,
+//! and before `harden_process` the same user) can make it run code. A process that is killed
+//! leaves its pages to the kernel, which clears them before it gives them to somebody else (at
+//! once, when booted with `init_on_free=1`).
 //!
 //! # Forks
 //! A forked child has neither arena nor key pages: there is nothing at their addresses. Methods

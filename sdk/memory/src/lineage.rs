@@ -39,7 +39,13 @@ impl Lineage {
 /// come to lie at that address, and a panic could be caught.
 #[cold]
 pub(crate) fn used_after_fork() -> ! {
-    eprintln!("strongroom: {}", MemoryError::Forked);
+    const MESSAGE: &str = concat!(
+        "strongroom: this memory belongs to the parent process; ",
+        "open the asset again in the forked child, or start children with spawn\n"
+    );
+    // Not by `eprintln!`: a thread that the child does not have may hold its lock for ever.
+    // SAFETY: the call reads a static string of the length given.
+    unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
     std::process::abort()
 }
 
