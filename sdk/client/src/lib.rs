@@ -1,1 +1,44 @@
-//! The Strongroom SDK: attest, fetch, lease, open, seal.
+//! The Strongroom SDK: attest, fetch keys, hold them under a lease, open and seal.
+//!
+//! ```text
+//! JoinFile ──Room::connect──> Room ──release(attester, keys)──> Lease ──open──> OpenObject (arena)
+//!    (pinned vaults)            │                                 ├────seal──> object file
+//!                               ├──enrol(device)                  └── renewed, ended, zeroed
+//!                               └──Admin (bearer token)
+//! ```
+//!
+//! A key is believed only after the vault's pinned identity signed the response, the receipt proved
+//! that the decision is in the ledger, and the record turned out to be this client's own. Keys lie
+//! in key pages, plaintext in the arena; both are zeroed when the lease ends, expires or is revoked.
+//!
+//! To extend it: a new thing to ask of the vault is a method of [`Room`] or [`Admin`] over
+//! `Transport`, which maps problem documents to [`Error::Refused`]; anything that shows plaintext
+//! goes through [`Lease`], so that it ends with the lease.
+
+mod admin;
+mod boottime;
+mod enrolment;
+mod error;
+mod keeper;
+mod lease;
+mod open;
+mod pinned;
+mod possession;
+mod release;
+mod room;
+mod seal;
+mod transport;
+
+pub use admin::{Admin, Token};
+pub use enrolment::Enrolled;
+pub use error::Error;
+pub use keeper::Keeper;
+pub use lease::{Lease, LeaseOver};
+pub use open::{OpenObject, Plaintext};
+pub use release::Request;
+pub use room::{Options, Room};
+
+pub use strongroom_collect as collect;
+pub use strongroom_memory as memory;
+pub use strongroom_protocol as protocol;
+pub use strongroom_sealed as sealed;

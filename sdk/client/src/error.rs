@@ -1,0 +1,94 @@
+//! Why the SDK did not do what it was asked for.
+
+use crate::lease::LeaseOver;
+use std::path::PathBuf;
+use strongroom_protocol::Problem;
+
+/// Each variant says what was wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The vault answered with a problem document.
+    #[error("{}", describe(.0))]
+    Refused(Box<Problem>),
+    /// The vault could not be reached, or the connection broke.
+    #[error("the vault at {url} cannot be reached: {cause}")]
+    Unreachable {
+        /// The vault's URL.
+        url: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// An answer that the protocol does not allow.
+    #[error("the vault's answer is not what the protocol says: {0}")]
+    Malformed(String),
+    /// The answer is not from a vault that this client believes.
+    #[error("not believed: {0}; nothing was opened")]
+    NotBelieved(String),
+    /// The join file cannot be used.
+    #[error("join file: {0}")]
+    Join(String),
+    /// The vault obliges the holder to something that this version does not know or cannot do here.
+    #[error("the release carries an obligation that cannot be met here: {0}; the keys were zeroed")]
+    Obligation(String),
+    /// The lease is over.
+    #[error(transparent)]
+    LeaseOver(#[from] LeaseOver),
+    /// The lease holds no key for this.
+    #[error("the lease holds no key for {0}")]
+    NoKey(String),
+    /// Evidence could not be collected.
+    #[error(transparent)]
+    Collect(#[from] strongroom_collect::CollectError),
+    /// Memory could not be protected.
+    #[error(transparent)]
+    Memory(#[from] strongroom_memory::MemoryError),
+    /// The sealed file was refused.
+    #[error(transparent)]
+    Sealed(#[from] strongroom_sealed::SealedError),
+    /// The envelope was refused.
+    #[error(transparent)]
+    Envelope(#[from] strongroom_envelope::EnvelopeError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operating system has no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
+}
+
+impl Error {
+    /// The vault's problem document, where this is one.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem) => Some(problem),
+            _ => None,
+        }
+    }
+}
+
+impl From<ring::error::Unspecified> for Error {
+    fn from(_: ring::error::Unspecified) -> Self {
+        Self::NoRandomness
+    }
+}
+
+fn describe(problem: &Problem) -> String {
+    let mut text = format!("{} [{}]", problem.title, problem.code.as_str());
+    let mut add = |label: &str, value: Option<&str>| {
+        if let Some(value) = value.filter(|v| !v.is_empty()) {
+            text.push_str(label);
+            text.push_str(value);
+        }
+    };
+    add(" ", problem.detail.as_deref());
+    add(" Field: ", problem.field.as_deref());
+    add(" Row: ", problem.row.as_deref());
+    add(" Reasons: ", Some(problem.reasons.join(", ").as_str()));
+    add(" Decision: ", problem.decision_id.map(|id| id.to_string()).as_deref());
+    text
+}

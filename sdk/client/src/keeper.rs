@@ -1,0 +1,203 @@
+//! Keeps a lease alive: possession when due, evidence when due, revocation at once.
+
+use crate::{
+    Error, Lease, Room,
+    boottime::Moment,
+    lease::{Inner, LeaseOver, Schedule},
+    release::open_checked,
+    transport::parse,
+};
+use std::{
+    io::{BufRead, BufReader},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    thread,
+    time::Duration,
+};
+use strongroom_collect::Attester;
+use strongroom_envelope::RecipientKey;
+use strongroom_protocol::{
+    lease::{ACT_LISTEN, EventKind, LeaseEvent, SignedEvent},
+    statement::Act,
+};
+use ureq::http::Method;
+
+/// Pause after a renewal that failed, and after a broken event stream.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Longest line of an event stream, bytes.
+const EVENT: usize = 16 << 10;
+
+/// Background threads that keep a lease. Dropping it lets the lease run out by itself.
+pub struct Keeper {
+    stop: Arc<Stop>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits for `duration`, or less if it is stopped; true if it is.
+    fn wait(&self, duration: Duration) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = self
+            .changed
+            .wait_timeout_while(stopped, duration, |stopped| !*stopped)
+            .unwrap_or_else(PoisonError::into_inner);
+        *stopped
+    }
+
+    fn is_set(&self) -> bool {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Starts to keep this lease: proves possession and attests again when that is due, and zeroes
+    /// everything at once when the vault says that it was revoked. While the vault cannot be
+    /// reached it tries again until the lease expires.
+    pub fn keep(&self, room: Arc<Room>, attester: Arc<dyn Attester>) -> Keeper {
+        let stop = Arc::new(Stop::default());
+        let lease = Arc::downgrade(&self.inner);
+        listen(lease.clone(), Arc::clone(&stop));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || keep(&lease, &room, attester.as_ref(), &stopped));
+        Keeper { stop, thread: Some(thread) }
+    }
+
+    /// Prolongs the lease on fresh evidence now.
+    pub fn reattest(&self, room: &Room, attester: &dyn Attester) -> Result<(), Error> {
+        reattest(&self.inner, room, attester)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        *self.stop.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A keeper that panicked has nothing left to say.
+            drop(thread.join());
+        }
+    }
+}
+
+fn keep(lease: &Weak<Inner>, room: &Room, attester: &dyn Attester, stop: &Stop) {
+    loop {
+        let Some(wait) = lease.upgrade().map(|lease| {
+            let schedule = *lease.schedule();
+            schedule.renew.remaining().min(schedule.reattest.remaining()).min(schedule.ends.remaining())
+        }) else {
+            return;
+        };
+        if stop.wait(wait) {
+            return;
+        }
+        let Some(lease) = lease.upgrade() else { return };
+        if lease.check().is_err() {
+            return;
+        }
+        let attest = lease.schedule().reattest.has_passed();
+        let result = if attest { reattest(&lease, room, attester) } else { lease.renew_by_possession(None) };
+        match result {
+            Ok(()) => {}
+            Err(Error::Refused(problem)) if (400..500).contains(&problem.status) && problem.status != 429 => {
+                tracing::warn!(code = problem.code.as_str(), "the vault does not renew this lease");
+                lease.finish(LeaseOver::Revoked(Some(problem.title.clone())));
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the lease could not be renewed; trying again until it expires");
+                drop(lease);
+                if stop.wait(PAUSE) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), Error> {
+    lease.check()?;
+    let recipient = RecipientKey::from_seed(lease.recipient()?)?;
+    let start = Moment::now();
+    let asked = room.ask(Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
+    let response = room.send(&asked, attester)?;
+    let payload = open_checked(room.vault(), &asked, &response, &recipient)?;
+    if payload.lease.id != lease.id || !payload.keys.is_empty() {
+        return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
+    }
+    let terms = payload.lease;
+    *lease.schedule() = Schedule::new(start, terms.expires_in, terms.renew_after, terms.reattest_after);
+    Ok(())
+}
+
+/// Listens for revocation until the lease is over. The thread holds the lease only while it works
+/// on it, so it does not keep it alive; a stream that is quiet ends with the vault's keep-alives.
+fn listen(lease: Weak<Inner>, stop: Arc<Stop>) {
+    thread::spawn(move || {
+        while let Some(held) = lease.upgrade() {
+            if stop.is_set() || held.check().is_err() {
+                return;
+            }
+            let opened = open_stream(&held);
+            drop(held);
+            if let Err(error) = opened.and_then(|stream| follow(stream, &lease, &stop)) {
+                tracing::debug!(%error, "the event stream broke; opening another");
+            }
+            if stop.wait(PAUSE) {
+                return;
+            }
+        }
+    });
+}
+
+struct Stream {
+    lines: Box<dyn BufRead>,
+    client_random: [u8; 16],
+}
+
+fn open_stream(lease: &Inner) -> Result<Stream, Error> {
+    let secret = lease.secret()?;
+    let proof = lease.prover(&secret).prove(ACT_LISTEN, &[])?;
+    let path = format!("/v1/leases/{}/events", lease.id);
+    let response = lease.transport.open(&Method::GET, &path, &[], &[proof.header()])?;
+    let reader = response.into_body().into_with_config().limit(u64::MAX).reader();
+    Ok(Stream { lines: Box::new(BufReader::new(reader)), client_random: *proof.client_random() })
+}
+
+fn follow(mut stream: Stream, lease: &Weak<Inner>, stop: &Stop) -> Result<(), Error> {
+    let mut expected = 0;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = std::io::Read::take(&mut stream.lines, EVENT as u64);
+        let read = bounded.read_until(b'\n', &mut line).map_err(|e| Error::Malformed(e.to_string()))?;
+        let Some(lease) = lease.upgrade() else { return Ok(()) };
+        if read == 0 || stop.is_set() || lease.check().is_err() {
+            return Ok(());
+        }
+        let Some(data) = line.strip_prefix(b"data:") else { continue };
+        let signed: SignedEvent = parse(data.trim_ascii())?;
+        let event: LeaseEvent = parse(&signed.event.0)?;
+        if event.counter != expected || event.lease != lease.id {
+            return Err(Error::NotBelieved("an event of this stream is missing or was replayed".to_owned()));
+        }
+        expected += 1;
+        lease.vault.check_lease_answer(
+            ACT_LISTEN,
+            lease.id,
+            &event.counter.to_be_bytes(),
+            &stream.client_random,
+            &signed.event.0,
+            signed.signature.as_array(),
+        )?;
+        match event.event {
+            EventKind::Listening => {}
+            EventKind::Revoked => lease.finish(LeaseOver::Revoked(event.reason)),
+            EventKind::Ended => lease.finish(LeaseOver::Expired),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Opening sealed files into the arena, and showing them while the lease lives.
+
+use crate::{Error, Lease, lease::Inner};
+use std::{
+    fs::File,
+    ops::Deref,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
+};
+use strongroom_memory::{Arena, Protection};
+use strongroom_sealed::{Expected, Opening, Progress, SealedError};
+
+/// Plaintext of one lease's objects: cleared together when the lease is over.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    cells: Mutex<Vec<Weak<Cell>>>,
+}
+
+struct Cell {
+    arena: RwLock<Option<Arena>>,
+}
+
+impl Shelf {
+    fn put(&self, arena: Arena) -> Arc<Cell> {
+        let cell = Arc::new(Cell { arena: RwLock::new(Some(arena)) });
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.retain(|cell| cell.strong_count() > 0);
+        cells.push(Arc::downgrade(&cell));
+        cell
+    }
+
+    /// Zeroes every arena, after those who read have let go of their guards.
+    pub(crate) fn clear(&self) {
+        let cells = std::mem::take(&mut *self.cells.lock().unwrap_or_else(PoisonError::into_inner));
+        for cell in cells.iter().filter_map(Weak::upgrade) {
+            // Dropping an arena zeroes it.
+            cell.arena.write().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+impl Lease {
+    /// Reads a sealed file into protected memory. `expected` is what the caller wants to open, not
+    /// what the file says of itself; `threads` 0 takes what the machine offers.
+    pub fn open_file(
+        &self,
+        path: &Path,
+        expected: &Expected,
+        require_hashes: bool,
+        threads: usize,
+        protection: &Protection,
+        progress: &dyn Progress,
+    ) -> Result<OpenObject, Error> {
+        let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let opening = Opening::start(file, expected)?.require_hashes(require_hashes);
+        let header = opening.header();
+        let key = self.inner.object_key(&header.asset, header.version, header.writer, header.object)?;
+        let reader = opening.with_key(&key)?;
+        let length = reader.len();
+        let bytes = usize::try_from(length).map_err(|_| {
+            Error::Sealed(SealedError::LimitExceeded { what: "plaintext", value: length, limit: usize::MAX as u64 })
+        })?;
+        let mut arena = Arena::allocate(bytes, protection)?;
+        reader.read_into(arena.as_mut_slice(), threads, progress)?;
+        let cell = self.inner.shelf().put(arena);
+        // After it stands on the shelf: a lease that ended meanwhile may have cleared the shelf before.
+        if let Err(over) = self.inner.check() {
+            self.inner.shelf().clear();
+            return Err(over.into());
+        }
+        Ok(OpenObject { cell, lease: Arc::clone(&self.inner), length })
+    }
+}
+
+/// An object opened in protected memory.
+pub struct OpenObject {
+    cell: Arc<Cell>,
+    lease: Arc<Inner>,
+    length: u64,
+}
+
+/// The plaintext, for as long as the guard is held. Let go of it soon: a revocation waits for it.
+pub struct Plaintext<'a>(RwLockReadGuard<'a, Option<Arena>>);
+
+impl OpenObject {
+    /// Length of the plaintext, bytes.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// True for an empty object.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The plaintext; an error once the lease is over.
+    pub fn plaintext(&self) -> Result<Plaintext<'_>, Error> {
+        self.lease.check()?;
+        let guard = self.cell.arena.read().unwrap_or_else(PoisonError::into_inner);
+        if guard.is_none() {
+            self.lease.check()?;
+        }
+        Ok(Plaintext(guard))
+    }
+}
+
+impl Deref for Plaintext<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], Arena::as_slice)
+    }
+}

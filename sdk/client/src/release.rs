@@ -1,0 +1,252 @@
+//! One release: statement, evidence, checks, keys into key pages.
+
+use crate::{
+    Error, Lease, Room,
+    boottime::Moment,
+    lease::{Granted, HeldKey},
+    pinned::PinnedVault,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use strongroom_collect::Attester;
+use strongroom_envelope::{RecipientKey, ReleasePayload, Secret};
+use strongroom_memory::{KeyPagesKind, Weakening};
+use strongroom_protocol::{
+    Bytes, Fixed, LeaseId, Statement, binding,
+    challenge::{Challenge, ChallengeRequest, Purpose},
+    lease::Handling,
+    obligations::{Obligations, Protection},
+    release::{ReleaseRequest, ReleaseResponse},
+    sha256,
+    statement::{Access, Act, CallerRef, Kem, KeyRequest, ObjectRef, Recipient, Scope},
+};
+use zeroize::Zeroize;
+
+/// What to ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    keys: Vec<KeyRequest>,
+    plaintext_to_disk: bool,
+}
+
+impl Request {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The keys of these objects of a key version.
+    #[must_use]
+    pub fn objects(self, asset: &str, version: u32, objects: Vec<ObjectRef>) -> Self {
+        self.key(asset, version, Access::Read, Scope::Object, objects)
+    }
+
+    /// The key of every object of a key version. Revoking such a lease costs a rotation.
+    #[must_use]
+    pub fn version(self, asset: &str, version: u32) -> Self {
+        self.key(asset, version, Access::Read, Scope::Version, Vec::new())
+    }
+
+    /// A writer key: seals new objects, opens nothing that others wrote.
+    #[must_use]
+    pub fn writer(self, asset: &str, version: u32) -> Self {
+        self.key(asset, version, Access::Write, Scope::Writer, Vec::new())
+    }
+
+    /// Says that plaintext will be written to a disk. The ledger shows it, and policy may forbid it.
+    #[must_use]
+    pub fn plaintext_to_disk(mut self) -> Self {
+        self.plaintext_to_disk = true;
+        self
+    }
+
+    fn key(mut self, asset: &str, version: u32, access: Access, scope: Scope, objects: Vec<ObjectRef>) -> Self {
+        self.keys.push(KeyRequest { asset: asset.to_owned(), version, access, scope, objects });
+        self
+    }
+}
+
+/// A statement as it was sent, with what is needed to believe the answer.
+pub(crate) struct Asked {
+    bytes: Vec<u8>,
+    pub(crate) statement: Statement,
+    pub(crate) start: Moment,
+}
+
+impl Room {
+    /// Asks for keys on fresh evidence, and takes them over under a lease.
+    pub fn release(&self, attester: &dyn Attester, request: Request) -> Result<Lease, Error> {
+        let recipient = RecipientKey::generate()?;
+        let start = Moment::now();
+        let asked = self.ask(Act::Release, None, request.keys, &recipient, start)?;
+        let response = self.send(&asked, attester)?;
+        self.accept(&asked, &response, &recipient, request.plaintext_to_disk)
+    }
+
+    /// Writes a statement under a fresh nonce.
+    pub(crate) fn ask(
+        &self,
+        act: Act,
+        lease: Option<LeaseId>,
+        keys: Vec<KeyRequest>,
+        recipient: &RecipientKey,
+        start: Moment,
+    ) -> Result<Asked, Error> {
+        let challenge: Challenge =
+            self.transport().post("/v1/challenges", &ChallengeRequest { purpose: Purpose::Release })?;
+        let mut client_random = Fixed([0; 16]);
+        SystemRandom::new().fill(&mut client_random.0)?;
+        let statement = Statement {
+            v: 1,
+            act,
+            lease,
+            vault: self.vault().id(),
+            nonce: challenge.nonce,
+            client_random,
+            recipient: Recipient { kem: Kem::XWing, public_key: Bytes(recipient.public_key().to_vec()) },
+            keys,
+            job: None,
+            caller: None::<CallerRef>,
+        };
+        statement.check().map_err(|e| Error::Malformed(format!("this request cannot be made: {e}")))?;
+        let bytes = serde_json::to_vec(&statement).map_err(|e| Error::Malformed(e.to_string()))?;
+        Ok(Asked { bytes, statement, start })
+    }
+
+    /// Has the statement attested and sends both.
+    pub(crate) fn send(&self, asked: &Asked, attester: &dyn Attester) -> Result<ReleaseResponse, Error> {
+        let evidence = attester.collect(&asked.bytes, None, self.pcr_selection())?;
+        let request = ReleaseRequest { statement: Bytes(asked.bytes.clone()), caller: None, job_token: None, evidence };
+        self.transport().post("/v1/releases", &request)
+    }
+
+    /// Checks a response and takes its keys over.
+    pub(crate) fn accept(
+        &self,
+        asked: &Asked,
+        response: &ReleaseResponse,
+        recipient: &RecipientKey,
+        plaintext_to_disk: bool,
+    ) -> Result<Lease, Error> {
+        let mut payload = open_checked(self.vault(), asked, response, recipient)?;
+        let pages = self.key_pages();
+        let handling = Handling {
+            key_pages: pages.kind().as_str().to_owned(),
+            weakened: self.protection().weakened().into_iter().map(str::to_owned).collect(),
+            plaintext_to_disk,
+            client: concat!("strongroom/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let store = |secret: &mut Secret<32>| {
+            let slot = pages.store(secret.expose());
+            secret.expose_mut().zeroize();
+            slot
+        };
+        let keys = payload
+            .keys
+            .iter_mut()
+            .map(|key| {
+                Ok(HeldKey {
+                    asset: key.asset.clone(),
+                    version: key.version,
+                    scope: key.scope,
+                    writer: key.writer,
+                    object: key.object,
+                    slot: store(&mut key.key)?,
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        check_keys(&asked.statement, &keys, payload.lease.id)?;
+        let granted = Granted {
+            transport: self.transport_handle(),
+            vault: self.vault().clone(),
+            decision: payload.decision_id,
+            requested: asked.statement.keys.clone(),
+            terms: payload.lease,
+            obligations: payload.obligations.clone(),
+            handling: handling.clone(),
+            keys,
+            secret: store(&mut payload.lease_secret)?,
+            recipient: pages.store(recipient.seed().expose())?,
+            start: asked.start,
+        };
+        let lease = Lease::hold(granted);
+        // From here on an error drops the lease, which zeroes the keys and tells the vault.
+        self.meet(&payload.obligations, &handling)?;
+        lease.deliver()?;
+        Ok(lease)
+    }
+
+    /// Refuses what cannot be met: an unknown obligation, or a protection that is missing here.
+    fn meet(&self, obligations: &serde_json::Value, handling: &Handling) -> Result<(), Error> {
+        let obligations: Obligations = serde_json::from_value(obligations.clone())
+            .map_err(|e| Error::Obligation(format!("this version does not know it ({e}); update the SDK")))?;
+        if handling.plaintext_to_disk && !obligations.plaintext_to_disk {
+            return Err(Error::Obligation("plaintext may not be written to a disk".to_owned()));
+        }
+        for protection in &obligations.handling {
+            let met = match protection {
+                Protection::SecretKeyPages => self.key_pages().kind() == KeyPagesKind::MemfdSecret,
+                Protection::NoSwap => !self.protection().accepts(Weakening::UnlockedMemory),
+                Protection::NoCoreDump | Protection::NoTrace => self.hardening().check().is_ok(),
+                // Key pages and arenas are never inherited, and zeroed with the lease, without exception.
+                Protection::NoInheritance | Protection::ZeroOnEnd => true,
+            };
+            if !met {
+                return Err(Error::Obligation(format!(
+                    "{protection:?} cannot be had on this node as it is configured"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Believes a response, then opens its envelope.
+pub(crate) fn open_checked(
+    vault: &PinnedVault,
+    asked: &Asked,
+    response: &ReleaseResponse,
+    recipient: &RecipientKey,
+) -> Result<ReleasePayload, Error> {
+    vault.check_response(&asked.bytes, &asked.statement, response)?;
+    let info = binding::release_info(response.decision_id);
+    let plaintext = strongroom_envelope::open(recipient, &info, &sha256(&asked.bytes), &response.envelope)?;
+    let payload = ReleasePayload::from_json(&plaintext).map_err(|e| Error::Malformed(e.to_string()))?;
+    if payload.decision_id != response.decision_id {
+        return Err(Error::NotBelieved("the envelope belongs to another decision".to_owned()));
+    }
+    Ok(payload)
+}
+
+/// The keys are exactly those that were asked for.
+fn check_keys(statement: &Statement, keys: &[HeldKey], lease: LeaseId) -> Result<(), Error> {
+    let mut expected = 0;
+    for asked in &statement.keys {
+        let same =
+            |key: &&HeldKey| key.asset == asked.asset && key.version == asked.version && key.scope == asked.scope;
+        let found = match asked.scope {
+            Scope::Object => {
+                expected += asked.objects.len();
+                asked
+                    .objects
+                    .iter()
+                    .all(|o| keys.iter().filter(same).any(|k| k.writer == Some(o.writer) && k.object == Some(o.object)))
+            }
+            Scope::Version => {
+                expected += 1;
+                keys.iter().any(|key| same(&key))
+            }
+            Scope::Writer => {
+                expected += 1;
+                keys.iter().filter(same).any(|key| key.writer == Some(lease.into()))
+            }
+        };
+        if !found {
+            return Err(Error::NotBelieved(format!("a key of {}@{} is missing", asked.asset, asked.version)));
+        }
+    }
+    if keys.len() == expected {
+        Ok(())
+    } else {
+        Err(Error::NotBelieved("there are keys that were not asked for".to_owned()))
+    }
+}

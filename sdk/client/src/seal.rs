@@ -1,0 +1,37 @@
+//! Sealing under a write lease: objects that the vault need not be asked for one by one.
+
+use crate::{Error, Lease};
+use std::{io::Write, path::Path};
+use strongroom_protocol::WriterId;
+use strongroom_sealed::{Progress, ReadAt, WriteSpec, Writer, Written};
+
+impl Lease {
+    /// What to seal an object of `asset` with: its key version and this lease as the writer. Set
+    /// chunk size, hashes and metadata on it as wanted.
+    pub fn write_spec(&self, asset: &str) -> Result<WriteSpec, Error> {
+        let (_, version) = self.inner.writer_key(asset)?;
+        Ok(WriteSpec::new(asset, version, WriterId::from(self.id())))
+    }
+
+    /// Seals all of `source`, with several threads (0: all that the machine offers). Under the
+    /// target's name there is either the whole sealed file or nothing new.
+    pub fn seal_file(
+        &self,
+        source: &(impl ReadAt + ?Sized),
+        target: &Path,
+        replace: bool,
+        spec: &WriteSpec,
+        threads: usize,
+        progress: &dyn Progress,
+    ) -> Result<Written, Error> {
+        let (key, _) = self.inner.writer_key(&spec.asset)?;
+        Ok(strongroom_sealed::seal_file(source, target, replace, &key, spec, threads, progress)?)
+    }
+
+    /// A stream that seals what is written to it: for pipes and uploads, where the length is not
+    /// known beforehand.
+    pub fn seal_stream<W: Write>(&self, sink: W, spec: WriteSpec) -> Result<Writer<W>, Error> {
+        let (key, _) = self.inner.writer_key(&spec.asset)?;
+        Ok(Writer::create(sink, &key, spec)?)
+    }
+}

@@ -1,0 +1,238 @@
+//! HTTPS to the vault: TLS 1.3 with X25519MLKEM768, the join file's CA and no other, JSON.
+
+use crate::{Error, admin::Token};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{sync::Arc, thread, time::Duration};
+use strongroom_protocol::{Code, Problem, join::JoinFile};
+use ureq::{
+    Agent,
+    http::{Method, Request, Response},
+    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
+};
+
+/// Most bytes of an answer that is read whole.
+const ANSWER: u64 = 16 << 20;
+/// Attempts at one request, the first included.
+const ATTEMPTS: u32 = 6;
+/// Longest pause between two attempts, milliseconds.
+const LONGEST_PAUSE: u64 = 8_000;
+
+/// An answer with the headers that matter.
+pub(crate) struct Answer {
+    pub(crate) body: Vec<u8>,
+    pub(crate) signature: Option<String>,
+}
+
+/// A connection pool to one vault.
+pub(crate) struct Transport {
+    agent: Agent,
+    url: String,
+}
+
+impl Transport {
+    pub(crate) fn new(join: &JoinFile, timeout: Duration) -> Result<Self, Error> {
+        if !join.url.starts_with("https://") {
+            return Err(Error::Join(format!("`url` is {}, and must start with https://", join.url)));
+        }
+        let roots = CertificateDer::pem_slice_iter(join.tls_ca.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| Error::Join(format!("`tls_ca` is not PEM: {e}")))?;
+        if roots.is_empty() {
+            return Err(Error::Join("`tls_ca` holds no certificate".to_owned()));
+        }
+        let roots = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect::<Vec<_>>();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .https_only(true)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .no_delay(true)
+            .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_send_body(Some(timeout))
+            .build()
+            .new_agent();
+        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned() })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends `body` and reads a JSON answer.
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|e| Error::Malformed(e.to_string()))?;
+        parse(&self.send(&Method::POST, path, &body, &[])?.body)
+    }
+
+    /// Reads a JSON answer.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, token: Option<&Token>) -> Result<T, Error> {
+        parse(&self.call(&Method::GET, path, &[], token)?)
+    }
+
+    /// A call with a bearer token; the answer's bytes.
+    pub(crate) fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        token: Option<&Token>,
+    ) -> Result<Vec<u8>, Error> {
+        let bearer = token.map(Token::header);
+        let headers: &[(&str, &str)] =
+            &bearer.as_ref().map(|b| ("authorization", b.as_str())).into_iter().collect::<Vec<_>>();
+        Ok(self.send(method, path, body, headers)?.body)
+    }
+
+    /// One request, tried again with jitter while the vault says that it is busy, and while no
+    /// connection can be made. A request whose answer was lost is tried again too: every request of
+    /// this protocol may be repeated, by its nonce or because it only reads.
+    pub(crate) fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.once(method, path, body, headers) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(pause) = pause_before_retry(&error, attempt) else { return Err(error) };
+            tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "trying again");
+            thread::sleep(pause);
+            attempt += 1;
+        }
+    }
+
+    fn once(&self, method: &Method, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer, Error> {
+        let response = self.open(method, path, body, headers)?;
+        let signature = response
+            .headers()
+            .get(strongroom_protocol::lease::SIGNATURE_HEADER)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
+        let body =
+            response.into_body().into_with_config().limit(ANSWER).read_to_vec().map_err(|e| self.unreachable(&e))?;
+        Ok(Answer { body, signature })
+    }
+
+    /// One request whose answer is read by the caller, for streams. Problems are errors already.
+    pub(crate) fn open(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Response<ureq::Body>, Error> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let result = if body.is_empty() {
+            request.body(()).map(|r| self.agent.run(r))
+        } else {
+            request.header("content-type", "application/json").body(body).map(|r| {
+                let request = self.agent.configure_request(r).allow_non_standard_methods(true).build();
+                self.agent.run(request)
+            })
+        };
+        let response = result
+            .map_err(|e| Error::Malformed(format!("the request cannot be made: {e}")))?
+            .map_err(|e| self.unreachable(&e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get("retry-after").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let body = response.into_body().into_with_config().limit(1 << 20).read_to_vec().unwrap_or_default();
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(mut problem) => {
+                problem.retry_after = problem.retry_after.or(retry_after);
+                Err(Error::Refused(Box::new(problem)))
+            }
+            Err(_) => Err(Error::Malformed(format!("status {status} without a problem document from {path}"))),
+        }
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Error {
+        Error::Unreachable { url: self.url.clone(), cause: error.to_string() }
+    }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|e| Error::Malformed(e.to_string()))
+}
+
+/// Full jitter: a random part of a pause that doubles, so that a herd spreads out.
+fn pause_before_retry(error: &Error, attempt: u32) -> Option<Duration> {
+    if attempt >= ATTEMPTS {
+        return None;
+    }
+    let (least, spread) = match error {
+        Error::Unreachable { .. } => (0, 100 << attempt),
+        Error::Refused(problem) => match problem.code {
+            Code::TooMany | Code::LedgerUnavailable | Code::StoreUnavailable => {
+                (problem.retry_after.unwrap_or(0).min(30) * 1000, 200 << attempt)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut random = [0; 8];
+    SystemRandom::new().fill(&mut random).ok()?;
+    let jitter = u64::from_le_bytes(random) % u64::min(spread, LONGEST_PAUSE);
+    Some(Duration::from_millis(least + jitter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: Code) -> Error {
+        Error::Refused(Box::new(Problem::new(code)))
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again_and_not_for_ever() {
+        assert!(pause_before_retry(&refused(Code::TooMany), 1).is_some());
+        assert!(pause_before_retry(&refused(Code::LedgerUnavailable), 1).is_some());
+        assert!(pause_before_retry(&refused(Code::Denied), 1).is_none());
+        assert!(pause_before_retry(&refused(Code::NonceReused), 1).is_none());
+        assert!(pause_before_retry(&refused(Code::TooMany), ATTEMPTS).is_none());
+    }
+
+    #[test]
+    fn the_vaults_own_wish_is_the_least_pause() {
+        let error = Error::Refused(Box::new(Problem::new(Code::TooMany).retry_after(3)));
+        assert!(pause_before_retry(&error, 1).unwrap() >= Duration::from_secs(3));
+    }
+
+    #[test]
+    fn plain_http_and_an_empty_ca_are_refused() {
+        let mut join = JoinFile {
+            v: 1,
+            url: "http://vault".into(),
+            tls_ca: String::new(),
+            vault_ids: vec![],
+            ledger_verifier_key: String::new(),
+        };
+        let connect = |join: &JoinFile| Transport::new(join, Duration::from_secs(1)).err().unwrap().to_string();
+        assert!(connect(&join).contains("https://"));
+        join.url = "https://vault".into();
+        assert!(connect(&join).contains("no certificate"));
+    }
+}
