@@ -183,10 +183,10 @@ fn check_magic(bytes: &[u8; HEADER]) -> Result<(), SealedError> {
     if name != own_name {
         return Err(SealedError::NotSealed);
     }
-    if version != own_version {
+    if version != own_version && version.is_ascii_graphic() {
         return Err(SealedError::UnsupportedVersion { found: format!("format version {:?}", char::from(version)) });
     }
-    Ok(())
+    if version == own_version { Ok(()) } else { Err(SealedError::NotSealed) }
 }
 
 /// `N` bytes at a fixed place of the header.
@@ -239,6 +239,7 @@ mod tests {
     #[test]
     fn each_rule_refuses_what_it_alone_forbids() {
         assert!(matches!(refused(|b| b[0] = b's'), SealedError::NotSealed));
+        assert!(matches!(refused(|b| b[7] = 0), SealedError::NotSealed));
         assert!(matches!(refused(|b| b[7] = b'2'), SealedError::UnsupportedVersion { found } if found.contains('2')));
         assert!(
             matches!(refused(|b| b[8] = 2), SealedError::UnsupportedVersion { found } if found.contains("suite 2"))
