@@ -313,3 +313,6 @@ impl<'a> Audit<'a> {
         Ok(self.report)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,119 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// The example of golang.org/x/mod/sumdb/note, which the standard grew out of.
+    const PETER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    fn peter() -> VerifierKey {
+        PETER.parse().unwrap()
+    }
+
+    #[test]
+    fn the_known_note_verifies_under_its_known_key() {
+        assert_eq!(peter().key_id(), 0xc74f_20a3);
+        assert_eq!(peter().to_string(), PETER);
+        let note = SignedNote::parse(NOTE).unwrap();
+        assert_eq!(note.to_string(), NOTE);
+        assert_eq!(note.verify(&[peter()]).unwrap(), [&peter()]);
+    }
+
+    #[test]
+    fn each_changed_character_of_the_text_or_signature_is_refused() {
+        let keys = [peter()];
+        for (at, c) in NOTE.char_indices() {
+            let other = if c == 'A' { 'B' } else { 'A' };
+            let changed = format!("{}{other}{}", &NOTE[..at], &NOTE[at + c.len_utf8()..]);
+            assert!(SignedNote::parse(&changed).and_then(|note| note.verify(&keys).map(|_| ())).is_err(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn unknown_signatures_are_passed_over_and_wrong_ones_refuse_the_note() {
+        let unknown = format!("{NOTE}\u{2014} somebody {}\n", STANDARD.encode([9; 68]));
+        assert!(SignedNote::parse(&unknown).unwrap().verify(&[peter()]).is_ok());
+
+        // The name alone, or the id alone, of a known key does not make a signature its own.
+        let id = 0xc74f_20a3_u32.to_be_bytes();
+        let same_name = format!("{NOTE}\u{2014} PeterNeumann {}\n", STANDARD.encode([9; 68]));
+        assert!(SignedNote::parse(&same_name).unwrap().verify(&[peter()]).is_ok());
+        let same_id = format!("{NOTE}\u{2014} somebody {}\n", STANDARD.encode([&id[..], &[9; 64]].concat()));
+        assert!(SignedNote::parse(&same_id).unwrap().verify(&[peter()]).is_ok());
+        let both = format!("{NOTE}\u{2014} PeterNeumann {}\n", STANDARD.encode([&id[..], &[9; 64]].concat()));
+        let refused = Err(LedgerError::SignatureWrong { name: "PeterNeumann".into() });
+        assert_eq!(SignedNote::parse(&both).unwrap().verify(&[peter()]), refused);
+
+        assert_eq!(SignedNote::parse(NOTE).unwrap().verify(&[sample::key(1).verifier]), Err(LedgerError::NotSigned));
+    }
+
+    #[test]
+    fn each_malformed_note_is_refused() {
+        let line = NOTE.rsplit_once("\n\n").unwrap().1;
+        assert!(SignedNote::parse(&format!("a\n\n{line}")).is_ok());
+        assert!(SignedNote::parse(&format!("a\n\nb\n\n{line}")).is_ok(), "a text may have empty lines");
+        for wrong in [
+            String::new(),
+            "a\n".into(),
+            "a\n\n".into(),
+            format!("a\n{line}"),
+            format!("a\n\n{}", line.trim_end()),
+            format!("a\n\n{line}\n"),
+            format!("a\t\n\n{line}"),
+            format!("a\r\n\n{line}"),
+            format!("a\n\n{}", line.replacen('\u{2014}', "-", 1)),
+            format!("a\n\n{}", line.replacen("Peter", "Peter+", 1)),
+            format!("a\n\n{}", line.replacen("Peter", "Peter\u{a0}", 1)),
+            format!("a\n\n{}", line.replacen("PeterNeumann", "", 1)),
+            format!("a\n\n{}", line.replacen("JnAM=", "JnAM", 1)),
+            format!("a\n\n{}", line.replacen("JnAM=", "JnAN=", 1)),
+            "a\n\n\u{2014} somebody AAAAAA==\n".into(),
+            format!("a\n\n{}", line.repeat(SIGNATURES + 1)),
+            format!("{}\n\n{line}", "a".repeat(NOTE_BYTES)),
+            format!("{}\n\n{line}", "a".repeat(NOTE_BYTES / 2)),
+        ] {
+            assert!(matches!(SignedNote::parse(&wrong), Err(LedgerError::NoteMalformed { .. })), "{wrong:?}");
+        }
+        assert!(SignedNote::parse(&format!("a\n\n{}", line.repeat(SIGNATURES))).is_ok());
+    }
+
+    #[test]
+    fn each_malformed_verifier_key_is_refused() {
+        let other_type = STANDARD.encode([&[4], &peter().public_key()[..]].concat());
+        let short = STANDARD.encode([&[1], &peter().public_key()[1..]].concat());
+        for wrong in [
+            String::new(),
+            "PeterNeumann+c74f20a3".into(),
+            PETER.replace("c74f20a3", "c74f20a4"),
+            PETER.replace("c74f20a3", "C74F20A3"),
+            PETER.replace("Peter", "Petra"),
+            PETER.replace("PeterNeumann", ""),
+            PETER.replace("Peter", "Peter "),
+            PETER.replace("10TW", "10TX"),
+            format!("{PETER}AAAA"),
+            format!("PeterNeumann+c74f20a3+{other_type}"),
+            format!("PeterNeumann+c74f20a3+{short}"),
+            format!("{}{PETER}", "a".repeat(NAME_BYTES + 50)),
+        ] {
+            assert!(matches!(wrong.parse::<VerifierKey>(), Err(LedgerError::VerifierKeyMalformed { .. })), "{wrong}");
+        }
+        assert!(VerifierKey::new("a".repeat(NAME_BYTES), [0; 32]).is_ok());
+        assert!(VerifierKey::new("a".repeat(NAME_BYTES + 1), [0; 32]).is_err());
+    }
+
+    #[test]
+    fn only_text_that_ends_its_last_line_is_signed() {
+        let key = sample::key(1);
+        assert!(SignedNote::sign("a\n", &key.verifier, &key.pair).is_ok());
+        for wrong in ["", "a", "a\u{7}\n"] {
+            assert!(SignedNote::sign(wrong, &key.verifier, &key.pair).is_err());
+        }
+    }
+}

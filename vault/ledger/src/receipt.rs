@@ -131,3 +131,97 @@ fn read_head(head: &str) -> Result<Head, &'static str> {
     }
     Ok((index, proof, extra))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_receipt_is_laid_out_as_in_the_standard() {
+        let (log, key) = (sample::Log::of((0..3).map(sample::act)), sample::key(1));
+        let text = log.receipt(2, &key).encode();
+        let sibling = STANDARD.encode(crate::node_hash(&leaf_hash(&log.entries[0]), &leaf_hash(&log.entries[1])));
+        let expected = format!("c2sp.org/tlog-proof@v1\nindex 2\n{sibling}\n\n{}", log.signed(&key));
+        assert_eq!(text, expected);
+        let with_extra = text.replacen("index", "extra AAEC\nindex", 1);
+        let read = Receipt::parse(&with_extra).unwrap();
+        assert_eq!(read.extra(), Some(&[0, 1, 2][..]));
+        assert_eq!(read.encode(), with_extra);
+        assert!(read.verify(&log.entries[2], &[key.verifier]).is_ok());
+    }
+
+    #[test]
+    fn a_receipt_shows_its_entry_and_no_other() {
+        let (log, key) = (sample::Log::of((0..300).map(sample::act)), sample::key(1));
+        let keys = [key.verifier.clone()];
+        for index in [0, 1, 255, 256, 299] {
+            let entry = log.entries[usize::try_from(index).unwrap()];
+            let receipt = Receipt::parse(&log.receipt(index, &key).encode()).unwrap();
+            let verified = receipt.verify(&entry, &keys).unwrap();
+            assert_eq!(verified, VerifiedReceipt { index, leaf: leaf_hash(&entry), checkpoint: log.checkpoint() });
+            let other = log.entries[usize::try_from((index + 1) % 300).unwrap()];
+            assert_eq!(receipt.verify(&other, &keys), Err(LedgerError::NotIncluded { index, size: 300 }));
+        }
+    }
+
+    #[test]
+    fn a_receipt_under_the_checkpoint_of_another_key_is_refused() {
+        let (log, key, other) = (sample::Log::of([sample::act(0)]), sample::key(1), sample::key(2));
+        let receipt = log.receipt(0, &other);
+        assert!(receipt.verify(&log.entries[0], &[other.verifier]).is_ok());
+        assert_eq!(receipt.verify(&log.entries[0], &[key.verifier]), Err(LedgerError::NotSigned));
+    }
+
+    #[test]
+    fn each_changed_byte_is_refused() {
+        let (log, key) = (sample::Log::of((0..5).map(sample::act)), sample::key(1));
+        let (text, keys) = (log.receipt(2, &key).encode(), [key.verifier]);
+        let verify = |text: &str| Receipt::parse(text)?.verify(&log.entries[2], &keys);
+        assert!(verify(&text).is_ok());
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                if let Ok(changed) = String::from_utf8(bytes) {
+                    assert!(verify(&changed).is_err(), "{changed}");
+                }
+            }
+        }
+        for end in 0..text.len() {
+            if let Some(cut) = text.get(..end) {
+                assert!(verify(cut).is_err(), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_malformed_receipt_is_refused() {
+        let (log, key) = (sample::Log::of((0..3).map(sample::act)), sample::key(1));
+        let text = log.receipt(2, &key).encode();
+        let line = format!("{}\n", text.lines().nth(2).unwrap());
+        assert!(Receipt::parse(&text).is_ok());
+        for wrong in [
+            String::new(),
+            text.replacen("@v1", "@v2", 1),
+            text.replacen("index 2\n", "", 1),
+            text.replacen("index 2", "index 02", 1),
+            text.replacen("index 2", "index", 1),
+            text.replacen("index 2", "Index 2", 1),
+            text.replacen("index 2", "index -2", 1),
+            text.replacen("index 2", "index 9007199254740992", 1),
+            text.replacen("index 2", "index 2\nindex 2", 1),
+            text.replacen("index 2", "extra AAE\nindex 2", 1),
+            text.replacen("index 2", "extra AAEC\nextra AAEC\nindex 2", 1),
+            text.replacen("index 2", &format!("extra {}\nindex 2", "AAAA".repeat(EXTRA_CHARACTERS)), 1),
+            text.replacen(&line, &line.replace('=', ""), 1),
+            text.replacen(&line, &line.repeat(PROOF_HASHES + 1), 1),
+            text.replacen(&line, &format!("{line} \n"), 1),
+            format!("{text}\n"),
+            format!("{text}{}", "a".repeat(RECEIPT_BYTES)),
+        ] {
+            assert!(Receipt::parse(&wrong).is_err(), "{wrong}");
+        }
+        assert!(Receipt::parse(&text.replacen(&line, &line.repeat(PROOF_HASHES), 1)).is_ok());
+    }
+}

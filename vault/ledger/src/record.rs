@@ -240,16 +240,14 @@ impl Record {
             if key.version == 0 {
                 return Err(refused("version", "key versions start at 1"));
             }
-            let (objects, digest) = (key.objects as usize, key.objects_sha256.is_some());
-            match (key.access, key.scope) {
-                (Access::Read, Scope::Object) if (1..=limits::OBJECTS).contains(&objects) && digest => {}
-                (Access::Read, Scope::Version) | (Access::Write, Scope::Writer) if objects == 0 && !digest => {}
-                (Access::Read, _) | (Access::Write, Scope::Writer) => {
-                    return Err(refused("objects", "scope object counts and digests its objects, no other scope does"));
-                }
-                (Access::Write, _) => {
-                    return Err(refused("scope", "allowed are read/object, read/version and write/writer"));
-                }
+            let by_object = match (key.access, key.scope) {
+                (Access::Read, Scope::Object) => true,
+                (Access::Read, Scope::Version) | (Access::Write, Scope::Writer) => false,
+                _ => return Err(refused("scope", "allowed are read/object, read/version and write/writer")),
+            };
+            let counts = if by_object { 1..=limits::OBJECTS } else { 0..=0 };
+            if !counts.contains(&(key.objects as usize)) || key.objects_sha256.is_some() != by_object {
+                return Err(refused("objects", "scope object counts and digests its objects, no other scope does"));
             }
         }
         Ok(())
@@ -319,3 +317,6 @@ fn check_details(details: &Map<String, Value>) -> Result<(), LedgerError> {
     }
     details.values().try_for_each(|value| walk(value, 1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,41 @@ pub fn check_release_record(
     let receipt = Receipt::parse(receipt)?.verify(&entry, keys)?;
     Ok(CheckedRecord { record: Record::parse(record)?, entry, receipt })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Verdict, sample};
+
+    #[test]
+    fn a_release_is_checked_down_to_the_pinned_key() {
+        let (log, key) = (sample::Log::of((0..9).map(sample::decision)), sample::key(1));
+        let (record, salt, receipt) = (&log.records[4], sample::salt(4), log.receipt(4, &key).encode());
+        let keys = [key.verifier.clone()];
+
+        let checked = check_release_record(record, &salt, &receipt, &keys).unwrap();
+        assert_eq!(checked.record, sample::decision(4));
+        assert_eq!(checked.record.verdict, Some(Verdict::Released));
+        assert_eq!((checked.entry, checked.receipt.index), (log.entries[4], 4));
+        assert_eq!(checked.receipt.leaf, crate::leaf_hash(&log.entries[4]));
+
+        let elsewhere = Err(LedgerError::NotIncluded { index: 4, size: 9 });
+        assert_eq!(check_release_record(&log.records[3], &salt, &receipt, &keys), elsewhere);
+        assert_eq!(check_release_record(record, &sample::salt(3), &receipt, &keys), elsewhere);
+        let other = log.receipt(3, &key).encode();
+        assert!(check_release_record(record, &salt, &other, &keys).is_err());
+        let stranger = [sample::key(2).verifier];
+        assert_eq!(check_release_record(record, &salt, &receipt, &stranger), Err(LedgerError::NotSigned));
+    }
+
+    #[test]
+    fn what_is_logged_but_no_record_is_refused() {
+        let (mut log, key) = (sample::Log::of([sample::decision(0)]), sample::key(1));
+        let mut spaced = b" ".to_vec();
+        spaced.extend_from_slice(&sample::decision(1).to_canonical().unwrap());
+        log.write(vec![spaced.clone()]);
+        let receipt = log.receipt(1, &key).encode();
+        let refused = check_release_record(&spaced, &sample::salt(1), &receipt, &[key.verifier]);
+        assert_eq!(refused, Err(LedgerError::RecordNotCanonical));
+    }
+}
