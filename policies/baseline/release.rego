@@ -1,0 +1,290 @@
+# The baseline: what every release has to satisfy.
+#
+# Each condition is a rule that must be proved (`..._ok`), and `allow` needs all of them. `deny`
+# gives a reason for each that could not be proved. So a fact that is missing, or a slip in a
+# condition, refuses.
+package strongroom.release
+
+default allow := false
+
+allow if {
+	act_ok
+	node_ok
+	caller_ok
+	clock_ok
+	selection_ok
+	node_quota_ok
+	count(input.keys) > 0
+	every key in input.keys {
+		key_ok(key)
+	}
+	count(deny) == 0
+}
+
+key_ok(key) if {
+	jurisdiction_ok(key)
+	reference_ok(key)
+	state_ok(key)
+	asset_quota_ok(key)
+	scope_ok(key)
+	objects_ok(key)
+}
+
+# --- What is asked -----------------------------------------------------------------------------
+
+act_ok if input.act in {"release", "renew"}
+
+deny contains {
+	"code": "act_not_allowed",
+	"message": "Keys are released and leases renewed by this policy, nothing else.",
+	"claim": "act",
+	"expected": ["release", "renew"],
+	"got": input.act,
+} if {
+	not act_ok
+}
+
+deny contains {
+	"code": "nothing_asked",
+	"message": "The request names no key.",
+	"claim": "keys",
+} if {
+	count(input.keys) == 0
+}
+
+# --- The node ----------------------------------------------------------------------------------
+
+node_ok if input.node.state == "approved"
+
+deny contains {
+	"code": "node_not_approved",
+	"message": "An operator has not approved the node, or has revoked it.",
+	"claim": "node.state",
+	"expected": "approved",
+	"got": input.node.state,
+} if {
+	not node_ok
+}
+
+# The agent names the process that asks. Without an agent every process of the machine is the
+# same, so the machine has to be one that runs a single job.
+caller_ok if input.caller != null
+
+caller_ok if input.node.single_job == true
+
+deny contains {
+	"code": "caller_not_identified",
+	"message": "Evidence was collected in process; this node is not approved to run one job only.",
+	"claim": "caller",
+	"expected": "a caller that the node's agent identified",
+	"got": null,
+} if {
+	not caller_ok
+}
+
+# --- The place ---------------------------------------------------------------------------------
+
+jurisdiction_ok(key) if input.node.jurisdiction in key.jurisdictions
+
+deny contains {
+	"code": "jurisdiction_not_allowed",
+	"message": sprintf("%s may not be opened where the node stands.", [key.asset]),
+	"claim": "node.jurisdiction",
+	"expected": key.jurisdictions,
+	"got": input.node.jurisdiction,
+} if {
+	some key in input.keys
+	not jurisdiction_ok(key)
+}
+
+# --- The TPM -----------------------------------------------------------------------------------
+
+# Counters that the TPM does not vouch for could have been set back with its clock.
+clock_ok if input.claims.tpm.safe == true
+
+deny contains {
+	"code": "clock_not_safe",
+	"message": "The TPM does not vouch for its clock and counters (`safe` is not set), or sent no quote.",
+	"claim": "tpm.safe",
+	"expected": true,
+	"got": object.get(input.claims, ["tpm", "safe"], null),
+} if {
+	not clock_ok
+}
+
+# The vault asks for exactly this selection already when it verifies the quote.
+selection_ok if {
+	input.claims.tpm.bank == data.settings.pcr_selection.bank
+	quoted := {to_number(index) | some index, _ in input.claims.tpm.pcrs}
+	quoted == {index | some index in data.settings.pcr_selection.pcrs}
+}
+
+deny contains {
+	"code": "selection_not_exact",
+	"message": "The quote does not select exactly the PCRs of the policy.",
+	"claim": "tpm.pcrs",
+	"expected": data.settings.pcr_selection,
+	"got": object.keys(object.get(input.claims, ["tpm", "pcrs"], {})),
+} if {
+	not selection_ok
+}
+
+# --- The measurements --------------------------------------------------------------------------
+
+# One of the asset's sets has to match in every PCR that it names, and has to name one.
+reference_ok(key) if {
+	some name in key.reference_sets
+	set_matches(input.references[name])
+}
+
+set_matches(reference) if {
+	reference.bank == input.claims.tpm.bank
+	count(reference.pcrs) > 0
+	every index, accepted in reference.pcrs {
+		input.claims.tpm.pcrs[index] == accepted
+	}
+}
+
+deny contains {
+	"code": "reference_mismatch",
+	"message": sprintf("%s: PCR %s is not as in reference set %s, version %d.", [key.asset, index, name, reference.version]),
+	"claim": sprintf("tpm.pcrs.%s", [index]),
+	"expected": accepted,
+	"got": object.get(input.claims, ["tpm", "pcrs", index], null),
+} if {
+	some key in input.keys
+	not reference_ok(key)
+	some name in key.reference_sets
+	reference := input.references[name]
+	some index, accepted in reference.pcrs
+	object.get(input.claims, ["tpm", "pcrs", index], null) != accepted
+}
+
+deny contains {
+	"code": "reference_unusable",
+	"message": sprintf("%s: reference set %s is not recorded, is empty, or is of another bank.", [key.asset, name]),
+	"claim": "tpm.bank",
+	"expected": object.get(input.references, [name, "bank"], null),
+	"got": object.get(input.claims, ["tpm", "bank"], null),
+} if {
+	some key in input.keys
+	not reference_ok(key)
+	some name in key.reference_sets
+	not set_usable(name)
+}
+
+set_usable(name) if {
+	input.references[name].bank == input.claims.tpm.bank
+	count(input.references[name].pcrs) > 0
+}
+
+deny contains {
+	"code": "reference_missing",
+	"message": sprintf("%s names no reference set, so no node matches.", [key.asset]),
+	"claim": "keys.reference_sets",
+} if {
+	some key in input.keys
+	count(key.reference_sets) == 0
+}
+
+# --- The key -----------------------------------------------------------------------------------
+
+state_ok(key) if key.key_state == "active"
+
+state_ok(key) if {
+	key.key_state == "decrypt-only"
+	key.access == "read"
+}
+
+deny contains {
+	"code": "key_state",
+	"message": sprintf("%s@%d is %s and cannot be used to %s.", [key.asset, key.version, key.key_state, key.access]),
+	"claim": "keys.key_state",
+	"expected": "active",
+	"got": key.key_state,
+} if {
+	some key in input.keys
+	not state_ok(key)
+}
+
+# An object or a writer key opens little. The key of a whole version opens everything in it.
+scope_ok(key) if key.scope in {"object", "writer"}
+
+scope_ok(key) if key.labels.version_scope == "allowed"
+
+scope_ok(key) if key.asset in data.settings.version_scope_assets
+
+deny contains {
+	"code": "scope_not_allowed",
+	"message": sprintf("The whole key version of %s may not be released; ask for the objects.", [key.asset]),
+	"claim": "keys.scope",
+	"expected": "object",
+	"got": key.scope,
+} if {
+	some key in input.keys
+	not scope_ok(key)
+}
+
+objects_ok(key) if key.objects <= data.settings.max_objects_per_key
+
+deny contains {
+	"code": "too_many_objects",
+	"message": sprintf("The request names too many objects of %s.", [key.asset]),
+	"claim": "keys.objects",
+	"expected": data.settings.max_objects_per_key,
+	"got": key.objects,
+} if {
+	some key in input.keys
+	not objects_ok(key)
+}
+
+# --- Quotas ------------------------------------------------------------------------------------
+
+node_quota_ok if input.leases.node_live < data.settings.max_leases_per_node
+
+deny contains {
+	"code": "node_quota",
+	"message": "The node holds as many leases as it may.",
+	"claim": "leases.node_live",
+	"expected": data.settings.max_leases_per_node,
+	"got": input.leases.node_live,
+} if {
+	not node_quota_ok
+}
+
+asset_quota_ok(key) if object.get(input.leases.asset_live, key.asset, 0) < most_leases(key)
+
+most_leases(key) := key.max_leases if key.max_leases != null
+
+most_leases(key) := data.settings.max_leases_per_asset if key.max_leases == null
+
+deny contains {
+	"code": "asset_quota",
+	"message": sprintf("As many leases of %s are live as may be.", [key.asset]),
+	"claim": sprintf("leases.asset_live.%s", [key.asset]),
+	"expected": most_leases(key),
+	"got": object.get(input.leases.asset_live, key.asset, 0),
+} if {
+	some key in input.keys
+	not asset_quota_ok(key)
+}
+
+# --- Obligations -------------------------------------------------------------------------------
+
+obligations := {
+	"lease_seconds": data.settings.lease_seconds,
+	"renew_after": data.settings.renew_after,
+	"reattest_after": data.settings.reattest_after,
+	"handling": data.settings.handling,
+	"plaintext_to_disk": plaintext_to_disk,
+}
+
+default plaintext_to_disk := false
+
+# The settings permit it, and no asked asset is labelled otherwise.
+plaintext_to_disk if {
+	data.settings.plaintext_to_disk == true
+	every key in input.keys {
+		object.get(key.labels, "plaintext_to_disk", "allowed") == "allowed"
+	}
+}

@@ -1,0 +1,259 @@
+# Each rule: one input that it accepts, and one that it alone refuses. The good input is accepted
+# by `test_the_good_input_is_released`; every other test changes one thing in it.
+package strongroom.release_test
+
+import data.strongroom.release
+
+# `pcr` is a digest of 32 bytes, all of them the same.
+pcr(byte) := concat("", [byte | some _ in array.concat(sixteen, sixteen)])
+
+sixteen := [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+
+quoted_pcrs := {sprintf("%d", [index]): pcr("a1") | some index in data.settings.pcr_selection.pcrs}
+
+good_key := {
+	"asset": "minilm",
+	"version": 1,
+	"access": "read",
+	"scope": "object",
+	"objects": 1,
+	"labels": {},
+	"jurisdictions": ["DE", "FR"],
+	"reference_sets": ["other-boot", "fra-boot"],
+	"integrity": "plain",
+	"max_leases": null,
+	"key_state": "active",
+}
+
+good := {
+	"version": 1,
+	"time": "2026-01-01T00:00:00Z",
+	"act": "release",
+	"job": {"id": "run-17"},
+	"node": {
+		"id": "AAAA",
+		"state": "approved",
+		"site": "fra-1",
+		"jurisdiction": "DE",
+		"labels": {},
+		"single_job": false,
+		"tpm": "IBM swtpm 0.8",
+	},
+	"caller": {"uid": 1000},
+	"claims": {"tpm": {
+		"bank": "sha256",
+		"pcrs": quoted_pcrs,
+		"reset_count": 4,
+		"restart_count": 0,
+		"safe": true,
+		"firmware_version": 1,
+	}},
+	"keys": [good_key],
+	"references": {
+		"fra-boot": {"version": 3, "bank": "sha256", "pcrs": {"4": pcr("a1"), "9": pcr("a1")}},
+		"other-boot": {"version": 1, "bank": "sha256", "pcrs": {"4": pcr("ff")}},
+	},
+	"leases": {"node_live": 0, "asset_live": {}},
+	"four_eyes_waived": false,
+}
+
+# The good input with some of its fields replaced.
+changed(changes) := object.union(good, changes)
+
+changed_key(changes) := object.union(good, {"keys": [object.union(good_key, changes)]})
+
+codes(request) := {denial.code | some denial in release.deny with input as request}
+
+released(request) if {
+	release.allow with input as request
+	count(codes(request)) == 0
+}
+
+# This code and no other, and no release.
+refused_only_by(request, code) if {
+	codes(request) == {code}
+	not release.allow with input as request
+}
+
+test_the_good_input_is_released if released(good)
+
+test_nothing_is_released_without_input if not release.allow with input as {}
+
+# --- What is asked
+
+test_a_renewal_is_allowed if released(changed({"act": "renew"}))
+
+test_another_act_is_refused if refused_only_by(changed({"act": "identify"}), "act_not_allowed")
+
+test_a_request_for_no_key_is_refused if refused_only_by(changed({"keys": []}), "nothing_asked")
+
+# --- The node
+
+test_a_pending_node_is_refused if {
+	refused_only_by(changed({"node": {"state": "pending"}}), "node_not_approved")
+}
+
+test_a_revoked_node_is_refused if {
+	refused_only_by(changed({"node": {"state": "revoked"}}), "node_not_approved")
+}
+
+test_collection_in_process_is_for_single_job_nodes if {
+	released(changed({"caller": null, "node": {"single_job": true}}))
+	refused_only_by(changed({"caller": null}), "caller_not_identified")
+}
+
+# --- The place
+
+test_every_listed_jurisdiction_is_allowed if {
+	released(changed({"node": {"jurisdiction": "FR"}}))
+	refused_only_by(changed({"node": {"jurisdiction": "US"}}), "jurisdiction_not_allowed")
+}
+
+test_a_node_without_a_site_is_nowhere if {
+	refused_only_by(changed({"node": {"site": null, "jurisdiction": null}}), "jurisdiction_not_allowed")
+}
+
+test_an_asset_without_jurisdictions_is_opened_nowhere if {
+	refused_only_by(changed_key({"jurisdictions": []}), "jurisdiction_not_allowed")
+}
+
+test_every_asked_asset_counts if {
+	here_only := object.union(good_key, {"asset": "corpus", "jurisdictions": ["US"]})
+	refused_only_by(changed({"keys": [good_key, here_only]}), "jurisdiction_not_allowed")
+}
+
+# --- The TPM
+
+test_an_unsafe_clock_is_refused if {
+	refused_only_by(changed({"claims": {"tpm": {"safe": false}}}), "clock_not_safe")
+}
+
+test_a_request_without_a_quote_is_refused if {
+	request := changed({"claims": {"tpm": null}})
+	not release.allow with input as request
+	codes(request) == {"clock_not_safe", "selection_not_exact", "reference_mismatch", "reference_unusable"}
+}
+
+test_one_pcr_too_many_is_refused if {
+	more := {"claims": {"tpm": {"pcrs": {"23": pcr("a1")}}}}
+	refused_only_by(changed(more), "selection_not_exact")
+}
+
+test_one_pcr_too_few_is_refused if {
+	fewer := object.remove(quoted_pcrs, ["14"])
+	tpm := object.union(object.remove(good.claims.tpm, ["pcrs"]), {"pcrs": fewer})
+	request := object.union(object.remove(good, ["claims"]), {"claims": {"tpm": tpm}})
+	refused_only_by(request, "selection_not_exact")
+}
+
+test_another_selection_is_the_policys_to_make if {
+	four := {"bank": "sha256", "pcrs": [4]}
+	not release.allow with input as good with data.settings.pcr_selection as four
+}
+
+# --- The measurements
+
+test_a_changed_pcr_is_refused_and_named if {
+	request := changed({"references": {"fra-boot": {"pcrs": {"9": pcr("b2")}}}})
+	refused_only_by(request, "reference_mismatch")
+	denials := release.deny with input as request
+	named := {denial.claim: [denial.expected, denial.got] | some denial in denials}
+	named == {"tpm.pcrs.9": [pcr("b2"), pcr("a1")], "tpm.pcrs.4": [pcr("ff"), pcr("a1")]}
+}
+
+test_one_matching_set_is_enough if {
+	released(changed_key({"reference_sets": ["fra-boot"]}))
+	refused_only_by(changed_key({"reference_sets": ["other-boot"]}), "reference_mismatch")
+}
+
+test_a_set_that_is_not_recorded_matches_nothing if {
+	refused_only_by(changed_key({"reference_sets": ["no-such-set"]}), "reference_unusable")
+}
+
+test_an_empty_set_matches_nothing if {
+	empty := {"version": 1, "bank": "sha256", "pcrs": {}}
+	key := {"keys": [object.union(good_key, {"reference_sets": ["empty"]})]}
+	request := object.union(object.union(good, {"references": {"empty": empty}}), key)
+	refused_only_by(request, "reference_unusable")
+}
+
+test_a_set_of_another_bank_matches_nothing if {
+	request := object.union(
+		changed_key({"reference_sets": ["fra-boot"]}),
+		{"references": {"fra-boot": {"bank": "sha384"}}},
+	)
+	refused_only_by(request, "reference_unusable")
+}
+
+test_an_asset_without_sets_matches_nothing if {
+	refused_only_by(changed_key({"reference_sets": []}), "reference_missing")
+}
+
+# --- The key
+
+test_a_decrypt_only_version_is_for_reading if {
+	released(changed_key({"key_state": "decrypt-only"}))
+	write := {"access": "write", "scope": "writer", "objects": 0}
+	released(changed_key(write))
+	refused_only_by(changed_key(object.union(write, {"key_state": "decrypt-only"})), "key_state")
+}
+
+test_a_destroyed_version_is_for_nothing if refused_only_by(changed_key({"key_state": "destroyed"}), "key_state")
+
+test_a_whole_version_needs_a_label_or_a_setting if {
+	whole := {"scope": "version", "objects": 0}
+	refused_only_by(changed_key(whole), "scope_not_allowed")
+	refused_only_by(changed_key(object.union(whole, {"labels": {"version_scope": "forbidden"}})), "scope_not_allowed")
+	released(changed_key(object.union(whole, {"labels": {"version_scope": "allowed"}})))
+	request := changed_key(whole)
+	release.allow with input as request with data.settings.version_scope_assets as ["minilm"]
+}
+
+test_the_number_of_objects_is_bounded if {
+	most := data.settings.max_objects_per_key
+	released(changed_key({"objects": most}))
+	refused_only_by(changed_key({"objects": most + 1}), "too_many_objects")
+}
+
+# --- Quotas
+
+test_a_node_has_a_quota if {
+	most := data.settings.max_leases_per_node
+	released(changed({"leases": {"node_live": most - 1}}))
+	refused_only_by(changed({"leases": {"node_live": most}}), "node_quota")
+}
+
+test_an_asset_has_the_settings_quota if {
+	most := data.settings.max_leases_per_asset
+	released(changed({"leases": {"asset_live": {"minilm": most - 1}}}))
+	refused_only_by(changed({"leases": {"asset_live": {"minilm": most}}}), "asset_quota")
+}
+
+test_an_assets_own_quota_goes_before if {
+	live := {"leases": {"asset_live": {"minilm": 2}}}
+	released(object.union(changed_key({"max_leases": 3}), live))
+	refused_only_by(object.union(changed_key({"max_leases": 2}), live), "asset_quota")
+	refused_only_by(changed_key({"max_leases": 0}), "asset_quota")
+}
+
+# --- Obligations
+
+test_obligations_are_the_settings if {
+	given := release.obligations with input as good
+	given.lease_seconds == data.settings.lease_seconds
+	given.renew_after == data.settings.renew_after
+	given.reattest_after == data.settings.reattest_after
+	given.handling == data.settings.handling
+	given.plaintext_to_disk == false
+}
+
+disk(request, permitted) := answer if {
+	given := release.obligations with input as request with data.settings.plaintext_to_disk as permitted
+	answer := given.plaintext_to_disk
+}
+
+test_plaintext_on_disk_needs_settings_and_assets if {
+	disk(good, true) == true
+	disk(good, false) == false
+	disk(changed_key({"labels": {"plaintext_to_disk": "forbidden"}}), true) == false
+}

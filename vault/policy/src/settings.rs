@@ -1,0 +1,186 @@
+//! `data.json`: the settings that every bundle has, beside the author's own tables.
+
+use crate::error::PolicyError;
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, SeqAccess},
+};
+use serde_json::{Map, Number, Value};
+use std::{collections::BTreeSet, fmt};
+use strongroom_protocol::{
+    evidence::PcrSelection,
+    obligations::{LONGEST_LEASE, Protection},
+};
+
+/// Top-level key of `data.json` that rules live under; a bundle's data may not reach into it.
+pub(crate) const RULES_ROOT: &str = "strongroom";
+
+/// `data.json`. Other top-level keys are the author's own tables, read in Rego as `data.<key>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleData {
+    /// What the vault itself and the baseline read.
+    pub settings: Settings,
+    /// The author's own tables.
+    #[serde(flatten)]
+    pub tables: Map<String, Value>,
+}
+
+/// Settings of a policy. Unknown fields are refused: a misspelt limit must not be a missing limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The PCRs that a quote must select, exactly; the vault tells clients and checks quotes by it.
+    pub pcr_selection: PcrSelection,
+    /// Seconds that a lease lives, 1 to 604,800.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub lease_seconds: u64,
+    /// Seconds after which the holder proves possession.
+    pub renew_after: u64,
+    /// Seconds after which only fresh evidence prolongs the lease.
+    pub reattest_after: u64,
+    /// Live leases that one node may hold.
+    pub max_leases_per_node: u32,
+    /// Live leases of one asset, where the asset has no number of its own.
+    pub max_leases_per_asset: u32,
+    /// Objects that one request may name for one asset.
+    pub max_objects_per_key: u32,
+    /// Assets whose whole key version may be read, beside those labelled `version_scope: allowed`.
+    pub version_scope_assets: BTreeSet<String>,
+    /// Whether a holder may write plaintext to a disk on the user's explicit wish.
+    pub plaintext_to_disk: bool,
+    /// Protections that every holder must have.
+    pub handling: BTreeSet<Protection>,
+}
+
+impl BundleData {
+    /// Reads and checks the text of `data.json`. Keys that are given twice are refused.
+    pub(crate) fn parse(text: &str) -> Result<(Self, Value), PolicyError> {
+        let wrong = |problem: String| PolicyError::Data { problem };
+        let Unambiguous(value) = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let data: Self = Self::deserialize(&value).map_err(|e| wrong(e.to_string()))?;
+        if data.tables.contains_key(RULES_ROOT) {
+            return Err(wrong(format!("the key {RULES_ROOT:?} belongs to rules; name the table otherwise")));
+        }
+        data.settings.check().map_err(wrong)?;
+        Ok((data, value))
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), String> {
+        if self.pcr_selection.bitmap().is_none() {
+            return Err("settings.pcr_selection.pcrs: indices 0 to 23, ascending, at least one".to_owned());
+        }
+        let ordered = 1 <= self.renew_after
+            && self.renew_after <= self.reattest_after
+            && self.reattest_after <= self.lease_seconds
+            && self.lease_seconds <= LONGEST_LEASE;
+        if !ordered {
+            return Err(format!(
+                "settings: 1 <= renew_after <= reattest_after <= lease_seconds <= {LONGEST_LEASE} does not hold"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// JSON schema (2020-12) of `data.json`, as `policies/data.schema.json` holds it.
+pub fn data_schema() -> Value {
+    schemars::schema_for!(BundleData).to_value()
+}
+
+/// JSON in which no object has a key twice: the person who approves a bundle reads the first,
+/// most parsers keep the last.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Value;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+                Ok(Value::Bool(v))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+                Ok(v.into())
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+                Ok(v.into())
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Value, E> {
+                Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+                Ok(v.into())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(Unambiguous(item)) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Value::Array(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut object = Map::new();
+                while let Some((key, Unambiguous(value))) = map.next_entry::<String, Unambiguous>()? {
+                    if object.contains_key(&key) {
+                        return Err(de::Error::custom(format!("the key {key:?} is given twice")));
+                    }
+                    object.insert(key, value);
+                }
+                Ok(Value::Object(object))
+            }
+        }
+        deserializer.deserialize_any(Visitor).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../policies/baseline/data.json");
+
+    fn refused(from: &str, to: &str) -> String {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        BundleData::parse(&text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_baselines_settings_are_read() {
+        let (data, value) = BundleData::parse(GOOD).unwrap();
+        assert_eq!(value["settings"]["lease_seconds"], data.settings.lease_seconds);
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused() {
+        let text = refused("\"plaintext_to_disk\": false", "\"plaintext_to_disk\": false, \"plaintext_to_disk\": true");
+        assert!(text.contains("\"plaintext_to_disk\" is given twice"), "{text}");
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused() {
+        assert!(refused("\"renew_after\"", "\"renew_affter\"").contains("renew_affter"));
+    }
+
+    #[test]
+    fn data_may_not_define_what_rules_define() {
+        let text = refused("\"settings\"", "\"strongroom\": {\"release\": {\"allow\": true}}, \"settings\"");
+        assert!(text.contains("belongs to rules"), "{text}");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        assert!(refused("\"renew_after\": 60", "\"renew_after\": 0").contains("does not hold"));
+        assert!(refused("\"lease_seconds\": 3600", "\"lease_seconds\": 604801").contains("does not hold"));
+        assert!(refused("\"pcrs\": [0,", "\"pcrs\": [0, 0,").contains("ascending"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The shipped baseline: its own tests, its schemas, and one release from end to end.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use strongroom_policy::{
+    Bundle, Outcome, Policy, PolicyInput, Sources, Verdict, explain, input::input_schema, load_dir,
+    settings::data_schema, test_bundle,
+};
+
+fn policies() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies")
+}
+
+fn baseline() -> Sources {
+    load_dir(&policies().join("baseline")).unwrap()
+}
+
+fn good() -> PolicyInput {
+    let text = std::fs::read_to_string(policies().join("input.example.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_baselines_own_tests_pass() {
+    let sources = baseline();
+    let report = test_bundle(&sources.files, &sources.tests).unwrap();
+    let failures: Vec<_> = report.failures().collect();
+    assert!(report.passed(), "{failures:#?}");
+    assert!(report.results.len() >= 30, "{}", report.results.len());
+}
+
+#[test]
+fn each_deny_rule_of_the_baseline_is_tested() {
+    let sources = baseline();
+    for line in sources.files["release.rego"].lines() {
+        let Some(code) = line.trim().strip_prefix("\"code\": \"") else { continue };
+        let code = code.trim_end_matches("\",");
+        let alone = sources
+            .tests
+            .values()
+            .any(|t| t.lines().any(|l| l.contains("refused_only_by(") && l.contains(&format!("\"{code}\""))));
+        assert!(alone, "no test shows that {code} refuses alone");
+    }
+}
+
+/// A test that cannot fail shows nothing: with each condition of the baseline made true, some test must fail.
+#[test]
+fn the_baselines_tests_notice_each_condition_that_is_weakened() {
+    let sources = baseline();
+    let text = &sources.files["release.rego"];
+    let weaken = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        let mut files = sources.files.clone();
+        files.insert("release.rego".to_owned(), text.replace(from, to));
+        let report = test_bundle(&files, &sources.tests).unwrap();
+        assert!(report.failures().any(|f| f.outcome == Outcome::Failed), "nothing noticed {from} -> {to}");
+    };
+    weaken("act_ok if input.act in {\"release\", \"renew\"}", "act_ok if true");
+    weaken("node_ok if input.node.state == \"approved\"", "node_ok if input.node.state != \"revoked\"");
+    weaken("caller_ok if input.node.single_job == true", "caller_ok if true");
+    weaken(
+        "jurisdiction_ok(key) if input.node.jurisdiction in key.jurisdictions",
+        "jurisdiction_ok(key) if count(key.jurisdictions) > 0",
+    );
+    weaken("clock_ok if input.claims.tpm.safe == true", "clock_ok if input.claims.tpm.safe in {true, false}");
+    weaken("quoted == {index | some index in data.settings.pcr_selection.pcrs}", "count(quoted) > 0");
+    weaken("count(reference.pcrs) > 0", "true");
+    weaken("input.claims.tpm.pcrs[index] == accepted", "input.claims.tpm.pcrs[index] != \"\"");
+    weaken("reference.bank == input.claims.tpm.bank", "true");
+    weaken("key.access == \"read\"", "true");
+    weaken("scope_ok(key) if key.labels.version_scope == \"allowed\"", "scope_ok(key) if key.labels.version_scope");
+    weaken("key.objects <= data.settings.max_objects_per_key", "key.objects >= 0");
+    weaken("input.leases.node_live < data.settings.max_leases_per_node", "input.leases.node_live >= 0");
+    weaken("< most_leases(key)", "<= most_leases(key)");
+    weaken("count(input.keys) > 0", "true");
+    weaken("data.settings.plaintext_to_disk == true", "true");
+    weaken("== \"allowed\"\n\t}", "!= \"\"\n\t}");
+}
+
+#[test]
+fn the_example_is_released_with_obligations_and_refused_with_reasons() {
+    let policy = Policy::prepare(Bundle::from_files(baseline().files).unwrap());
+    let released = policy.evaluate(&good()).unwrap();
+    assert_eq!(released.denials(), []);
+    assert_eq!(released.verdict(), Verdict::Released);
+    let obligations = released.obligations().unwrap();
+    assert_eq!(obligations.lease_seconds, policy.bundle().settings().lease_seconds);
+
+    let mut changed = good();
+    changed.claims.tpm.as_mut().unwrap().pcrs.insert("9".to_owned(), "00".repeat(32));
+    changed.node.jurisdiction = Some("US".to_owned());
+    let denied = policy.evaluate(&changed).unwrap();
+    assert_eq!(denied.verdict(), Verdict::Denied);
+    assert_eq!(denied.obligations(), None);
+    assert_eq!(denied.reason_codes(), ["jurisdiction_not_allowed", "reference_mismatch"]);
+    let text = explain(denied.denials());
+    assert!(text.contains("tpm.pcrs.9") && text.contains(&"00".repeat(32)) && text.contains("version 3"), "{text}");
+    // The same input gives the same answer when it is replayed from what was stored.
+    let stored = serde_json::to_value(&changed).unwrap();
+    assert_eq!(policy.replay(&stored).unwrap(), denied);
+}
+
+/// Regenerate with `STRONGROOM_REGENERATE=1 cargo test -p strongroom-policy --test baseline schema`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch for the person who regenerates the files")]
+fn the_checked_in_schemas_are_current() {
+    for (name, schema) in [("input.schema.json", input_schema()), ("data.schema.json", data_schema())] {
+        let path = policies().join(name);
+        let current = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+        if std::env::var("STRONGROOM_REGENERATE").is_ok() {
+            std::fs::write(&path, &current).unwrap();
+        }
+        let held = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(held == current, "{name} is stale; see policies/README.md for how to regenerate it");
+    }
+}
+
+#[test]
+fn an_input_with_an_unknown_field_or_another_version_is_no_input() {
+    let policy = Policy::prepare(Bundle::from_files(baseline().files).unwrap());
+    let mut value = serde_json::to_value(good()).unwrap();
+    assert!(policy.replay(&value).is_ok());
+    value["node"]["requested_labels"] = json!({"tier": "gold"});
+    assert!(policy.replay(&value).is_err());
+    value["node"].as_object_mut().unwrap().remove("requested_labels");
+    value["version"] = Value::from(2);
+    assert!(policy.replay(&value).is_err());
+}
