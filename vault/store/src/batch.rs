@@ -2,9 +2,10 @@
 
 use crate::model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow};
 use strongroom_ledger::Record;
-use strongroom_protocol::{Fixed, LeaseId, NodeId, challenge::Nonce, lease::LeaseState};
+use strongroom_protocol::{Fixed, LeaseId, NodeId, challenge::Nonce, lease::LeaseState, sha256};
 
 /// A row that the decision was made from, as it was when it was read. The commit compares again.
+/// A row that was not there has version 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
     /// A node and the version of its row.
@@ -49,11 +50,12 @@ pub enum Change {
     PutNode(NodeRow),
     /// Creates an asset; refused if it exists.
     CreateAsset(AssetRow),
-    /// Creates a key version, or changes its state or wrapping.
+    /// Creates the next key version of an asset, or changes a version's state or wrapping; destroyed
+    /// is for ever, and only a destroyed version has no wrapped key.
     PutKey(KeyRow),
     /// Adds a version of a reference set; its number must be the next. Moves the generation.
     AddReference(ReferenceRow),
-    /// Adds a proposed policy; refused if it exists.
+    /// Adds a proposed policy, or proposes a superseded one anew; refused if it is proposed or enforced.
     ProposePolicy(PolicyRow),
     /// Makes a proposed policy the enforced one; the old one is superseded. Moves the generation.
     EnforcePolicy(Fixed<32>, String),
@@ -63,9 +65,9 @@ pub enum Change {
     RevokeToken(String),
     /// Grants a lease.
     GrantLease(LeaseRow),
-    /// Prolongs a lease: expiry and re-attestation, Unix seconds.
+    /// Prolongs a live lease: expiry and re-attestation, Unix seconds. One past its expiry is not live.
     RenewLease(LeaseId, i64, i64),
-    /// Marks a lease as delivered.
+    /// Marks a live lease as delivered, once.
     DeliverLease(LeaseId),
     /// Closes a live lease.
     CloseLease(LeaseId, LeaseState),
@@ -73,7 +75,7 @@ pub enum Change {
     CloseLeasesOfNode(NodeId, LeaseState),
     /// Closes every live lease that holds a key of this version.
     CloseLeasesOfKey(String, u32, LeaseState),
-    /// Marks an enrolment as activated, which can happen once.
+    /// Marks an enrolment that has not expired as activated, which can happen once.
     ActivateEnrolment(strongroom_protocol::EnrolmentId, NodeId),
 }
 
@@ -84,6 +86,13 @@ pub struct Blob {
     pub sha256: Fixed<32>,
     /// The bytes.
     pub bytes: Vec<u8>,
+}
+
+impl Blob {
+    /// Keeps `bytes` under their SHA-256.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { sha256: Fixed(sha256(&bytes)), bytes }
+    }
 }
 
 /// One entry of the ledger and everything that happens with it, all or nothing.
@@ -129,7 +138,8 @@ pub enum Refusal {
     NonceExpired,
     /// A limit is reached: decide again, or refuse.
     QuotaExceeded(Quota),
-    /// What was to be created exists, or was not in the state that the change needs.
+    /// What was to be created exists, or was not in the state that the change needs; or the ledger
+    /// takes no such record.
     Conflict(String),
 }
 

@@ -12,9 +12,21 @@
 //! [`Guard`] if decisions rest on it, a read in [`Store`], a migration for each backend, and a test
 //! in the conformance suite, which every backend must pass.
 
+mod admission;
+pub mod backend;
 pub mod batch;
+mod faults;
 pub mod model;
+mod outside;
+mod sequencer;
+pub mod sqlite;
 mod store;
+mod tail;
+mod terms;
 
+pub use backend::Backend;
 pub use batch::{Blob, Change, Committed, Guard, Item, Outcome, Quota, Refusal};
+pub use faults::{CrashPoint, Faults};
+pub use sequencer::{MAX_BATCH, Sequencer};
+pub use sqlite::SqliteStore;
 pub use store::{Store, StoreError};

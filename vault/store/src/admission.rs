@@ -1,0 +1,260 @@
+//! What an item means: its guards, nonce, changes and quotas, one after the other, and its record.
+
+use crate::{
+    backend::{NewEntry, StoredHead, Transaction},
+    batch::{Blob, Change, Item, Quota, Refusal},
+    store::StoreError,
+    terms,
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use std::collections::{BTreeSet, HashMap};
+use strongroom_ledger::{Subject, Timestamp, entry_hash};
+use strongroom_protocol::{DecisionId, NodeId};
+
+/// An item that got its place in the log.
+pub(crate) struct Admitted {
+    pub(crate) index: u64,
+    pub(crate) entry: [u8; 32],
+    pub(crate) salt: [u8; 16],
+    pub(crate) record: Vec<u8>,
+}
+
+/// A batch on its way into the log.
+pub(crate) struct Admission<'a> {
+    replica: &'a str,
+    now: i64,
+    time: Timestamp,
+    next_index: u64,
+    random: SystemRandom,
+    /// The last record of each subject that this batch added one to.
+    last_of: HashMap<Subject, DecisionId>,
+    counts: Counts,
+    terms: Vec<(String, u64)>,
+    blobs: Vec<Blob>,
+}
+
+impl<'a> Admission<'a> {
+    /// Begins a batch at the head's end. All of its items have one time: the database's, or the last
+    /// record's where the clock went back.
+    pub(crate) async fn begin(
+        replica: &'a str,
+        head: &StoredHead,
+        tx: &mut dyn Transaction,
+    ) -> Result<Self, StoreError> {
+        let now_ms = tx.now_ms().await?;
+        let time = Timestamp::from_unix_millis(now_ms.max(head.time_ms))
+            .ok_or_else(|| StoreError::Corrupt("the database's clock is past the year 9999".to_owned()))?;
+        Ok(Self {
+            replica,
+            now: (now_ms / 1000).cast_signed(),
+            time,
+            next_index: head.frontier.size(),
+            random: SystemRandom::new(),
+            last_of: HashMap::new(),
+            counts: Counts::default(),
+            terms: Vec::new(),
+            blobs: Vec::new(),
+        })
+    }
+
+    /// Unix seconds by the database's clock.
+    pub(crate) fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// The time of this batch's records, Unix milliseconds.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.time.unix_millis()
+    }
+
+    /// Does what an item says, or nothing.
+    pub(crate) async fn admit(
+        &mut self,
+        mut item: Item,
+        tx: &mut dyn Transaction,
+    ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        tx.begin_item().await?;
+        match self.attempt(&mut item, tx).await? {
+            Ok(admitted) => {
+                tx.keep_item().await?;
+                self.remember(item, admitted.index);
+                Ok(Ok(admitted))
+            }
+            Err(refusal) => {
+                tx.undo_item().await?;
+                Ok(Err(refusal))
+            }
+        }
+    }
+
+    /// Writes what all items of the batch add to: blobs and the index.
+    pub(crate) async fn finish(&mut self, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        for blob in &self.blobs {
+            tx.keep_blob(blob).await?;
+        }
+        // In the index's own order, neighbours fall on the same page.
+        self.terms.sort_unstable();
+        tx.insert_terms(&self.terms).await
+    }
+
+    async fn attempt(
+        &mut self,
+        item: &mut Item,
+        tx: &mut dyn Transaction,
+    ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        if let Some(guard) = tx.stale(&item.guards).await? {
+            return Ok(Err(Refusal::Stale(guard.clone())));
+        }
+        if let Some(nonce) = &item.nonce {
+            if i128::from(nonce.expiry()) < i128::from(self.now) {
+                return Ok(Err(Refusal::NonceExpired));
+            }
+            if !tx.burn(nonce).await? {
+                return Ok(Err(Refusal::NonceReused));
+            }
+        }
+        for change in &item.changes {
+            if let Err(conflict) = tx.apply(change, self.now).await? {
+                return Ok(Err(Refusal::Conflict(conflict)));
+            }
+        }
+        for quota in &item.quotas {
+            if self.counts.exceeds(quota, item, self.now, tx).await? {
+                return Ok(Err(Refusal::QuotaExceeded(quota.clone())));
+            }
+        }
+        self.record(item, tx).await
+    }
+
+    /// Completes the record and gives it the next place in the log.
+    async fn record(
+        &mut self,
+        item: &mut Item,
+        tx: &mut dyn Transaction,
+    ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        let record = &mut item.record;
+        record.time = self.time;
+        self.replica.clone_into(&mut record.replica);
+        record.previous = match self.last_of.get(&record.subject) {
+            Some(last) => Some(*last),
+            None => tx.last_of(&record.subject).await?,
+        };
+        let bytes = match record.to_canonical() {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(Refusal::Conflict(format!("the ledger takes no such record: {error}")))),
+        };
+        let mut salt = [0; 16];
+        self.random
+            .fill(&mut salt)
+            .map_err(|_| StoreError::Unavailable("the operating system has no random bytes".to_owned()))?;
+        let new = NewEntry {
+            index: self.next_index,
+            entry: entry_hash(&salt, &bytes),
+            id: record.id,
+            time_ms: self.time.unix_millis(),
+            salt,
+            record: bytes,
+        };
+        if !tx.insert_entry(&new).await? {
+            return Ok(Err(Refusal::Conflict(format!("a record with the id {} is in the ledger", new.id))));
+        }
+        Ok(Ok(Admitted { index: new.index, entry: new.entry, salt, record: new.record }))
+    }
+
+    /// What later items of the batch have to know of an admitted one.
+    fn remember(&mut self, item: Item, index: u64) {
+        self.next_index = index + 1;
+        self.counts.remember(&item, self.now);
+        self.terms.extend(terms::of_record(&item.record).into_iter().map(|term| (term, index)));
+        self.last_of.insert(item.record.subject, item.record.id);
+        self.blobs.extend(item.blobs);
+    }
+}
+
+/// What quotas have counted. Under the head's lock nobody else changes a count, so each is read once
+/// a batch and kept up to date from what the items do; whatever closes leases starts afresh.
+#[derive(Default)]
+struct Counts {
+    live: HashMap<Holder, u64>,
+    /// Denials of this batch, which the index does not have yet.
+    denials: HashMap<NodeId, u64>,
+    /// Denials of earlier batches.
+    denied_before: HashMap<NodeId, u64>,
+}
+
+/// Whose live leases are counted.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Holder {
+    Node(NodeId),
+    Asset(String),
+}
+
+impl Counts {
+    /// Whether the item, whose changes are made already, goes beyond the limit.
+    async fn exceeds(
+        &mut self,
+        quota: &Quota,
+        item: &Item,
+        now: i64,
+        tx: &mut dyn Transaction,
+    ) -> Result<bool, StoreError> {
+        let (holder, limit) = match quota {
+            Quota::NodeLeases(node, limit) => (Holder::Node(*node), *limit),
+            Quota::AssetLeases(asset, limit) => (Holder::Asset(asset.clone()), *limit),
+            Quota::NodeDenials(node, limit) => {
+                let before = match self.denied_before.get(node) {
+                    Some(before) => *before,
+                    None => *self.denied_before.entry(*node).or_insert(tx.count(quota, now).await?),
+                };
+                let this = u64::from(terms::denied_node(&item.record) == Some(*node));
+                return Ok(before + self.denials.get(node).unwrap_or(&0) + this > *limit);
+            }
+        };
+        if closes_leases(item) {
+            return Ok(tx.count(quota, now).await? > limit);
+        }
+        let added = grants(item, now).filter(|granted| *granted == holder).count() as u64;
+        let after = match self.live.get(&holder) {
+            Some(before) => before + added,
+            None => {
+                let after = tx.count(quota, now).await?;
+                self.live.insert(holder, after.saturating_sub(added));
+                after
+            }
+        };
+        Ok(after > limit)
+    }
+
+    fn remember(&mut self, item: &Item, now: i64) {
+        if closes_leases(item) {
+            self.live.clear();
+        } else {
+            for holder in grants(item, now) {
+                if let Some(count) = self.live.get_mut(&holder) {
+                    *count += 1;
+                }
+            }
+        }
+        if let Some(node) = terms::denied_node(&item.record) {
+            *self.denials.entry(node).or_default() += 1;
+        }
+    }
+}
+
+/// Whether an item takes leases out of the counts.
+fn closes_leases(item: &Item) -> bool {
+    item.changes.iter().any(|change| {
+        matches!(change, Change::CloseLease(..) | Change::CloseLeasesOfNode(..) | Change::CloseLeasesOfKey(..))
+    })
+}
+
+/// Whose count each lease that an item grants goes into.
+fn grants(item: &Item, now: i64) -> impl Iterator<Item = Holder> {
+    item.changes.iter().flat_map(move |change| match change {
+        Change::GrantLease(lease) if lease.expires_at > now => {
+            let assets: BTreeSet<_> = lease.keys.iter().map(|key| key.asset.clone()).collect();
+            assets.into_iter().map(Holder::Asset).chain([Holder::Node(lease.node)]).collect()
+        }
+        _ => Vec::new(),
+    })
+}

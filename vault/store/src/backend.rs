@@ -1,0 +1,126 @@
+//! What a database has to do so that the sequencer can run on it.
+//!
+//! What a batch *means* is written once, in the sequencer; a backend brings SQL only. Each method
+//! of [`Transaction`] is one small act, and the conformance suite holds every backend to it.
+
+use crate::{
+    batch::{Blob, Change, Guard, Quota},
+    model::{EntryRow, Head},
+    store::{Store, StoreError},
+};
+use async_trait::async_trait;
+use strongroom_ledger::{Frontier, Subject, Tile, TileId, TileSet};
+use strongroom_protocol::{DecisionId, challenge::Nonce};
+
+/// A store that the sequencer can write to.
+#[async_trait]
+pub trait Backend: Store {
+    /// Begins a writing transaction and takes the head's lock, which it holds until it ends: of all
+    /// replicas one at a time is between here and [`Transaction::commit`].
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// The log's end as one snapshot: the head, its frontier, and whole level-0 tiles of entries that
+    /// hold at least the last `entries` of them.
+    async fn tail(&self, entries: u64) -> Result<Option<Tail>, StoreError>;
+
+    /// The head as one snapshot, with the tiles that `wanted` asks for once it knows the size.
+    async fn snapshot(
+        &self,
+        wanted: &(dyn Fn(u64) -> Vec<TileId> + Send + Sync),
+    ) -> Result<Option<(StoredHead, TileSet)>, StoreError>;
+}
+
+/// The head row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHead {
+    /// The right edge of the tree.
+    pub frontier: Frontier,
+    /// Time of the last record, Unix milliseconds.
+    pub time_ms: u64,
+    /// The signed checkpoint.
+    pub checkpoint: String,
+}
+
+impl StoredHead {
+    /// Size and checkpoint, as callers see it.
+    pub fn head(&self) -> Head {
+        Head { size: self.frontier.size(), checkpoint: self.checkpoint.clone() }
+    }
+}
+
+/// The log's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The head.
+    pub head: StoredHead,
+    /// Index of the first entry below; a multiple of 256.
+    pub first: u64,
+    /// Entries from there to the end, as they are stored.
+    pub entries: Vec<EntryRow>,
+    /// The right-edge tiles of the trees of `first` and of the head's size, and those over `entries`.
+    pub tiles: TileSet,
+}
+
+/// An entry to insert, as the sequencer made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// Index in the log.
+    pub index: u64,
+    /// `SHA-256(salt || record)`.
+    pub entry: [u8; 32],
+    /// The record's id: unique in the log.
+    pub id: DecisionId,
+    /// The record's time, Unix milliseconds; never before the previous entry's.
+    pub time_ms: u64,
+    /// The salt.
+    pub salt: [u8; 16],
+    /// The record's bytes.
+    pub record: Vec<u8>,
+}
+
+/// One writing transaction. Dropped without a commit, it leaves nothing.
+#[async_trait]
+pub trait Transaction: Send {
+    /// The database's clock, Unix milliseconds.
+    async fn now_ms(&mut self) -> Result<u64, StoreError>;
+    /// The head, which this transaction has locked.
+    async fn head(&mut self) -> Result<Option<StoredHead>, StoreError>;
+    /// The widest stored version of these tiles; one that is missing is missing in the set.
+    async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError>;
+
+    /// Begins an item: what follows can be taken back alone.
+    async fn begin_item(&mut self) -> Result<(), StoreError>;
+    /// Keeps what the item did.
+    async fn keep_item(&mut self) -> Result<(), StoreError>;
+    /// Takes back what the item did.
+    async fn undo_item(&mut self) -> Result<(), StoreError>;
+
+    /// The first guard that does not hold any more.
+    async fn stale<'g>(&mut self, guards: &'g [Guard]) -> Result<Option<&'g Guard>, StoreError>;
+    /// Burns a nonce; false if it was burnt before.
+    async fn burn(&mut self, nonce: &Nonce) -> Result<bool, StoreError>;
+    /// Makes a change at `now` (Unix seconds); the reason, if the rows are not as it needs them.
+    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<(), String>, StoreError>;
+    /// What a quota counts at `now` (Unix seconds). Leases as this transaction leaves them; denials
+    /// only as earlier transactions committed them.
+    async fn count(&mut self, quota: &Quota, now: i64) -> Result<u64, StoreError>;
+    /// The id of the last record of a subject.
+    async fn last_of(&mut self, subject: &Subject) -> Result<Option<DecisionId>, StoreError>;
+    /// Inserts an entry; false if a record has this id already.
+    async fn insert_entry(&mut self, entry: &NewEntry) -> Result<bool, StoreError>;
+
+    /// Keeps bytes by their content; nothing happens where they are kept already.
+    async fn keep_blob(&mut self, blob: &Blob) -> Result<(), StoreError>;
+    /// Inserts terms of the inverted index, each with the index of an entry.
+    async fn insert_terms(&mut self, terms: &[(String, u64)]) -> Result<(), StoreError>;
+    /// Writes tiles over their narrower versions.
+    async fn put_tiles(&mut self, tiles: &[Tile]) -> Result<(), StoreError>;
+    /// Deletes at most `limit` burnt nonces that expired before `before`, Unix seconds.
+    async fn forget_nonces(&mut self, before: i64, limit: u32) -> Result<(), StoreError>;
+    /// Writes the head.
+    async fn put_head(&mut self, head: &StoredHead) -> Result<(), StoreError>;
+    /// Makes it durable. After an error it may or may not have been: read the head again.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Takes everything back, and frees the head's lock now rather than at the next beginning.
+    async fn roll_back(self: Box<Self>);
+}

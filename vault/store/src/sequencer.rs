@@ -1,0 +1,334 @@
+//! The one writer: it turns a batch of decisions into entries of the ledger, all at once.
+//!
+//! ```text
+//! lock head ─> head extends outside checkpoint? ─> admit each item ─> entries, tiles, signed
+//! checkpoint, head ─> COMMIT ─> outside checkpoint ─> receipts ─> answer
+//! ```
+//!
+//! The order is the promise. A checkpoint is signed only over a tree that extends the last one that
+//! was answered, and leaves the process only after its transaction is known to be durable and the
+//! checkpoint outside the database is written. What a crash leaves at each step stands in
+//! [`CrashPoint`].
+
+use crate::{
+    admission::{Admission, Admitted},
+    backend::{Backend, StoredHead, Transaction},
+    batch::{Committed, Item, Outcome},
+    faults::{CrashPoint, Faults, NoFaults},
+    outside::{Outside, describe},
+    store::StoreError,
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+use strongroom_ledger::{
+    Checkpoint, Frontier, LedgerError, Prover, Receipt, SignedCheckpoint, Signer, TileSet, VerifierKey, append,
+    consistency_tiles, edge_tiles, leaf_hash,
+};
+use strongroom_protocol::limits;
+use tokio::sync::Mutex;
+
+/// Items that one commit takes at the most.
+pub const MAX_BATCH: usize = 256;
+/// Burnt nonces that one commit forgets at the most: more than it burns.
+const FORGOTTEN_NONCES: u32 = 2 * MAX_BATCH as u32;
+
+/// Commits batches. Cheap to clone; all clones commit one after the other.
+#[derive(Clone)]
+pub struct Sequencer(pub(crate) Arc<Writer>);
+
+/// What the clones share.
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Backend>,
+    pub(crate) verifier: VerifierKey,
+    /// Held while a batch commits.
+    pub(crate) outside: Mutex<Outside>,
+    signer: Arc<dyn Signer + Send + Sync>,
+    replica: String,
+    faults: Arc<dyn Faults>,
+    /// Why nothing is signed any more.
+    lock: OnceLock<Lock>,
+}
+
+/// What locks the sequencer until a person decides.
+enum Lock {
+    Rollback { database: String, outside: String },
+    Corrupt(String),
+}
+
+impl Sequencer {
+    /// Opens the log that `store` holds, for the replica of this name.
+    ///
+    /// `signer` signs with the vault's identity key, whose public half and log origin are
+    /// `verifier`. `outside` is the file of the last committed checkpoint, on another file system
+    /// than the database where there is one. It is made when the log is empty; a log that has
+    /// entries and no such file may have been restored, and is refused ([`StoreError::Rollback`]), as
+    /// is a log that does not extend what the file says.
+    pub async fn new(
+        store: Arc<dyn Backend>,
+        signer: Arc<dyn Signer + Send + Sync>,
+        verifier: VerifierKey,
+        outside: impl Into<PathBuf>,
+        replica: impl Into<String>,
+    ) -> Result<Self, StoreError> {
+        let path = outside.into();
+        let outside = match Outside::read(&path, &verifier)? {
+            Some(outside) => outside,
+            None => match store.head().await? {
+                None => Outside::create(&path, &sign(&Frontier::new(), &verifier, &*signer)?)?,
+                Some(head) => {
+                    return Err(StoreError::Rollback {
+                        database: format!("{} entries", head.size),
+                        outside: "no checkpoint file".to_owned(),
+                    });
+                }
+            },
+        };
+        let writer = Writer {
+            store,
+            verifier,
+            outside: Mutex::new(outside),
+            signer,
+            replica: replica.into(),
+            faults: Arc::new(NoFaults),
+            lock: OnceLock::new(),
+        };
+        let known = writer.outside.lock().await.known().clone();
+        writer.check_extends(&known).await?;
+        Ok(Self(Arc::new(writer)))
+    }
+
+    /// The same sequencer with faults, for tests. No binary calls this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<dyn Faults>) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(writer) => Self(Arc::new(Writer { faults, ..writer })),
+            Err(shared) => Self(shared),
+        }
+    }
+
+    /// The public half of the key that signs checkpoints, under the log's origin.
+    pub fn verifier(&self) -> &VerifierKey {
+        &self.0.verifier
+    }
+
+    /// Why nothing is committed any more, once the log was found to have gone back in time or to be damaged.
+    pub fn locked(&self) -> Option<StoreError> {
+        self.0.lock.get().map(Lock::error)
+    }
+
+    /// Commits a batch of at most [`MAX_BATCH`] items, and answers for each, in their order.
+    ///
+    /// When this returns, every [`Outcome::Committed`] is durable, in the tree and under a signed
+    /// checkpoint, and the checkpoint outside the database says so. A refused item has changed
+    /// nothing. After an error nothing was answered; what the batch held is in the log as a whole or
+    /// not at all, and [`crate::Store::entry_by_id`] tells which. A caller that stops waiting does
+    /// not stop the commit.
+    pub async fn commit(&self, batch: Vec<Item>) -> Result<Vec<Outcome>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        if batch.len() > MAX_BATCH {
+            return Err(StoreError::Unavailable(format!(
+                "a batch has at most {MAX_BATCH} items, not {}: split it",
+                batch.len()
+            )));
+        }
+        let writer = Arc::clone(&self.0);
+        tokio::spawn(async move { writer.commit(batch).await })
+            .await
+            .unwrap_or_else(|e| Err(StoreError::Unavailable(format!("the commit ended early: {e}"))))
+    }
+}
+
+/// A batch with everything written but not committed.
+struct Prepared {
+    outcomes: Vec<Result<Admitted, crate::Refusal>>,
+    head: StoredHead,
+    signed: SignedCheckpoint,
+    tiles: TileSet,
+}
+
+impl Writer {
+    async fn commit(&self, batch: Vec<Item>) -> Result<Vec<Outcome>, StoreError> {
+        let mut outside = self.outside.lock().await;
+        if let Some(lock) = self.lock.get() {
+            return Err(lock.error());
+        }
+        let mut tx = self.store.begin().await?;
+        let prepared = match self.prepare(&mut *tx, outside.known(), batch).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(refusals)) => {
+                tx.roll_back().await;
+                return Ok(refusals.into_iter().map(Outcome::Refused).collect());
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(self.lock_on(error));
+            }
+        };
+        if let Err(error) = tx.commit().await {
+            self.settle(&prepared, error).await?;
+        }
+        self.faults.at(CrashPoint::AfterCommitBeforeOutside)?;
+        outside.advance(&prepared.signed).await?;
+        self.faults.at(CrashPoint::AfterOutsideBeforeAnswer)?;
+        answer(prepared)
+    }
+
+    /// Writes everything, the head last. When no item is admitted there is nothing to sign: the
+    /// refusals come back alone.
+    async fn prepare(
+        &self,
+        tx: &mut dyn Transaction,
+        known: &Checkpoint,
+        batch: Vec<Item>,
+    ) -> Result<Result<Prepared, Vec<crate::Refusal>>, StoreError> {
+        let head = tx.head().await?.unwrap_or_else(|| StoredHead {
+            frontier: Frontier::new(),
+            time_ms: 0,
+            checkpoint: String::new(),
+        });
+        let size = head.frontier.size();
+        let mut wanted = edge_tiles(size);
+        wanted.extend(consistency_tiles(known.size, size).unwrap_or_default());
+        let mut tiles = tx.tiles(&wanted).await?;
+        check_extends(&head.frontier, known, &tiles)?;
+        self.faults.at(CrashPoint::AfterRead)?;
+
+        let mut admission = Admission::begin(&self.replica, &head, tx).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for item in batch {
+            outcomes.push(admission.admit(item, tx).await?);
+        }
+        admission.finish(tx).await?;
+        self.faults.at(CrashPoint::AfterInsert)?;
+        let entries: Vec<_> = outcomes.iter().flatten().map(|admitted| admitted.entry).collect();
+        if entries.is_empty() {
+            return Ok(Err(outcomes.into_iter().filter_map(Result::err).collect()));
+        }
+
+        let appended = append(&head.frontier, &entries, &tiles).map_err(corrupt)?;
+        let signed = sign(&appended.frontier, &self.verifier, &*self.signer)?;
+        self.faults.at(CrashPoint::AfterSign)?;
+        tx.put_tiles(&appended.tiles).await?;
+        tx.forget_nonces(admission.now().saturating_sub(limits::NONCE_KEPT.cast_signed()), FORGOTTEN_NONCES).await?;
+        let head =
+            StoredHead { frontier: appended.frontier, time_ms: admission.time_ms(), checkpoint: signed.to_string() };
+        tx.put_head(&head).await?;
+        self.faults.at(CrashPoint::BeforeCommit)?;
+        tiles.extend(appended.tiles);
+        Ok(Ok(Prepared { outcomes, head, signed, tiles }))
+    }
+
+    /// After an unclear COMMIT: asks the database what became of it. Nothing is signed before that is
+    /// known, since this holds the sequencer, and the head's lock is free only when the unclear
+    /// transaction has ended.
+    async fn settle(&self, prepared: &Prepared, error: StoreError) -> Result<(), StoreError> {
+        tracing::warn!(%error, "a commit ended unclearly; the head is read again");
+        let mut tx = self.store.begin().await?;
+        let head = tx.head().await;
+        tx.roll_back().await;
+        match head? {
+            Some(head) if head.checkpoint == prepared.head.checkpoint => Ok(()),
+            // Another replica went on already: are these entries below what it wrote?
+            Some(head) if head.frontier.size() > prepared.head.frontier.size() => {
+                let Some(first) = prepared.outcomes.iter().flatten().next() else { return Err(error) };
+                let found = self.store.entry(first.index).await?;
+                if found.is_some_and(|found| found.entry == first.entry) { Ok(()) } else { Err(error) }
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Whether the committed head extends `known`; locks the sequencer if not.
+    pub(crate) async fn check_extends(&self, known: &Checkpoint) -> Result<(), StoreError> {
+        let size = known.size;
+        let wanted = move |head: u64| consistency_tiles(size, head).unwrap_or_default();
+        let checked = match self.store.snapshot(&wanted).await? {
+            None => check_extends(&Frontier::new(), known, &TileSet::new()),
+            Some((head, tiles)) => check_extends(&head.frontier, known, &tiles),
+        };
+        checked.map_err(|error| self.lock_on(error))
+    }
+
+    /// Keeps in mind, for good, that the log is not what it was.
+    pub(crate) fn lock_on(&self, error: StoreError) -> StoreError {
+        let lock = match &error {
+            StoreError::Rollback { database, outside } => {
+                Lock::Rollback { database: database.clone(), outside: outside.clone() }
+            }
+            StoreError::Corrupt(what) => Lock::Corrupt(what.clone()),
+            _ => return error,
+        };
+        tracing::error!(%error, "the ledger is locked");
+        // The first reason stands.
+        let _ = self.lock.set(lock);
+        error
+    }
+}
+
+impl Lock {
+    fn error(&self) -> StoreError {
+        match self {
+            Self::Rollback { database, outside } => {
+                StoreError::Rollback { database: database.clone(), outside: outside.clone() }
+            }
+            Self::Corrupt(what) => StoreError::Corrupt(what.clone()),
+        }
+    }
+}
+
+fn sign(
+    frontier: &Frontier,
+    verifier: &VerifierKey,
+    signer: &(dyn Signer + Send + Sync),
+) -> Result<SignedCheckpoint, StoreError> {
+    Checkpoint::of(verifier.name(), frontier)
+        .sign(verifier, signer)
+        .map_err(|e| StoreError::Unavailable(format!("the checkpoint cannot be signed: {e}")))
+}
+
+/// Whether the tree of `frontier` extends `known`. `tiles` are those of
+/// [`consistency_tiles`]`(known.size, frontier.size())`.
+fn check_extends(frontier: &Frontier, known: &Checkpoint, tiles: &TileSet) -> Result<(), StoreError> {
+    let head = Checkpoint::of(known.origin.as_str(), frontier);
+    if head == *known {
+        return Ok(());
+    }
+    let rollback = || StoreError::Rollback { database: describe(&head), outside: describe(known) };
+    match Prover::new(tiles, head.size).consistency(known.size) {
+        Ok(proof) => head.check_extends(known, &proof).map_err(|_| rollback()),
+        Err(LedgerError::Shrunk { .. }) => Err(rollback()),
+        Err(error) => Err(corrupt(error)),
+    }
+}
+
+/// Puts the receipts together, all from tiles in memory.
+fn answer(prepared: Prepared) -> Result<Vec<Outcome>, StoreError> {
+    let Prepared { outcomes, head, signed, tiles } = prepared;
+    let mut prover = Prover::new(&tiles, head.frontier.size());
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Err(refusal) => Ok(Outcome::Refused(refusal)),
+            Ok(admitted) => {
+                let proof = prover.inclusion(admitted.index).map_err(corrupt)?;
+                Ok(Outcome::Committed(Committed {
+                    index: admitted.index,
+                    leaf: leaf_hash(&admitted.entry),
+                    receipt: Receipt::new(admitted.index, proof, signed.clone()).to_string(),
+                    record: admitted.record,
+                    salt: admitted.salt,
+                }))
+            }
+        })
+        .collect()
+}
+
+/// The tree in the database is not a tree.
+pub(crate) fn corrupt(error: LedgerError) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}

@@ -1,0 +1,360 @@
+//! What each change does to the tables.
+//!
+//! A change whose rows are not as it needs them says so in words and writes nothing that is kept:
+//! the sequencer takes the item back.
+
+use super::{
+    rows::{key_state_name, lease_state_name, to_json},
+    unavailable,
+};
+use crate::{
+    batch::Change,
+    model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
+    store::StoreError,
+};
+use sqlx::{SqliteConnection, query, query_scalar};
+use strongroom_protocol::{
+    EnrolmentId, Fixed, LeaseId, NodeId,
+    admin::{KeyState, PolicyState},
+    lease::LeaseState,
+};
+
+/// Done, or why not.
+type Applied = Result<Result<(), String>, StoreError>;
+
+pub(super) async fn apply(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
+    match change {
+        Change::CreateSite(row) => create_site(db, row).await,
+        Change::PutNode(row) => put_node(db, row).await,
+        Change::CreateAsset(row) => create_asset(db, row).await,
+        Change::PutKey(row) => put_key(db, row).await,
+        Change::AddReference(row) => add_reference(db, row).await,
+        Change::ProposePolicy(row) => propose_policy(db, row).await,
+        Change::EnforcePolicy(digest, approver) => enforce_policy(db, *digest, approver).await,
+        Change::CreateToken(row) => create_token(db, row).await,
+        Change::RevokeToken(id) => revoke_token(db, id).await,
+        Change::GrantLease(row) => grant_lease(db, row).await,
+        Change::RenewLease(id, expires_at, reattest_at) => renew_lease(db, *id, *expires_at, *reattest_at, now).await,
+        Change::DeliverLease(id) => deliver_lease(db, *id, now).await,
+        Change::CloseLease(id, state) => close_lease(db, *id, *state).await,
+        Change::CloseLeasesOfNode(node, state) => close_leases_of_node(db, *node, *state).await,
+        Change::CloseLeasesOfKey(asset, version, state) => close_leases_of_key(db, asset, *version, *state).await,
+        Change::ActivateEnrolment(id, node) => activate_enrolment(db, *id, *node, now).await,
+    }
+}
+
+async fn create_site(db: &mut SqliteConnection, row: &SiteRow) -> Applied {
+    let made = query("INSERT INTO sites (name, version, row) VALUES (?, 1, ?) ON CONFLICT DO NOTHING")
+        .bind(row.name.as_str())
+        .bind(to_json(row)?);
+    one(made.execute(db).await, || format!("the site {} exists", row.name))
+}
+
+async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
+    let (id, ak) = (row.id.as_array().to_vec(), row.ak_sha256.0.to_vec());
+    let other: Option<i64> = query_scalar("SELECT 1 FROM nodes WHERE ak_sha256 = ? AND id <> ?")
+        .bind(ak.clone())
+        .bind(id.clone())
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    if other.is_some() {
+        return refused("this AK belongs to another node");
+    }
+    if let Some(site) = &row.site
+        && !exists(
+            query_scalar("SELECT 1 FROM sites WHERE name = ?").bind(site.as_str()).fetch_optional(&mut *db).await,
+        )?
+    {
+        return refused(format!("there is no site {site}"));
+    }
+    query(
+        "INSERT INTO nodes (id, version, ak_sha256, site, enrolled_at, row) VALUES (?, 1, ?, ?, ?, ?)
+             ON CONFLICT (id) DO UPDATE SET version = version + 1, ak_sha256 = excluded.ak_sha256,
+                 site = excluded.site, enrolled_at = excluded.enrolled_at, row = excluded.row",
+    )
+    .bind(id)
+    .bind(ak)
+    .bind(row.site.as_deref())
+    .bind(row.enrolled_at)
+    .bind(to_json(row)?)
+    .execute(db)
+    .await
+    .map_err(unavailable)?;
+    done()
+}
+
+async fn create_asset(db: &mut SqliteConnection, row: &AssetRow) -> Applied {
+    let made = query("INSERT INTO assets (name, version, row) VALUES (?, 1, ?) ON CONFLICT DO NOTHING")
+        .bind(row.asset.name.as_str())
+        .bind(to_json(row)?);
+    one(made.execute(db).await, || format!("the asset {} exists", row.asset.name))
+}
+
+async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {
+    let name = || format!("{}@{}", row.asset, row.version);
+    if row.version == 0 {
+        return refused("key versions start at 1");
+    }
+    if (row.state == KeyState::Destroyed) != row.wrapped.0.is_empty() {
+        return refused(format!("{}: a destroyed key has no wrapped key, every other has one", name()));
+    }
+    if !exists(query_scalar("SELECT 1 FROM assets WHERE name = ?").bind(&row.asset).fetch_optional(&mut *db).await)? {
+        return refused(format!("there is no asset {}", row.asset));
+    }
+    let current: Option<String> = query_scalar("SELECT state FROM keys WHERE asset = ? AND key_version = ?")
+        .bind(row.asset.as_str())
+        .bind(i64::from(row.version))
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    match current.as_deref() {
+        Some("destroyed") => return refused(format!("{} is destroyed, which is for ever", name())),
+        Some(_) => {}
+        None => {
+            let last: i64 = query_scalar("SELECT coalesce(max(key_version), 0) FROM keys WHERE asset = ?")
+                .bind(row.asset.as_str())
+                .fetch_one(&mut *db)
+                .await
+                .map_err(unavailable)?;
+            if i64::from(row.version) != last + 1 {
+                return refused(format!("the next version of {} is {}", row.asset, last + 1));
+            }
+        }
+    }
+    query(
+        "INSERT INTO keys (asset, key_version, version, state, row) VALUES (?, ?, 1, ?, ?)
+             ON CONFLICT (asset, key_version) DO UPDATE SET
+                 version = version + 1, state = excluded.state, row = excluded.row",
+    )
+    .bind(row.asset.as_str())
+    .bind(i64::from(row.version))
+    .bind(key_state_name(row.state))
+    .bind(to_json(row)?)
+    .execute(db)
+    .await
+    .map_err(unavailable)?;
+    done()
+}
+
+async fn add_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied {
+    let last: i64 = query_scalar("SELECT coalesce(max(set_version), 0) FROM reference_sets WHERE name = ?")
+        .bind(row.name.as_str())
+        .fetch_one(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    if i64::from(row.version) != last + 1 {
+        return refused(format!("the next version of the reference set {} is {}", row.name, last + 1));
+    }
+    query("INSERT INTO reference_sets (name, set_version, row) VALUES (?, ?, ?)")
+        .bind(row.name.as_str())
+        .bind(i64::from(row.version))
+        .bind(to_json(row)?)
+        .execute(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    move_generation(db, "references").await
+}
+
+/// A superseded policy may be proposed again, which needs two persons again.
+async fn propose_policy(db: &mut SqliteConnection, row: &PolicyRow) -> Applied {
+    if row.state != PolicyState::Proposed || row.approver.is_some() {
+        return refused("a policy begins as a proposal that nobody has approved");
+    }
+    let made = query(
+        "INSERT INTO policies (digest, version, state, approver, proposed_at, row) VALUES (?, 1, 'proposed', NULL, ?, ?)
+             ON CONFLICT (digest) DO UPDATE SET version = version + 1, state = 'proposed', approver = NULL,
+                 proposed_at = excluded.proposed_at, row = excluded.row
+             WHERE state = 'superseded'",
+    )
+    .bind(row.digest.0.to_vec())
+    .bind(row.proposed_at)
+    .bind(to_json(row)?);
+    one(made.execute(db).await, || format!("the policy {} is proposed or enforced already", row.digest))
+}
+
+async fn enforce_policy(db: &mut SqliteConnection, digest: Fixed<32>, approver: &str) -> Applied {
+    query("UPDATE policies SET state = 'superseded', version = version + 1 WHERE state = 'enforced'")
+        .execute(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    let enforced = query(
+        "UPDATE policies SET state = 'enforced', version = version + 1, approver = ?
+             WHERE digest = ? AND state = 'proposed'",
+    )
+    .bind(approver)
+    .bind(digest.0.to_vec());
+    match one(enforced.execute(&mut *db).await, || format!("the policy {digest} is not proposed"))? {
+        Ok(()) => move_generation(db, "policy").await,
+        refusal => Ok(refusal),
+    }
+}
+
+async fn move_generation(db: &mut SqliteConnection, name: &str) -> Applied {
+    let moved = query("UPDATE generations SET value = value + 1 WHERE name = ?").bind(name).execute(db).await;
+    if moved.map_err(unavailable)?.rows_affected() == 1 {
+        return done();
+    }
+    Err(StoreError::Corrupt(format!("the generation of {name} is missing")))
+}
+
+async fn create_token(db: &mut SqliteConnection, row: &TokenRow) -> Applied {
+    let made = query(
+        "INSERT INTO tokens (id, version, token_sha256, revoked, row) VALUES (?, 1, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(row.id.as_str())
+    .bind(row.token_sha256.0.to_vec())
+    .bind(row.revoked)
+    .bind(to_json(row)?);
+    one(made.execute(db).await, || format!("the token {} exists", row.id))
+}
+
+async fn revoke_token(db: &mut SqliteConnection, id: &str) -> Applied {
+    let revoked =
+        query("UPDATE tokens SET revoked = 1, version = version + 1 WHERE id = ? AND revoked = 0").bind(id).execute(db);
+    one(revoked.await, || format!("there is no token {id} to revoke"))
+}
+
+async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
+    if row.state != LeaseState::Live {
+        return refused("a lease begins live");
+    }
+    let made = query(
+        "INSERT INTO leases (id, version, node, statement_sha256, state, granted_at, expires_at, reattest_at, delivered,
+             row) VALUES (?, 1, ?, ?, 'live', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(row.id.as_array().to_vec())
+    .bind(row.node.as_array().to_vec())
+    .bind(row.statement_sha256.0.to_vec())
+    .bind(row.granted_at)
+    .bind(row.expires_at)
+    .bind(row.reattest_at)
+    .bind(row.delivered)
+    .bind(to_json(row)?);
+    if let Err(refusal) =
+        one(made.execute(&mut *db).await, || "a lease with this id or this statement exists".to_owned())?
+    {
+        return Ok(Err(refusal));
+    }
+    for key in &row.keys {
+        // One lease may hold a version both for reading and for writing.
+        query(
+            "INSERT INTO held_keys (asset, lease, key_version, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(key.asset.as_str())
+        .bind(row.id.as_array().to_vec())
+        .bind(i64::from(key.version))
+        .bind(row.expires_at)
+        .execute(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    }
+    done()
+}
+
+async fn renew_lease(db: &mut SqliteConnection, id: LeaseId, expires_at: i64, reattest_at: i64, now: i64) -> Applied {
+    let renewed = query(
+        "UPDATE leases SET expires_at = ?, reattest_at = ?, version = version + 1
+             WHERE id = ? AND state = 'live' AND expires_at > ?",
+    )
+    .bind(expires_at)
+    .bind(reattest_at)
+    .bind(id.as_array().to_vec())
+    .bind(now);
+    if let Err(refusal) = one(renewed.execute(&mut *db).await, || format!("the lease {id} is not live"))? {
+        return Ok(Err(refusal));
+    }
+    query("UPDATE held_keys SET expires_at = ? WHERE lease = ?")
+        .bind(expires_at)
+        .bind(id.as_array().to_vec())
+        .execute(db)
+        .await
+        .map_err(unavailable)?;
+    done()
+}
+
+async fn deliver_lease(db: &mut SqliteConnection, id: LeaseId, now: i64) -> Applied {
+    let delivered = query(
+        "UPDATE leases SET delivered = 1, version = version + 1
+             WHERE id = ? AND state = 'live' AND expires_at > ? AND delivered = 0",
+    )
+    .bind(id.as_array().to_vec())
+    .bind(now);
+    one(delivered.execute(db).await, || format!("the lease {id} is not live, or delivered already"))
+}
+
+async fn close_lease(db: &mut SqliteConnection, id: LeaseId, state: LeaseState) -> Applied {
+    if state == LeaseState::Live {
+        return refused("a lease does not close into a live one");
+    }
+    let closed = query("UPDATE leases SET state = ?, version = version + 1 WHERE id = ? AND state = 'live'")
+        .bind(lease_state_name(state))
+        .bind(id.as_array().to_vec());
+    if let Err(refusal) = one(closed.execute(&mut *db).await, || format!("the lease {id} is closed, or unknown"))? {
+        return Ok(Err(refusal));
+    }
+    query("DELETE FROM held_keys WHERE lease = ?")
+        .bind(id.as_array().to_vec())
+        .execute(db)
+        .await
+        .map_err(unavailable)?;
+    done()
+}
+
+async fn close_leases_of_node(db: &mut SqliteConnection, node: NodeId, state: LeaseState) -> Applied {
+    let leases = query_scalar("SELECT id FROM leases WHERE node = ? AND state = 'live'")
+        .bind(node.as_array().to_vec())
+        .fetch_all(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    close_all(db, leases, state).await
+}
+
+async fn close_leases_of_key(db: &mut SqliteConnection, asset: &str, version: u32, state: LeaseState) -> Applied {
+    let leases = query_scalar("SELECT lease FROM held_keys WHERE asset = ? AND key_version = ?")
+        .bind(asset)
+        .bind(i64::from(version))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(unavailable)?;
+    close_all(db, leases, state).await
+}
+
+async fn close_all(db: &mut SqliteConnection, leases: Vec<Vec<u8>>, state: LeaseState) -> Applied {
+    for lease in leases {
+        let id =
+            LeaseId::try_from(lease.as_slice()).map_err(|e| StoreError::Corrupt(format!("the id of a lease: {e}")))?;
+        if let Err(refusal) = close_lease(db, id, state).await? {
+            return Ok(Err(refusal));
+        }
+    }
+    done()
+}
+
+async fn activate_enrolment(db: &mut SqliteConnection, id: EnrolmentId, node: NodeId, now: i64) -> Applied {
+    let activated = query("UPDATE enrolments SET node = ? WHERE id = ? AND node IS NULL AND expires_at > ?")
+        .bind(node.as_array().to_vec())
+        .bind(id.as_array().to_vec())
+        .bind(now);
+    one(activated.execute(db).await, || "the enrolment has expired, or was activated before".to_owned())
+}
+
+fn done() -> Applied {
+    Ok(Ok(()))
+}
+
+fn refused(why: impl Into<String>) -> Applied {
+    Ok(Err(why.into()))
+}
+
+/// Done if exactly one row was written.
+fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>, otherwise: impl FnOnce() -> String) -> Applied {
+    match result.map_err(unavailable)?.rows_affected() {
+        1 => done(),
+        _ => refused(otherwise()),
+    }
+}
+
+fn exists(found: Result<Option<i64>, sqlx::Error>) -> Result<bool, StoreError> {
+    Ok(found.map_err(unavailable)?.is_some())
+}

@@ -1,0 +1,320 @@
+//! The vault's state as the server reads it.
+
+use super::{SqliteStore, log, rows, unavailable};
+use crate::{
+    model::{
+        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
+        SiteRow, TokenRow, VaultRow, Versioned,
+    },
+    store::{Store, StoreError},
+};
+use async_trait::async_trait;
+use sqlx::{
+    Row as _, query,
+    query::Query,
+    query_scalar,
+    sqlite::{Sqlite, SqliteArguments, SqliteRow},
+};
+use std::path::Path;
+use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, sha256};
+
+/// Enrolments that may wait at one time.
+const ENROLMENTS: i64 = 10_000;
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+
+impl SqliteStore {
+    async fn first<T>(
+        &self,
+        asked: SqliteQuery,
+        read: impl FnOnce(&SqliteRow) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        asked.fetch_optional(&self.readers).await.map_err(unavailable)?.as_ref().map(read).transpose()
+    }
+
+    async fn all<T>(
+        &self,
+        asked: SqliteQuery,
+        read: impl FnMut(&SqliteRow) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        asked.fetch_all(&self.readers).await.map_err(unavailable)?.iter().map(read).collect()
+    }
+
+    async fn generation(&self, name: &'static str) -> Result<i64, StoreError> {
+        query_scalar("SELECT value FROM generations WHERE name = ?")
+            .bind(name)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn now(&self) -> Result<i64, StoreError> {
+        query_scalar("SELECT unixepoch()").fetch_one(&self.readers).await.map_err(unavailable)
+    }
+
+    async fn vault(&self) -> Result<Option<VaultRow>, StoreError> {
+        self.first(query("SELECT row FROM vault"), rows::json).await
+    }
+
+    async fn initialise(&self, vault: &VaultRow) -> Result<(), StoreError> {
+        let row = rows::to_json(vault)?;
+        let mut tx = self.begin_writing().await?;
+        let made = query("INSERT INTO vault (only_row, row) VALUES (1, ?) ON CONFLICT DO NOTHING")
+            .bind(row)
+            .execute(tx.connection()?)
+            .await
+            .map_err(unavailable)?;
+        if made.rows_affected() == 0 {
+            tx.roll_back().await;
+            return Err(StoreError::Initialised);
+        }
+        tx.commit().await
+    }
+
+    async fn site(&self, name: &str) -> Result<Option<Versioned<SiteRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM sites WHERE name = ?").bind(name.to_owned());
+        self.first(asked, rows::versioned).await
+    }
+
+    async fn sites(&self) -> Result<Vec<SiteRow>, StoreError> {
+        self.all(query("SELECT row FROM sites ORDER BY name"), rows::json).await
+    }
+
+    async fn node(&self, id: NodeId) -> Result<Option<Versioned<NodeRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM nodes WHERE id = ?").bind(id.as_array().to_vec());
+        self.first(asked, rows::versioned).await
+    }
+
+    async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM nodes WHERE ak_sha256 = ?").bind(ak_sha256.0.to_vec());
+        self.first(asked, rows::versioned).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.all(query("SELECT row FROM nodes ORDER BY enrolled_at, id"), rows::json).await
+    }
+
+    async fn put_enrolment(&self, enrolment: &EnrolmentRow) -> Result<(), StoreError> {
+        let row = rows::to_json(enrolment)?;
+        let mut tx = self.begin_writing().await?;
+        let db = tx.connection()?;
+        query("DELETE FROM enrolments WHERE node IS NULL AND expires_at <= unixepoch()")
+            .execute(&mut *db)
+            .await
+            .map_err(unavailable)?;
+        let waiting: i64 = query_scalar("SELECT count(*) FROM enrolments WHERE node IS NULL")
+            .fetch_one(&mut *db)
+            .await
+            .map_err(unavailable)?;
+        if waiting >= ENROLMENTS {
+            tx.roll_back().await;
+            return Err(StoreError::Unavailable(format!("{ENROLMENTS} enrolments wait already: try again later")));
+        }
+        let made =
+            query("INSERT INTO enrolments (id, expires_at, node, row) VALUES (?, ?, NULL, ?) ON CONFLICT DO NOTHING")
+                .bind(enrolment.id.as_array().to_vec())
+                .bind(enrolment.expires_at)
+                .bind(row)
+                .execute(db)
+                .await
+                .map_err(unavailable)?;
+        if made.rows_affected() == 0 {
+            tx.roll_back().await;
+            return Err(StoreError::Unavailable("an enrolment with this id exists: choose another".to_owned()));
+        }
+        tx.commit().await
+    }
+
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>, StoreError> {
+        let asked =
+            query("SELECT row, node FROM enrolments WHERE id = ? AND (node IS NOT NULL OR expires_at > unixepoch())")
+                .bind(id.as_array().to_vec());
+        self.first(asked, |row| {
+            let mut enrolment: EnrolmentRow = rows::json(row)?;
+            let node: Option<&[u8]> = row.try_get("node").map_err(unavailable)?;
+            enrolment.node = node.map(rows::array).transpose()?.map(NodeId::from);
+            Ok(enrolment)
+        })
+        .await
+    }
+
+    async fn asset(&self, name: &str) -> Result<Option<Versioned<AssetRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM assets WHERE name = ?").bind(name.to_owned());
+        self.first(asked, rows::versioned).await
+    }
+
+    async fn assets(&self) -> Result<Vec<AssetRow>, StoreError> {
+        self.all(query("SELECT row FROM assets ORDER BY name"), rows::json).await
+    }
+
+    async fn key(&self, asset: &str, version: u32) -> Result<Option<Versioned<KeyRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM keys WHERE asset = ? AND key_version = ?")
+            .bind(asset.to_owned())
+            .bind(i64::from(version));
+        self.first(asked, rows::versioned).await
+    }
+
+    async fn keys(&self, asset: &str) -> Result<Vec<Versioned<KeyRow>>, StoreError> {
+        let asked = query("SELECT version, row FROM keys WHERE asset = ? ORDER BY key_version").bind(asset.to_owned());
+        self.all(asked, rows::versioned).await
+    }
+
+    async fn references(&self, names: &[String]) -> Result<(Vec<ReferenceRow>, i64), StoreError> {
+        // The generation first: what is read after it is at least as new, so a commit that compares
+        // the generation can only be too careful.
+        let generation = self.generation("references").await?;
+        let asked = query(
+            "SELECT row FROM reference_sets AS found WHERE name IN (SELECT value FROM json_each(?)) AND set_version =
+                 (SELECT max(set_version) FROM reference_sets WHERE name = found.name) ORDER BY name",
+        )
+        .bind(rows::to_json(&names)?);
+        Ok((self.all(asked, rows::json).await?, generation))
+    }
+
+    async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError> {
+        self.all(query("SELECT row FROM reference_sets ORDER BY name, set_version"), rows::json).await
+    }
+
+    async fn enforced_policy(&self) -> Result<EnforcedPolicy, StoreError> {
+        // One statement, one snapshot: generation and policy belong together.
+        let asked = query(
+            "SELECT generations.value AS generation, policies.version, state, approver, row FROM generations
+                 LEFT JOIN policies ON state = 'enforced' WHERE generations.name = 'policy'",
+        );
+        let found = self
+            .first(asked, |row| {
+                let version: Option<i64> = row.try_get("version").map_err(unavailable)?;
+                Ok(EnforcedPolicy {
+                    policy: version.map(|_| rows::policy(row)).transpose()?.map(|policy| policy.row),
+                    generation: row.try_get("generation").map_err(unavailable)?,
+                })
+            })
+            .await?;
+        found.ok_or_else(|| StoreError::Corrupt("the generation of the policy is missing".to_owned()))
+    }
+
+    async fn policy_generation(&self) -> Result<i64, StoreError> {
+        self.generation("policy").await
+    }
+
+    async fn policy(&self, digest: Fixed<32>) -> Result<Option<Versioned<PolicyRow>>, StoreError> {
+        let asked =
+            query("SELECT version, state, approver, row FROM policies WHERE digest = ?").bind(digest.0.to_vec());
+        self.first(asked, rows::policy).await
+    }
+
+    async fn policies(&self) -> Result<Vec<PolicyRow>, StoreError> {
+        let asked = query("SELECT version, state, approver, row FROM policies ORDER BY proposed_at DESC, rowid DESC");
+        self.all(asked, |row| Ok(rows::policy(row)?.row)).await
+    }
+
+    async fn token(&self, token_sha256: Fixed<32>) -> Result<Option<Versioned<TokenRow>>, StoreError> {
+        let asked =
+            query("SELECT version, revoked, row FROM tokens WHERE token_sha256 = ?").bind(token_sha256.0.to_vec());
+        self.first(asked, rows::token).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Versioned<TokenRow>>, StoreError> {
+        self.all(query("SELECT version, revoked, row FROM tokens ORDER BY id"), rows::token).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<Versioned<LeaseRow>>, StoreError> {
+        let asked = query("SELECT *, unixepoch() AS now FROM leases WHERE id = ?").bind(id.as_array().to_vec());
+        self.first(asked, lease_now).await
+    }
+
+    async fn lease_by_statement(&self, sha256: Fixed<32>) -> Result<Option<Versioned<LeaseRow>>, StoreError> {
+        let asked =
+            query("SELECT *, unixepoch() AS now FROM leases WHERE statement_sha256 = ?").bind(sha256.0.to_vec());
+        self.first(asked, lease_now).await
+    }
+
+    async fn leases(&self, live: bool, limit: u32) -> Result<Vec<LeaseRow>, StoreError> {
+        let asked = if live {
+            query(
+                "SELECT *, unixepoch() AS now FROM leases WHERE state = 'live' AND expires_at > unixepoch()
+                     ORDER BY granted_at DESC, rowid DESC LIMIT ?",
+            )
+        } else {
+            query("SELECT *, unixepoch() AS now FROM leases ORDER BY granted_at DESC, rowid DESC LIMIT ?")
+        };
+        self.all(asked.bind(i64::from(limit)), |row| Ok(lease_now(row)?.row)).await
+    }
+
+    async fn live_leases(&self, node: NodeId, assets: &[String]) -> Result<(u64, Vec<u64>), StoreError> {
+        let mut tx = self.readers.begin().await.map_err(unavailable)?;
+        let now: i64 = query_scalar("SELECT unixepoch()").fetch_one(&mut *tx).await.map_err(unavailable)?;
+        let of_node = log::live_leases_of_node(&mut tx, node, now).await?;
+        let mut of_assets = Vec::with_capacity(assets.len());
+        for asset in assets {
+            of_assets.push(log::live_leases_of_asset(&mut tx, asset, now).await?);
+        }
+        Ok((of_node, of_assets))
+    }
+
+    async fn lapsed_leases(&self, undelivered_before: i64, limit: u32) -> Result<Vec<LeaseRow>, StoreError> {
+        let asked = query(
+            "SELECT * FROM leases WHERE state = 'live' AND expires_at <= unixepoch() UNION
+                 SELECT * FROM leases WHERE state = 'live' AND delivered = 0 AND granted_at < ?
+                 ORDER BY granted_at, id LIMIT ?",
+        )
+        .bind(undelivered_before)
+        .bind(i64::from(limit));
+        // As they stand in the table, not yet closed: the caller sees from the expiry which ones expired.
+        self.all(asked, |row| Ok(rows::lease(row, None)?.row)).await
+    }
+
+    async fn head(&self) -> Result<Option<Head>, StoreError> {
+        let mut db = self.readers.acquire().await.map_err(unavailable)?;
+        Ok(log::head(&mut db).await?.map(|head| head.head()))
+    }
+
+    async fn entry(&self, index: u64) -> Result<Option<EntryRow>, StoreError> {
+        let asked = query("SELECT idx, entry, salt, record FROM entries WHERE idx = ?").bind(super::integer(index));
+        self.first(asked, rows::entry).await
+    }
+
+    async fn entry_by_id(&self, id: DecisionId) -> Result<Option<EntryRow>, StoreError> {
+        let asked = query("SELECT idx, entry, salt, record FROM entries WHERE id = ?").bind(id.to_string());
+        self.first(asked, rows::entry).await
+    }
+
+    async fn entries(&self, first: u64, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+        let mut db = self.readers.acquire().await.map_err(unavailable)?;
+        log::entries(&mut db, first, i64::from(limit)).await
+    }
+
+    async fn query(&self, query: &AuditQuery, from: i64, to: i64) -> Result<Vec<EntryRow>, StoreError> {
+        self.read_query(query, from, to).await
+    }
+
+    async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_tile(path).await
+    }
+
+    async fn blob(&self, wanted: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes: Option<Vec<u8>> = query_scalar("SELECT bytes FROM blobs WHERE sha256 = ?")
+            .bind(wanted.0.to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        match bytes {
+            Some(bytes) if sha256(&bytes) != wanted.0 => {
+                Err(StoreError::Corrupt(format!("the bytes kept as {wanted} are other ones")))
+            }
+            bytes => Ok(bytes),
+        }
+    }
+
+    async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.copy_to(to).await
+    }
+}
+
+/// A lease with the column `now`.
+fn lease_now(row: &SqliteRow) -> Result<Versioned<LeaseRow>, StoreError> {
+    rows::lease(row, Some(row.try_get("now").map_err(unavailable)?))
+}
