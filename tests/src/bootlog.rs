@@ -159,8 +159,8 @@ mod tests {
     fn a_log_is_laid_out_as_the_profile_says() {
         let log = BootLog::new(vec![Event::of_data(7, kind::SEPARATOR, [0; 4])]).encode();
         // 32 bytes of frame and 33 of data, as in logs of real machines.
-        assert_eq!(log[28..32], 37_u32.to_le_bytes());
-        let event = &log[32 + 37..];
+        assert_eq!(log[28..32], 33_u32.to_le_bytes());
+        let event = &log[32 + 33..];
         assert_eq!(event[..4], 7_u32.to_le_bytes());
         assert_eq!(event[4..8], 4_u32.to_le_bytes());
         assert_eq!(event[8..12], 1_u32.to_le_bytes());

@@ -5,6 +5,7 @@
 //!        └── restart()  an orderly reboot      └── pull_plug()  a power cut
 //! Machine { kernel_cmdline, secure_boot, firmware } ──boot_log()──> BootLog { events }
 //!        BootLog ──extend_into(tcti)──> PCRs        └── encode() ──> the file that Linux shows
+//! Node::boot(&machine) ──collector()──> a Collector on a booted node, with its own AK
 //! ```
 //!
 //! The suites are one test binary, `suite`, a module for each feature. To extend the harness: a
@@ -15,10 +16,12 @@
 pub mod boot_events;
 pub mod bootlog;
 pub mod machine;
+pub mod node;
 pub mod swtpm;
 pub mod swtpm_ports;
 pub mod tpm_commands;
 
 pub use bootlog::{BootLog, Event};
 pub use machine::Machine;
+pub use node::Node;
 pub use swtpm::Swtpm;

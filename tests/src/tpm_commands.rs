@@ -6,12 +6,12 @@ use tss_esapi::{
     Context, TctiNameConf,
     abstraction::{AsymmetricAlgorithmSelection, DefaultKey, ek::create_ek_object_2, nv::NvOpenOptions},
     attributes::NvIndexAttributesBuilder,
-    constants::StartupType,
+    constants::{CapabilityType, StartupType},
     handles::{NvIndexTpmHandle, PcrHandle},
     interface_types::{
         algorithm::HashingAlgorithm, ecc::EccCurve, resource_handles::NvAuth, session_handles::AuthSession,
     },
-    structures::{Digest, DigestValues, NvPublicBuilder, Public},
+    structures::{CapabilityData, Digest, DigestValues, NvPublicBuilder, Public},
 };
 
 /// Connects to a TPM.
@@ -67,4 +67,18 @@ pub fn p256_ek(tpm: &mut Context) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
         Public::Ecc { unique, .. } => Ok((unique.x().to_vec(), unique.y().to_vec())),
         other => bail!("the TPM made another kind of key: {other:?}"),
     }
+}
+
+/// How many keys and sessions are loaded: what an operation should leave at zero.
+pub fn loaded(tpm: &mut Context) -> anyhow::Result<usize> {
+    let mut count = 0;
+    // Transient objects, loaded sessions, saved sessions (TPM 2.0 Library, Part 2, §7.2).
+    for first in [0x8000_0000, 0x0200_0000, 0x0300_0000] {
+        let (data, _) = tpm.execute_without_session(|tpm| tpm.get_capability(CapabilityType::Handles, first, 254))?;
+        match data {
+            CapabilityData::Handles(list) => count += list.into_inner().len(),
+            other => bail!("asked for handles, got {other:?}"),
+        }
+    }
+    Ok(count)
 }

@@ -112,14 +112,14 @@ impl TpmDevice {
             let ak = ak.load(ctx, &self.tcti, ek)?;
             let policy = ek_policy(ctx)?;
             let sessions = (Some(AuthSession::Password), Some(policy), None);
-            ctx.execute_with_sessions(sessions, |ctx| ctx.activate_credential(ak, ek, blob.clone(), seed.clone()))
-                .map(|secret| Zeroizing::new(secret.to_vec()))
-                .map_err(|error| match kind_of(error) {
-                    Some(
-                        Kind::Integrity | Kind::Value | Kind::Size | Kind::EccPoint | Kind::Insufficient | Kind::Scheme,
-                    ) => CollectError::CredentialRefused { device: self.tcti.clone() }.into(),
-                    _ => Step::Tpm(error),
-                })
+            match ctx.execute_with_sessions(sessions, |ctx| ctx.activate_credential(ak, ek, blob.clone(), seed.clone()))
+            {
+                Ok(secret) => Ok(Zeroizing::new(secret.to_vec())),
+                Err(error) if is_refusal(ctx, error) => {
+                    Err(CollectError::CredentialRefused { device: self.tcti.clone() }.into())
+                }
+                Err(error) => Err(Step::Tpm(error)),
+            }
         })
     }
 
@@ -239,6 +239,27 @@ fn is_busy(kind: Kind) -> bool {
             | Kind::SessionHandles
             | Kind::ObjectHandles
     )
+}
+
+/// Whether `TPM2_ActivateCredential` failed by what it was given, not by the TPM's state.
+///
+/// libtpms answers `TPM_RC_FAILURE` when the OAEP padding of a seed for another RSA key is wrong; a
+/// TPM that really is in failure mode gives no random numbers either.
+fn is_refusal(ctx: &mut Context, error: tss_esapi::Error) -> bool {
+    match kind_of(error) {
+        Some(
+            Kind::Integrity
+            | Kind::Value
+            | Kind::Size
+            | Kind::EccPoint
+            | Kind::Insufficient
+            | Kind::Scheme
+            | Kind::NoResult
+            | Kind::Asymmetric,
+        ) => true,
+        Some(Kind::Failure) => ctx.execute_without_session(|ctx| ctx.get_random(8)).is_ok(),
+        _ => false,
+    }
 }
 
 /// A policy session that may use an EK of the templates L-1 and L-2: `TPM2_PolicySecret` with the
