@@ -54,3 +54,36 @@ impl Hardening {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_limit_above_zero_is_noticed() {
+        let mut core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: plain system calls on live values; the child leaves by `_exit`.
+        let child = unsafe {
+            libc::getrlimit(libc::RLIMIT_CORE, &raw mut core);
+            libc::fork()
+        };
+        if child == 0 {
+            let refused = |limit| {
+                let core = libc::rlimit { rlim_cur: limit, ..core };
+                // SAFETY: as above.
+                let set = unsafe {
+                    libc::setrlimit(libc::RLIMIT_CORE, &raw const core) + libc::prctl(libc::PR_SET_DUMPABLE, 0)
+                };
+                set == 0 && Hardening {}.check().is_err()
+            };
+            // Where the hard limit is zero there is nothing to notice.
+            let told = (refused(core.rlim_max) || core.rlim_max == 0) && !refused(0);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(told)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is live, and the child is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1);
+    }
+}

@@ -9,6 +9,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 use strongroom_memory::{Arena, KeyPages, MemoryError, Protection, Weakening, harden_process};
 use tempfile::TempDir;
@@ -21,16 +22,21 @@ const DEFAULT_LIMIT: u64 = 8 << 20;
 struct Nobody {
     program: PathBuf,
     _directory: TempDir,
+    /// One test at a time: a child that another test forks while the copy is written holds it open
+    /// for writing, and the kernel does not run such a file.
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Nobody {
     /// `None`, and the reason said, where tests cannot change users.
     fn ready() -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
         // SAFETY: takes nothing, touches nothing.
         if unsafe { libc::geteuid() } != 0 {
             println!("skipped: only root can start a program as another user");
             return None;
         }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         if Command::new("setpriv").arg("--version").output().is_err() {
             println!("skipped: setpriv (util-linux) is missing");
             return None;
@@ -40,7 +46,7 @@ impl Nobody {
         let program = directory.path().join("unprivileged");
         fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        Some(Self { program, _directory: directory })
+        Some(Self { program, _directory: directory, _turn: turn })
     }
 
     /// Runs one of the tests below that are ignored otherwise, with these capabilities (as setpriv
