@@ -6,8 +6,7 @@
 //! [`Refused::is_signed_for_this_request`]).
 
 use crate::{
-    Refused, Report, Tolerance,
-    rows,
+    Refused, Report, Tolerance, rows,
     tpm::{Attest, BankSelection, HashAlg, ParseError, Public, Scheme, Signature, SigningScheme, qualified_name},
 };
 use schemars::JsonSchema;
@@ -161,10 +160,8 @@ pub fn verify(evidence: QuoteEvidence<'_>, expect: &QuoteExpectation<'_>) -> Res
         return Err(Refused::Q3ExtraData { expected: hex(&expect.extra_data), got: hex(&attest.extra_data) });
     }
     check_signer(&attest, expect)?;
-    let boot = BootCounters {
-        reset_count: attest.clock_info.reset_count,
-        restart_count: attest.clock_info.restart_count,
-    };
+    let boot =
+        BootCounters { reset_count: attest.clock_info.reset_count, restart_count: attest.clock_info.restart_count };
     if let Some(expected) = expect.boot.filter(|expected| *expected != boot) {
         return Err(Refused::Q5Rebooted { expected, got: boot });
     }
@@ -200,10 +197,7 @@ fn not_checked(boot: bool) -> &'static [(&'static str, &'static str)] {
 }
 
 /// Q1: the received bytes, with exactly the enrolled AK's scheme and hash.
-fn check_signature(
-    evidence: &QuoteEvidence<'_>,
-    ak: &Public,
-) -> Result<(SigningScheme, Option<Tolerance>), Refused> {
+fn check_signature(evidence: &QuoteEvidence<'_>, ak: &Public) -> Result<(SigningScheme, Option<Tolerance>), Refused> {
     let limit = strongroom_protocol::limits::TPM_STRUCTURE;
     if evidence.message.len() > limit {
         return Err(Refused::Q2Structure(ParseError::TooLong { limit, actual: evidence.message.len() }));
@@ -241,11 +235,7 @@ fn check_signer(attest: &Attest, expect: &QuoteExpectation<'_>) -> Result<(), Re
 ///
 /// The bitmap has three bytes, as TPMs of PCs have 24 PCRs: one selection has one spelling. Longer
 /// bitmaps are refused even if zero, and so are further banks that select nothing.
-fn check_selection(
-    attest: &Attest,
-    evidence: &QuoteEvidence<'_>,
-    selection: &PcrSelection,
-) -> Result<(), Refused> {
+fn check_selection(attest: &Attest, evidence: &QuoteEvidence<'_>, selection: &PcrSelection) -> Result<(), Refused> {
     let bitmap = selection.bitmap().ok_or(Refused::Q6Expectation)?;
     let wanted = BankSelection { bank: selection.bank.algorithm(), bitmap: bitmap.to_vec() };
     if attest.selection.as_slice() != std::slice::from_ref(&wanted) {

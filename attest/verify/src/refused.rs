@@ -16,7 +16,9 @@ pub enum Refused {
         problem: String,
     },
     /// E1: not a certificate, or a field of it cannot be read.
-    #[error("E1: the EK certificate is malformed at {field}: read it again from the TPM's NV index, or from the vendor")]
+    #[error(
+        "E1: the EK certificate is malformed at {field}: read it again from the TPM's NV index, or from the vendor"
+    )]
     E1Malformed {
         /// Where.
         field: &'static str,
@@ -30,7 +32,9 @@ pub enum Refused {
         problem: String,
     },
     /// E2: no path to a pinned root.
-    #[error("E2: no path from the EK certificate (issuer {issuer}) to a pinned root: {problem}; import the vendor's root, and send or import the intermediates")]
+    #[error(
+        "E2: no path from the EK certificate (issuer {issuer}) to a pinned root: {problem}; import the vendor's root, and send or import the intermediates"
+    )]
     E2Path {
         /// The certificate's issuer.
         issuer: String,
@@ -38,7 +42,9 @@ pub enum Refused {
         problem: String,
     },
     /// E2: a certificate of the path is not valid at the given time.
-    #[error("E2: a certificate of the path {problem} (judged at {at}): check the clock, or ask the vendor for a newer certificate")]
+    #[error(
+        "E2: a certificate of the path {problem} (judged at {at}): check the clock, or ask the vendor for a newer certificate"
+    )]
     E2Validity {
         /// Which bound was passed, in Unix seconds.
         problem: String,
@@ -46,7 +52,9 @@ pub enum Refused {
         at: u64,
     },
     /// E2: a certificate of the path is revoked.
-    #[error("E2: a certificate of the EK's path (issuer {issuer}) is revoked by its vendor: the TPM is not to be trusted")]
+    #[error(
+        "E2: a certificate of the EK's path (issuer {issuer}) is revoked by its vendor: the TPM is not to be trusted"
+    )]
     E2Revoked {
         /// The EK certificate's issuer.
         issuer: String,
@@ -58,13 +66,17 @@ pub enum Refused {
         problem: String,
     },
     /// E3: the certificate is of another key.
-    #[error("E3: the EK's public area is not of the certificate's key: {problem}; read both from the same TPM and the same kind of key")]
+    #[error(
+        "E3: the EK's public area is not of the certificate's key: {problem}; read both from the same TPM and the same kind of key"
+    )]
     E3KeyMismatch {
         /// What differs.
         problem: &'static str,
     },
     /// E3: the public area does not follow an EK template (EK Credential Profile 2.6, annex B).
-    #[error("E3: the EK's {field} is {got}, the profile's templates have {expected}: create the EK from a default template")]
+    #[error(
+        "E3: the EK's {field} is {got}, the profile's templates have {expected}: create the EK from a default template"
+    )]
     E3Template {
         /// The field.
         field: &'static str,
@@ -74,7 +86,9 @@ pub enum Refused {
         got: String,
     },
     /// E4: the AK lacks attributes, or has some that it must not have.
-    #[error("E4: the AK's attributes lack [{missing}] and must not have [{forbidden}]: create a restricted signing key under the EK")]
+    #[error(
+        "E4: the AK's attributes lack [{missing}] and must not have [{forbidden}]: create a restricted signing key under the EK"
+    )]
     E4Attributes {
         /// Attributes that it lacks.
         missing: String,
@@ -82,7 +96,9 @@ pub enum Refused {
         forbidden: String,
     },
     /// E4: the AK's key, scheme or cipher is not acceptable.
-    #[error("E4: the AK's {field} {problem}: create it as ECDSA P-256 with SHA-256, or RSA of 2048 bits and more with RSASSA or RSAPSS")]
+    #[error(
+        "E4: the AK's {field} {problem}: create it as ECDSA P-256 with SHA-256, or RSA of 2048 bits and more with RSASSA or RSAPSS"
+    )]
     E4Key {
         /// The field.
         field: &'static str,
@@ -102,7 +118,9 @@ pub enum Refused {
         problem: &'static str,
     },
     /// E5: the secret is not the one in the credential.
-    #[error("E5: the activation secret is wrong: the TPM that was asked does not hold both EK and AK; start a new enrolment")]
+    #[error(
+        "E5: the activation secret is wrong: the TPM that was asked does not hold both EK and AK; start a new enrolment"
+    )]
     E5Secret,
     /// E5: the secret came too late.
     #[error("E5: the activation secret expired at {expired_at} (now {now}): start a new enrolment")]
@@ -157,7 +175,9 @@ pub enum Refused {
         got: String,
     },
     /// Q4: the signer is not the enrolled AK in the endorsement hierarchy.
-    #[error("Q4: qualifiedSigner is {got}, an AK under this EK in the endorsement hierarchy is {expected}: create the AK under the EK")]
+    #[error(
+        "Q4: qualifiedSigner is {got}, an AK under this EK in the endorsement hierarchy is {expected}: create the AK under the EK"
+    )]
     Q4Signer {
         /// Hexadecimal.
         expected: String,
@@ -179,10 +199,14 @@ pub enum Refused {
         got: BootCounters,
     },
     /// Q6: policy's selection is not a selection.
-    #[error("Q6: the expected selection of PCRs is not ascending, without repetition and below 24: correct the configuration")]
+    #[error(
+        "Q6: the expected selection of PCRs is not ascending, without repetition and below 24: correct the configuration"
+    )]
     Q6Expectation,
     /// Q6: the quote selects something else.
-    #[error("Q6: the quote selects [{got}], exactly [{expected}] is wanted: quote one bank with these PCRs, in a bitmap of three bytes")]
+    #[error(
+        "Q6: the quote selects [{got}], exactly [{expected}] is wanted: quote one bank with these PCRs, in a bitmap of three bytes"
+    )]
     Q6Selection {
         /// Bank and PCRs that are wanted.
         expected: String,
@@ -190,7 +214,9 @@ pub enum Refused {
         got: String,
     },
     /// Q6: the values beside the quote are of another bank.
-    #[error("Q6: the values beside the quote are of bank {got}, quoted is {expected}: send the values of the quoted bank")]
+    #[error(
+        "Q6: the values beside the quote are of bank {got}, quoted is {expected}: send the values of the quoted bank"
+    )]
     Q6Bank {
         /// The quoted bank.
         expected: HashAlg,
@@ -198,7 +224,9 @@ pub enum Refused {
         got: HashAlg,
     },
     /// Q6: values are missing, or there are some that were not quoted.
-    #[error("Q6: values of PCRs {missing:?} are missing and those of {extra:?} were not quoted: send exactly the quoted PCRs")]
+    #[error(
+        "Q6: values of PCRs {missing:?} are missing and those of {extra:?} were not quoted: send exactly the quoted PCRs"
+    )]
     Q6Values {
         /// Quoted, and no value given.
         missing: Vec<u8>,
@@ -216,7 +244,9 @@ pub enum Refused {
         actual: usize,
     },
     /// Q7: the values are not those that were quoted.
-    #[error("Q7: the digest of the values is {got}, the TPM signed {expected}: the values are not those that were quoted; read them again around the quote")]
+    #[error(
+        "Q7: the digest of the values is {got}, the TPM signed {expected}: the values are not those that were quoted; read them again around the quote"
+    )]
     Q7Digest {
         /// What the TPM signed, hexadecimal.
         expected: String,
@@ -224,7 +254,9 @@ pub enum Refused {
         got: String,
     },
     /// Q8: firmware did not measure.
-    #[error("Q8: PCR {pcr} is all {byte:#04x}: firmware did not measure the boot; enable the TPM and measured boot in firmware")]
+    #[error(
+        "Q8: PCR {pcr} is all {byte:#04x}: firmware did not measure the boot; enable the TPM and measured boot in firmware"
+    )]
     Q8NotMeasured {
         /// The PCR.
         pcr: u8,
@@ -232,7 +264,9 @@ pub enum Refused {
         byte: u8,
     },
     /// Q8: the selection leaves out what would show that firmware measured.
-    #[error("Q8: the selection leaves out PCR {pcr}, so nothing shows that firmware measured the boot: select PCRs 0 and 4")]
+    #[error(
+        "Q8: the selection leaves out PCR {pcr}, so nothing shows that firmware measured the boot: select PCRs 0 and 4"
+    )]
     Q8NotSelected {
         /// The PCR.
         pcr: u8,

@@ -67,7 +67,8 @@ impl TrustAnchors {
     pub fn from_der<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, TrustAnchorError> {
         let mut anchors = Self::default();
         for (index, der) in certificates.into_iter().enumerate() {
-            let problem = |problem: String| TrustAnchorError::NotACertificate { index, sha256: hex(&sha256(der)), problem };
+            let problem =
+                |problem: String| TrustAnchorError::NotACertificate { index, sha256: hex(&sha256(der)), problem };
             anchors.add(der).map_err(problem)?;
         }
         Ok(anchors)

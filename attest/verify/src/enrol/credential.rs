@@ -9,7 +9,10 @@ use crate::{
 use aws_lc_rs::{
     cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
     iv::FixedLength,
-    rsa::{OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepPublicEncryptingKey, PublicEncryptingKey},
+    rsa::{
+        OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepPublicEncryptingKey,
+        PublicEncryptingKey,
+    },
 };
 use ring::{agreement, rand::SecureRandom};
 use std::fmt;

@@ -161,3 +161,6 @@ pub fn examine(
         Err(refused) => (Report::new(&rows::ENROLMENT, &not_checked, Some(&refused)), None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,10 +41,7 @@ pub(super) fn kdfe(
 }
 
 /// Counts from 1 until there are enough bytes.
-fn blocks(
-    length: usize,
-    mut block: impl FnMut(&[u8; 4], &[u8; 4], &mut Vec<u8>),
-) -> Option<Zeroizing<Vec<u8>>> {
+fn blocks(length: usize, mut block: impl FnMut(&[u8; 4], &[u8; 4], &mut Vec<u8>)) -> Option<Zeroizing<Vec<u8>>> {
     let bits = u32::try_from(length).ok()?.checked_mul(8)?.to_be_bytes();
     // Room for one whole block more than asked for, so that the vector never moves.
     let mut out = Zeroizing::new(Vec::with_capacity(length + 64));
@@ -71,10 +68,7 @@ mod tests {
     fn kdfa_gives_the_known_answers() {
         let (key, u, v) = ([0x0b; 32], [1; 16], [2; 16]);
         let kdfa = |hash, label: &[u8], u: &[u8], v: &[u8], length| kdfa(hash, &key, label, u, v, length).unwrap();
-        assert_eq!(
-            *kdfa(HashAlg::Sha256, b"STORAGE", &u, &v, 16),
-            answer("1a9b16dea898e52cd7be664b3fcd1abc")
-        );
+        assert_eq!(*kdfa(HashAlg::Sha256, b"STORAGE", &u, &v, 16), answer("1a9b16dea898e52cd7be664b3fcd1abc"));
         assert_eq!(
             *kdfa(HashAlg::Sha256, b"INTEGRITY", &[], &[], 32),
             answer("d31fe0aa206c0af241f3d41b032c42355526931bce8cf86d73d88491aae496c1")

@@ -10,13 +10,14 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnch
 use std::time::Duration;
 use webpki::{
     CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeId,
-    KeyPurposeIdIter, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder,
-    UnknownStatusPolicy, VerifiedPath, ring as algorithms,
+    KeyPurposeIdIter, KeyUsage, OwnedCertRevocationList, RequiredEkuNotFoundContext, RevocationCheckDepth,
+    RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath, ring as algorithms,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// tcg-kp-EKCertificate, 2.23.133.8.1, as the contents of its DER.
-const EK_CERTIFICATE: KeyPurposeId<'static> = KeyPurposeId::new(b"\x67\x81\x05\x08\x01");
+const EK_PURPOSE: &[u8] = b"\x67\x81\x05\x08\x01";
+const EK_CERTIFICATE: KeyPurposeId<'static> = KeyPurposeId::new(EK_PURPOSE);
 /// anyExtendedKeyUsage, 2.5.29.37.0.
 const ANY: KeyPurposeId<'static> = KeyPurposeId::new(b"\x55\x1d\x25\x00");
 
@@ -148,14 +149,19 @@ struct EkUsage;
 
 impl ExtendedKeyUsageValidator for EkUsage {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        let mut none = true;
+        let mut present = Vec::new();
         for purpose in purposes {
-            none = false;
-            if matches!(purpose?, purpose if purpose == EK_CERTIFICATE || purpose == ANY) {
+            let purpose = purpose?;
+            if purpose == EK_CERTIFICATE || purpose == ANY {
                 return Ok(());
             }
+            present.push(purpose.to_decoded_oid());
         }
-        if none { Ok(()) } else { Err(Error::UnknownIssuer) }
+        if present.is_empty() {
+            return Ok(());
+        }
+        let required = KeyUsage::required_if_present(EK_PURPOSE);
+        Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required, present }))
     }
 }
 
@@ -175,11 +181,17 @@ fn refusal(error: &Error, at: u64, issuer: &str) -> Refused {
         Error::InvalidCrlSignatureForPublicKey
         | Error::IssuerNotCrlSigner
         | Error::UnsupportedCrlSignatureAlgorithmContext(_)
-        | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => Refused::E2Crl { problem: error.to_string() },
+        | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+            Refused::E2Crl { problem: error.to_string() }
+        }
         Error::UnsupportedSignatureAlgorithmContext(_) => {
-            let problem = "a certificate of it is signed with SHA-1 or another algorithm that is not accepted".to_owned();
+            let problem =
+                "a certificate of it is signed with SHA-1 or another algorithm that is not accepted".to_owned();
             Refused::E2Path { issuer, problem }
         }
         error => Refused::E2Path { issuer, problem: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,20 +95,18 @@ pub(super) fn check(ek: &Public) -> Result<&'static str, Refused> {
     if ek.scheme() != Scheme::Null {
         return Err(refused("scheme", "null", &format!("{:?}", ek.scheme())));
     }
-    let mut candidates = TEMPLATES.iter().filter(|template| template.kind == kind).peekable();
-    if candidates.peek().is_none() {
+    let of_kind = || TEMPLATES.iter().filter(|template| template.kind == kind);
+    if of_kind().next().is_none() {
         let known = "RSA 2048, 3072, 4096, ECC P-256, P-384";
         return Err(refused("key", known, &format!("{kind:?}")));
     }
-    // The last candidate's refusal is as good as the first's: they differ in attributes and policy only.
-    let mut refusal = refused("key", "", "");
-    for template in candidates {
-        match template.check(ek) {
-            Ok(()) => return Ok(template.name),
-            Err(why) => refusal = why,
-        }
-    }
-    Err(refusal)
+    // Kind and policy name one template; what else is wrong is said against that one.
+    let Some(template) = of_kind().find(|template| template.policy == ek.auth_policy()) else {
+        let expected: Vec<_> = of_kind().map(|template| hex(template.policy)).collect();
+        return Err(refused("authPolicy", &expected.join(" or "), &hex(ek.auth_policy())));
+    };
+    template.check(ek)?;
+    Ok(template.name)
 }
 
 impl Template {
@@ -123,9 +121,6 @@ impl Template {
         if ek.attributes() != self.attributes {
             let expected = format!("[{}]", self.attributes);
             return Err(refused("attributes", &expected, &format!("[{}]", ek.attributes())));
-        }
-        if ek.auth_policy() != self.policy {
-            return Err(refused("authPolicy", &hex(self.policy), &hex(ek.auth_policy())));
         }
         Ok(())
     }

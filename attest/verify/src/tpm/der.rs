@@ -22,7 +22,8 @@ pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
     tagged(0x03, &[&[0], bytes])
 }
 
-fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+/// Any tag around the parts.
+pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut out = Vec::with_capacity(length + 6);
     out.push(tag);

@@ -93,9 +93,7 @@ impl Signature {
     /// caller compares schemes first. `None` if it is not good, or if it is of SHA-1.
     pub(crate) fn verify(&self, key: &Public, message: &[u8]) -> Option<Good> {
         match (key.key(), &self.value) {
-            (Key::Rsa { modulus, .. }, SignatureValue::Rsa(signature)) => {
-                self.verify_rsa(modulus, message, signature)
-            }
+            (Key::Rsa { modulus, .. }, SignatureValue::Rsa(signature)) => self.verify_rsa(modulus, message, signature),
             (Key::Ecc { curve, x, y }, SignatureValue::Ecdsa { r, s }) => {
                 let point = uncompressed_point(*curve, x, y);
                 let signature = der::sequence(&[&der::unsigned(r), &der::unsigned(s)]);
