@@ -1,5 +1,13 @@
 //! The end-to-end suites: one binary, a module for each feature.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this is test code: a failed test is how it speaks"
+)]
+
 mod boot;
 mod standin_tpm;
 mod tpm;

@@ -27,6 +27,18 @@ fn standin_tpm(program: &Path, arguments: &[&str]) -> String {
     String::from_utf8(run.stdout).unwrap().trim().to_owned()
 }
 
+/// Powers the TPM off even when the test fails: nobody else would.
+struct PowerOff<'a>(&'a Path);
+
+impl Drop for PowerOff<'_> {
+    fn drop(&mut self) {
+        let tcti = fs::read_to_string(self.0.join("tcti")).unwrap_or_default();
+        if let Some(port) = tcti.trim().rsplit_once('=').and_then(|(_, port)| port.parse().ok()) {
+            let _ = Swtpm::stop(port);
+        }
+    }
+}
+
 #[test]
 fn a_user_without_rights_runs_a_tpm() {
     let dir = tempfile::tempdir().unwrap();
@@ -37,6 +49,7 @@ fn a_user_without_rights_runs_a_tpm() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let tpm = dir.path().join("tpm");
     let path = tpm.to_str().unwrap();
+    let _power_off = PowerOff(&tpm);
 
     let tcti = standin_tpm(&program, &["start", "--p256", "--dir", path]);
     let first = TpmDevice::open(&tcti.parse().unwrap()).unwrap();

@@ -94,10 +94,10 @@ fn a_credential_for_others_is_refused() {
 
     let right = make(&ek, &identity.ak_name);
     assert_eq!(activate(&right).unwrap().as_slice(), [7; 32]);
-    let other_ak = make(&ek, &other.ak().name());
-    assert!(matches!(activate(&other_ak), Err(CollectError::CredentialRefused { .. })));
-    let other_ek = make(&Public::parse(&other.identity().unwrap().ek_public).unwrap(), &identity.ak_name);
-    assert!(matches!(activate(&other_ek), Err(CollectError::CredentialRefused { .. })));
+    let wrong_name = make(&ek, &other.ak().name());
+    assert!(matches!(activate(&wrong_name), Err(CollectError::CredentialRefused { .. })));
+    let wrong_key = make(&Public::parse(&other.identity().unwrap().ek_public).unwrap(), &identity.ak_name);
+    assert!(matches!(activate(&wrong_key), Err(CollectError::CredentialRefused { .. })));
     for at in [0, right.credential_blob.len() - 1] {
         let mut changed = right.clone();
         changed.credential_blob[at] ^= 1;
