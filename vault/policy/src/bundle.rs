@@ -3,8 +3,9 @@
 use crate::{
     engine,
     error::PolicyError,
+    references::check_together,
     settings::{BundleData, Settings},
-    source::{Purpose, Source, check_together},
+    source::{Purpose, Source},
 };
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The engine: compiled once a bundle, cloned for each evaluation.
 
-use crate::{bundle::RULES_SUFFIX, error::PolicyError, source::FORBIDDEN};
+use crate::{builtins::FORBIDDEN, bundle::RULES_SUFFIX, error::PolicyError};
 use regorus::{
     Engine,
     utils::limits::{ExecutionTimerConfig, PolicyLengthConfig},

@@ -15,8 +15,9 @@
 //! To extend it: a new fact for policies is a field in [`input`]; a new setting a field in
 //! [`settings`]; then regenerate the schemas (`policies/README.md`). A new obligation goes into
 //! `strongroom_protocol::obligations` and into the SDK that has to keep it. A builtin is let in by
-//! the list in `source.rs`, with the reasons given there.
+//! the list in `builtins.rs`, with the reasons given there.
 
+mod builtins;
 mod bundle;
 mod directory;
 mod engine;
@@ -24,6 +25,7 @@ mod error;
 mod evaluation;
 mod explain;
 pub mod input;
+mod references;
 pub mod settings;
 mod source;
 mod suite;

@@ -4,7 +4,8 @@ use crate::{
     bundle::{BUNDLE_BYTES, Bundle, check_cap, check_caps, is_test, read_sources},
     engine,
     error::PolicyError,
-    source::{Purpose, check_together},
+    references::check_together,
+    source::Purpose,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
