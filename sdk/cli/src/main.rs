@@ -1,2 +1,83 @@
-//! Placeholder entry point.
-fn main() {}
+//! `strongroom`: the command line for jobs, custodians, security teams and auditors.
+//!
+//! Each subject has its module under `commands`: arguments, help with an example, and what it
+//! does. A command returns an [`output::Answer`], which is printed for people or, with `--json`, as
+//! one JSON document; errors go to standard error in the same two ways, and the exit code says
+//! whose turn it is (see [`output::Exit`]).
+
+mod commands;
+mod context;
+mod output;
+mod progress;
+mod times;
+
+use clap::Parser;
+use commands::Command;
+use context::Context;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Keys and files of confidential machines: seal, open, administer, audit.
+#[derive(Parser)]
+#[command(
+    name = "strongroom",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  strongroom join vault.json\n  strongroom open model.safetensors.sealed --asset minilm --digest"
+)]
+struct Cli {
+    /// Where this client keeps its join file, node configuration and AK [default: /etc/strongroom for root, else ~/.config/strongroom]
+    #[arg(long, global = true, value_name = "DIR", env = "STRONGROOM_HOME")]
+    home: Option<PathBuf>,
+    /// File with a bearer token, for commands that administer or audit
+    #[arg(long, global = true, value_name = "FILE", env = "STRONGROOM_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more of what is done, on standard error (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let result = Context::new(cli.home, cli.token_file, cli.json).and_then(|context| cli.command.run(&context));
+    output::finish(result, cli.json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Help is part of the product: every command that does something shows how.
+    #[test]
+    fn every_command_has_an_example() {
+        fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+            let children: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").collect();
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if children.is_empty() && !(example.contains("Example:") && example.contains(path)) {
+                missing.push(path.to_owned());
+            }
+            for child in children {
+                walk(child, &format!("{path} {}", child.get_name()), missing);
+            }
+        }
+        let mut missing = Vec::new();
+        walk(&Cli::command(), "strongroom", &mut missing);
+        assert!(missing.is_empty(), "without an example in their help: {missing:?}");
+    }
+}

@@ -1,0 +1,129 @@
+//! The commands, one module a subject.
+
+mod asset;
+mod audit;
+mod decision;
+mod evidence;
+mod inspect;
+mod join;
+mod key;
+mod lease;
+mod node;
+mod open;
+mod policy;
+mod reference;
+mod seal;
+mod site;
+mod token;
+
+use crate::{
+    context::Context,
+    output::{Answer, Failure},
+};
+use clap::{CommandFactory, Subcommand};
+use strongroom::protocol::admin::Recorded;
+
+/// Everything that can be done, by subject.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Join a vault: all the configuration that a client needs
+    Join(join::Join),
+    /// Nodes: enrol this one, approve, revoke, list
+    #[command(subcommand)]
+    Node(node::Node),
+    /// Sites, each in a jurisdiction
+    #[command(subcommand)]
+    Site(site::Site),
+    /// Reference values: the measurements that are accepted
+    #[command(subcommand)]
+    Reference(reference::Reference),
+    /// Assets: models, datasets, checkpoints
+    #[command(subcommand)]
+    Asset(asset::Asset),
+    /// Key versions of an asset
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Seal a file under a write lease
+    Seal(seal::Seal),
+    /// Open a sealed file in protected memory under a read lease
+    Open(open::Open),
+    /// What a sealed file shows without its key
+    Inspect(inspect::Inspect),
+    /// Policies: check, test, propose, enforce
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Tokens of people and machines that administer
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Leases: who holds keys now
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Decisions on release requests
+    #[command(subcommand)]
+    Decision(decision::Decision),
+    /// Say in words why a decision was made
+    Explain(decision::Explain),
+    /// The ledger: query, show, prove, export, verify
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Evidence of this node
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
+    /// Print a shell's completions
+    Completions(Completions),
+}
+
+/// Prints completions.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  strongroom completions bash > /etc/bash_completion.d/strongroom")]
+pub(crate) struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+impl Command {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        match self {
+            Self::Join(command) => command.run(context),
+            Self::Node(command) => command.run(context),
+            Self::Site(command) => command.run(context),
+            Self::Reference(command) => command.run(context),
+            Self::Asset(command) => command.run(context),
+            Self::Key(command) => command.run(context),
+            Self::Seal(command) => command.run(context),
+            Self::Open(command) => command.run(context),
+            Self::Inspect(command) => command.run(),
+            Self::Policy(command) => command.run(context),
+            Self::Token(command) => command.run(context),
+            Self::Lease(command) => command.run(context),
+            Self::Decision(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
+            Self::Audit(command) => command.run(context),
+            Self::Evidence(command) => command.run(context),
+            Self::Completions(command) => {
+                let mut script = Vec::new();
+                clap_complete::generate(command.shell, &mut crate::Cli::command(), "strongroom", &mut script);
+                let script = String::from_utf8_lossy(&script).into_owned();
+                Answer::new(&serde_json::json!({ "script": script }), script.clone())
+            }
+        }
+    }
+}
+
+/// The answer to an administrative act.
+fn recorded(what: &str, recorded: &Recorded) -> Result<Answer, Failure> {
+    Answer::new(recorded, format!("{what}\nrecord {} at ledger index {}", recorded.record, recorded.index))
+}
+
+/// `name=value`, as labels are given.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+/// Labels for people: `a=1 b=2`.
+fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,182 @@
+//! `strongroom node`.
+
+use super::{label, labels, recorded};
+use crate::{
+    context::Context,
+    output::{Answer, Exit, Failure, table},
+};
+use clap::Subcommand;
+use std::path::PathBuf;
+use strongroom::{
+    Enrolled, Error, Options, Room,
+    collect::{BootLog, Collector, CollectorConfig, EkChoice, TctiConfig},
+    protocol::{
+        NodeId,
+        admin::{ApproveNode, NodeView, Recorded, RevokeNode},
+    },
+};
+
+/// Nodes.
+#[derive(Subcommand)]
+pub(crate) enum Node {
+    /// Enrol this machine by its TPM
+    #[command(after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7")]
+    Enroll(Enroll),
+    /// Place a pending node into a site
+    #[command(after_help = "Example:\n  strongroom node approve NODE_ID --site fra-1 --single-job")]
+    Approve(Approve),
+    /// Take a node's approval back and end its leases
+    #[command(after_help = "Example:\n  strongroom node revoke NODE_ID --reason 'stolen from rack b7'")]
+    Revoke(Revoke),
+    /// All nodes
+    #[command(after_help = "Example:\n  strongroom node list")]
+    List,
+    /// One node; without an id, this machine's
+    #[command(after_help = "Example:\n  strongroom node status")]
+    Status(Status),
+}
+
+/// Arguments of `node enroll`.
+#[derive(clap::Args)]
+pub(crate) struct Enroll {
+    /// The TPM: `device:/dev/tpmrm0`, or a software TPM's `swtpm:host=127.0.0.1,port=2321`
+    #[arg(long, default_value = "device:/dev/tpmrm0")]
+    tcti: TctiConfig,
+    /// The boot log, where it is not the kernel's
+    #[arg(long, value_name = "FILE")]
+    boot_log: Option<PathBuf>,
+    /// A label to ask for; an operator decides
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// A name for people
+    #[arg(long)]
+    hostname: Option<String>,
+}
+
+/// Arguments of `node approve`.
+#[derive(clap::Args)]
+pub(crate) struct Approve {
+    /// The node
+    node: NodeId,
+    /// The site that it stands in
+    #[arg(long)]
+    site: String,
+    /// A label that policy may read
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// The node runs one job only: that job may open the TPM itself
+    #[arg(long)]
+    single_job: bool,
+}
+
+/// Arguments of `node revoke`.
+#[derive(clap::Args)]
+pub(crate) struct Revoke {
+    /// The node
+    node: NodeId,
+    /// Why; the ledger keeps it
+    #[arg(long)]
+    reason: String,
+}
+
+/// Arguments of `node status`.
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    /// The node; asking for another than this machine's needs a token
+    node: Option<NodeId>,
+}
+
+impl Node {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        match self {
+            Self::Enroll(enroll) => enroll.run(context),
+            Self::Approve(a) => {
+                let body = ApproveNode {
+                    site: a.site.clone(),
+                    labels: a.labels.into_iter().collect(),
+                    single_job: a.single_job,
+                };
+                let answer: Recorded = context.admin()?.post(&format!("/v1/nodes/{}/approve", a.node), &body)?;
+                recorded(&format!("node {} approved into site {}", a.node, a.site), &answer)
+            }
+            Self::Revoke(r) => {
+                let body = RevokeNode { reason: r.reason };
+                let answer: Recorded = context.admin()?.post(&format!("/v1/nodes/{}/revoke", r.node), &body)?;
+                recorded(&format!("node {} revoked; its leases were ended", r.node), &answer)
+            }
+            Self::List => {
+                let nodes: Vec<NodeView> = context.admin()?.get("/v1/nodes")?;
+                let rows: Vec<_> = nodes.iter().map(row).collect();
+                Answer::new(&nodes, table(["NODE", "STATE", "SITE", "IN", "LABELS", "NAME", "TPM"], &rows))
+            }
+            Self::Status(status) => status.run(context),
+        }
+    }
+}
+
+impl Enroll {
+    fn run(self, context: &Context) -> Result<Answer, Failure> {
+        if context.node_path().exists() {
+            return Err(Failure::usage(format!(
+                "this machine is enrolled already: {} is there; remove it to enrol again",
+                context.node_path().display()
+            )));
+        }
+        let config = CollectorConfig {
+            tcti: self.tcti,
+            state_dir: context.state_dir(),
+            ek: EkChoice::default(),
+            boot_log: self.boot_log.map_or_else(BootLog::default, BootLog::File),
+        };
+        let room = context.room(Options::default())?;
+        let collector = Collector::open(&config).map_err(Error::from)?;
+        let enrolled = room.enrol(&collector, self.labels.into_iter().collect(), self.hostname)?;
+        write(context, &config, &enrolled)?;
+        Answer::new(
+            &serde_json::json!({ "node": enrolled.node, "enrolment": enrolled.enrolment, "state": enrolled.state.state }),
+            format!(
+                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE",
+                enrolled.node, enrolled.node
+            ),
+        )
+    }
+}
+
+/// Keeps how this node reaches its devices, and the enrolment to ask after.
+fn write(context: &Context, config: &CollectorConfig, enrolled: &Enrolled) -> Result<(), Failure> {
+    let failed = |e: serde_json::Error| Failure::new(Exit::Machine, e.to_string());
+    context.write(&context.enrolment_path(), enrolled.enrolment.to_string().as_bytes())?;
+    context.write(&context.node_path(), &serde_json::to_vec_pretty(config).map_err(failed)?)
+}
+
+impl Status {
+    fn run(self, context: &Context) -> Result<Answer, Failure> {
+        if let Some(node) = self.node {
+            let view: NodeView = context.admin()?.get(&format!("/v1/nodes/{node}"))?;
+            return Answer::new(&view, table(["NODE", "STATE", "SITE", "IN", "LABELS", "NAME", "TPM"], &[row(&view)]));
+        }
+        let room: Room = context.room(Options::default())?;
+        let state = room.enrolment(context.enrolment()?)?;
+        let text = match (&state.node, &state.state) {
+            (Some(node), Some(condition)) => format!(
+                "node {node}: {}{}",
+                format!("{condition:?}").to_lowercase(),
+                state.site.as_ref().map(|site| format!(", in site {site}")).unwrap_or_default()
+            ),
+            _ => "the enrolment was not activated".to_owned(),
+        };
+        Answer::new(&state, text)
+    }
+}
+
+fn row(node: &NodeView) -> [String; 7] {
+    [
+        node.id.to_string(),
+        format!("{:?}", node.state).to_lowercase(),
+        node.site.clone().unwrap_or_default(),
+        node.jurisdiction.clone().unwrap_or_default(),
+        labels(&node.labels),
+        node.hostname.clone().unwrap_or_default(),
+        node.tpm.clone(),
+    ]
+}

@@ -1,0 +1,117 @@
+//! `strongroom open`.
+
+use crate::{
+    context::Context,
+    output::{Answer, Failure},
+    progress::Shown,
+};
+use std::{
+    fmt::Write as _,
+    fs::{File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+use strongroom::{
+    Error, OpenObject, Options, Request,
+    memory::{Protection, Weakening},
+    protocol::{ObjectId, admin::Integrity, statement::ObjectRef},
+    sealed::{Expected, Opening},
+};
+
+/// Opens a sealed file in protected memory.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  strongroom open model.safetensors.sealed --asset minilm --digest")]
+pub(crate) struct Open {
+    /// The sealed file
+    file: PathBuf,
+    /// The asset that is expected: a file of another asset is refused
+    #[arg(long)]
+    asset: String,
+    /// The object that is expected
+    #[arg(long)]
+    object: Option<ObjectId>,
+    /// Print the SHA-256 of the plaintext
+    #[arg(long)]
+    digest: bool,
+    /// Write the plaintext to a new file (mode 0600): policy may forbid it, and the ledger shows it
+    #[arg(long, value_name = "FILE")]
+    plaintext_to: Option<PathBuf>,
+    /// Accept memory that is not locked; the ledger shows it
+    #[arg(long)]
+    accept_unlocked_memory: bool,
+    /// Threads; 0 takes what the machine offers
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+impl Open {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let file = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
+        let expected = Expected { asset: self.asset.clone(), version: None, object: self.object };
+        let opening = Opening::start(file, &expected).map_err(Error::from)?;
+        let header = opening.header();
+        let (version, bytes) = (header.version, opening.len());
+        let object = ObjectRef { writer: header.writer, object: header.object };
+
+        let mut protection = Protection::default();
+        if self.accept_unlocked_memory {
+            protection = protection.accepting(Weakening::UnlockedMemory);
+        }
+        let room = context.room(Options { protection: protection.clone(), ..Options::default() })?;
+        let current = room.current(&self.asset)?;
+        let mut request = Request::new().objects(&self.asset, version, vec![object]);
+        if self.plaintext_to.is_some() {
+            request = request.plaintext_to_disk();
+        }
+        let lease = room.release(&context.collector()?, request)?;
+
+        let progress = Shown::new("opening", bytes, context.json);
+        let hashed = current.integrity == Integrity::Hashed;
+        let opened = lease.open_file(&self.file, &expected, hashed, self.threads, &protection, &progress)?;
+        drop(progress);
+        let digest = self.digest.then(|| digest(&opened)).transpose()?;
+        if let Some(path) = &self.plaintext_to {
+            write_plaintext(&opened, path)?;
+        }
+        let handling = lease.handling().clone();
+        let decision = lease.decision();
+        lease.end()?;
+
+        let mut text = format!(
+            "opened {bytes} bytes of {}@{version} in protected memory (keys: {})\ndecision {decision}\n",
+            self.asset, handling.key_pages
+        );
+        if let Some(digest) = &digest {
+            let _ = writeln!(text, "sha256 {digest}");
+        }
+        if let Some(path) = &self.plaintext_to {
+            let _ = writeln!(text, "plaintext written to {}; the ledger shows it", path.display());
+        }
+        Answer::new(
+            &serde_json::json!({
+                "asset": self.asset, "version": version, "object": object.object, "bytes": bytes,
+                "sha256": digest, "decision": decision, "handling": handling, "plaintext_to": self.plaintext_to,
+            }),
+            text,
+        )
+    }
+}
+
+/// SHA-256 of the plaintext, lower-case hex.
+fn digest(opened: &OpenObject) -> Result<String, Failure> {
+    let plaintext = opened.plaintext()?;
+    Ok(hex::encode(ring::digest::digest(&ring::digest::SHA256, &plaintext)))
+}
+
+fn write_plaintext(opened: &OpenObject, path: &Path) -> Result<(), Failure> {
+    let failed = |e| Failure::file(path, e);
+    let plaintext = opened.plaintext()?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let written = file.write_all(&plaintext).and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a file of plaintext under its final name helps nobody.
+        let _ = std::fs::remove_file(path);
+        failed(e)
+    })
+}

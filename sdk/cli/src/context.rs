@@ -1,0 +1,138 @@
+//! Where this client keeps what it knows: join file, node configuration, AK, token.
+
+use crate::output::{Exit, Failure};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+use strongroom::{
+    Admin, Options, Room, Token,
+    collect::{Collector, CollectorConfig},
+    protocol::{EnrolmentId, join::JoinFile},
+};
+
+/// Longest configuration file that is read, bytes.
+const CONFIGURATION: u64 = 1 << 20;
+
+/// What every command may need.
+pub(crate) struct Context {
+    home: PathBuf,
+    token_file: Option<PathBuf>,
+    pub(crate) json: bool,
+}
+
+impl Context {
+    pub(crate) fn new(home: Option<PathBuf>, token_file: Option<PathBuf>, json: bool) -> Result<Self, Failure> {
+        let home = match home {
+            Some(home) => home,
+            None if rustix::process::geteuid().is_root() => PathBuf::from("/etc/strongroom"),
+            None => std::env::home_dir()
+                .map(|home| home.join(".config/strongroom"))
+                .ok_or_else(|| Failure::usage("there is no home directory: give --home DIR"))?,
+        };
+        Ok(Self { home, token_file, json })
+    }
+
+    pub(crate) fn join_path(&self) -> PathBuf {
+        self.home.join("join.json")
+    }
+
+    pub(crate) fn node_path(&self) -> PathBuf {
+        self.home.join("node.json")
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.home.join("node")
+    }
+
+    pub(crate) fn join_file(&self) -> Result<JoinFile, Failure> {
+        let path = self.join_path();
+        if !path.exists() {
+            return Err(Failure::usage(format!(
+                "{} is not there: run `strongroom join FILE` with the file that `strongroomd init` wrote",
+                path.display()
+            )));
+        }
+        read_json(&path)
+    }
+
+    pub(crate) fn room(&self, options: Options) -> Result<Room, Failure> {
+        Ok(Room::connect(&self.join_file()?, options)?)
+    }
+
+    /// For commands that ask the vault as a person or a machine that administers.
+    pub(crate) fn admin(&self) -> Result<Admin, Failure> {
+        let path = self.token_file.clone().unwrap_or_else(|| self.home.join("token"));
+        if !path.exists() {
+            return Err(Failure::usage(format!(
+                "this command needs a token: give --token-file FILE, or put it into {} (mode 0600)",
+                path.display()
+            )));
+        }
+        Ok(Admin::connect(&self.join_file()?, Some(Token::from_file(&path)?))?)
+    }
+
+    /// For commands that need nothing but the vault.
+    pub(crate) fn anonymous(&self) -> Result<Admin, Failure> {
+        Ok(Admin::connect(&self.join_file()?, None)?)
+    }
+
+    pub(crate) fn collector_config(&self) -> Result<CollectorConfig, Failure> {
+        let path = self.node_path();
+        if !path.exists() {
+            return Err(Failure::usage(format!(
+                "{} is not there: this machine is not enrolled; run `strongroom node enroll`",
+                path.display()
+            )));
+        }
+        read_json(&path)
+    }
+
+    pub(crate) fn enrolment_path(&self) -> PathBuf {
+        self.home.join("enrolment")
+    }
+
+    /// The enrolment of this machine, to ask after.
+    pub(crate) fn enrolment(&self) -> Result<EnrolmentId, Failure> {
+        self.collector_config()?;
+        let path = self.enrolment_path();
+        let text = String::from_utf8_lossy(&read_capped(&path, 64)?).into_owned();
+        text.trim().parse().map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    }
+
+    /// This node's devices.
+    pub(crate) fn collector(&self) -> Result<Collector, Failure> {
+        Collector::open(&self.collector_config()?).map_err(|e| strongroom::Error::from(e).into())
+    }
+
+    /// Writes a file of the home directory, whole or not at all.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let failed = |source| Failure::file(path, source);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.home).map_err(failed)?;
+        let part = path.with_extension("part");
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&part, path).map_err(failed)
+    }
+}
+
+/// Reads a JSON file of a known type, with a cap.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let bytes = read_capped(path, CONFIGURATION)?;
+    serde_json::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|source| Failure::file(path, source))?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, limit + 1), &mut bytes)
+        .map_err(|source| Failure::file(path, source))?;
+    if bytes.len() as u64 > limit {
+        return Err(Failure::new(Exit::Usage, format!("{}: over {limit} bytes", path.display())));
+    }
+    Ok(bytes)
+}

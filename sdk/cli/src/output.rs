@@ -1,0 +1,150 @@
+//! What a command prints, and how it ends.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{fmt::Write as _, io::Write as _, path::PathBuf, process::ExitCode};
+use strongroom::{Error, protocol::Problem};
+
+/// Exit codes, the same for every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The vault, policy or a verification refused.
+    Refused = 1,
+    /// The arguments or a file given are wrong.
+    Usage = 2,
+    /// The vault cannot be reached, or cannot serve now: try again.
+    Unavailable = 3,
+    /// This machine cannot do it: memory protection, TPM, files.
+    Machine = 4,
+}
+
+/// What a command found or did.
+pub(crate) struct Answer {
+    pub(crate) json: Value,
+    pub(crate) text: String,
+    /// False when what was to be checked does not hold: the command then ends with [`Exit::Refused`].
+    pub(crate) holds: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(json: &impl Serialize, text: impl Into<String>) -> Result<Self, Failure> {
+        let json = serde_json::to_value(json).map_err(|e| Failure::new(Exit::Machine, format!("cannot print: {e}")))?;
+        Ok(Self { json, text: text.into(), holds: true })
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    pub(crate) problem: Option<Box<Problem>>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), problem: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Error::File { path: path.into(), source }.into()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Refused(problem) => match problem.status {
+                423 | 429 | 500.. => Exit::Unavailable,
+                _ => Exit::Refused,
+            },
+            Error::Unreachable { .. } => Exit::Unavailable,
+            Error::Join(_) => Exit::Usage,
+            Error::Malformed(_)
+            | Error::NotBelieved(_)
+            | Error::Obligation(_)
+            | Error::LeaseOver(_)
+            | Error::NoKey(_)
+            | Error::Sealed(_)
+            | Error::Envelope(_) => Exit::Refused,
+            Error::Collect(_) | Error::Memory(_) | Error::File { .. } | Error::NoRandomness => Exit::Machine,
+        };
+        let message = error.to_string();
+        let problem = if let Error::Refused(problem) = error { Some(problem) } else { None };
+        Self { exit, message, problem }
+    }
+}
+
+/// Prints an answer or a failure, and gives the exit code.
+pub(crate) fn finish(result: Result<Answer, Failure>, json: bool) -> ExitCode {
+    match result {
+        Ok(answer) => {
+            let text = if json { format!("{:#}\n", answer.json) } else { answer.text };
+            let mut out = std::io::stdout().lock();
+            // A reader that went away (a closed pipe) is no failure of the command.
+            let _ = out.write_all(text.as_bytes());
+            if !text.is_empty() && !text.ends_with('\n') {
+                let _ = out.write_all(b"\n");
+            }
+            if answer.holds { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) }
+        }
+        Err(failure) => {
+            if json {
+                let error = json!({
+                    "error": { "exit": failure.exit as u8, "message": failure.message, "problem": failure.problem }
+                });
+                eprintln!("{error:#}");
+            } else {
+                eprintln!("strongroom: {}", failure.message);
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Rows under their headings, columns as wide as their longest cell.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut width = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in width.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    let mut line = |cells: [&str; N]| {
+        let mut text = String::new();
+        for (cell, width) in cells.iter().zip(width) {
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(head);
+    for row in rows {
+        line(std::array::from_fn(|i| row.get(i).map_or("", String::as_str)));
+    }
+    if rows.is_empty() {
+        out.push_str("(none)\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let rows = [["a".to_owned(), "long cell".to_owned()], ["bbb".to_owned(), String::new()]];
+        assert_eq!(table(["X", "Y"], &rows), "X    Y\na    long cell\nbbb\n");
+        assert_eq!(table(["X"], &[]), "X\n(none)\n");
+    }
+}

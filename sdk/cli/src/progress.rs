@@ -1,0 +1,56 @@
+//! Progress of long work: a bar on a terminal, JSON lines on standard error with `--json`.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    io::IsTerminal,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+use strongroom::sealed::Progress;
+
+/// Least time between two JSON lines.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Shows how far a piece of work is.
+pub(crate) struct Shown {
+    bar: ProgressBar,
+    lines: Option<Mutex<Instant>>,
+    what: &'static str,
+}
+
+impl Shown {
+    /// Work of `total` bytes.
+    pub(crate) fn new(what: &'static str, total: u64, json: bool) -> Self {
+        let bar = ProgressBar::new(total);
+        if json || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let template = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self { bar, lines: json.then(|| Mutex::new(Instant::now())), what }
+    }
+}
+
+impl Progress for Shown {
+    fn advanced(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        let Some(lines) = &self.lines else { return };
+        let Ok(mut last) = lines.try_lock() else { return };
+        if last.elapsed() >= EVERY {
+            *last = Instant::now();
+            let line = serde_json::json!({
+                "progress": self.what, "bytes": self.bar.position(), "total": self.bar.length()
+            });
+            eprintln!("{line}");
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
