@@ -17,6 +17,37 @@
 //! auditor: verify_export(lines, keys, known)                 ──> ExportReport
 //! ```
 //!
+//! A store appends a batch so, inside one transaction, and keeps `frontier` and the tiles:
+//!
+//! ```
+//! use ring::signature::{Ed25519KeyPair, KeyPair};
+//! use strongroom_ledger::{
+//!     Checkpoint, Frontier, Prover, Receipt, TileSet, VerifierKey, append, edge_tiles, entry_hash,
+//! };
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let identity = Ed25519KeyPair::from_seed_unchecked(&[1; 32])?;
+//! # let (stored_frontier, stored_tiles) = (Frontier::new().to_bytes(), TileSet::new());
+//! let key = VerifierKey::new("strongroom/example", identity.public_key().as_ref().try_into()?)?;
+//! let frontier = Frontier::from_bytes(&stored_frontier)?;
+//! let mut tiles = TileSet::new();
+//! for id in edge_tiles(frontier.size()) {
+//!     // tiles.insert(id.level(), id.index(), <the row's bytes>);
+//! }
+//! let entries = [entry_hash(&[7; 16], b"the bytes of Record::to_canonical")];
+//! let appended = append(&frontier, &entries, &tiles)?;
+//! // ... write appended.tiles and appended.frontier.to_bytes() ...
+//! let signed = Checkpoint::of(key.name(), &appended.frontier).sign(&key, &identity)?;
+//! // ... write signed.to_string(), commit; only then answer each waiter:
+//! tiles.extend(appended.tiles);
+//! let mut prover = Prover::new(&tiles, appended.frontier.size());
+//! let receipt = Receipt::new(0, prover.inclusion(0)?, signed).encode();
+//!
+//! let shown = Receipt::parse(&receipt)?.verify(&entries[0], &[key])?;
+//! assert_eq!(shown.index, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What may be written is exactly what can be read: [`Record::to_canonical`] applies the rules that
 //! [`Record::parse`] applies, so no record can enter the log that an auditor's copy would refuse.
 //!

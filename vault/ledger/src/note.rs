@@ -7,6 +7,7 @@ use ring::{
     signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey},
 };
 use std::{fmt, str::FromStr};
+use strongroom_protocol::VaultId;
 
 /// A note, bytes: 16 signatures of the largest kind in use (5 kB each, in base64) fit.
 pub(crate) const NOTE_BYTES: usize = 128 << 10;
@@ -54,6 +55,12 @@ impl VerifierKey {
     /// The Ed25519 public key (RFC 8032).
     pub fn public_key(&self) -> &[u8; 32] {
         &self.public_key
+    }
+
+    /// The vault whose identity key this is, if it is one: the SHA-256 of the public key. A client that
+    /// pins vault ids compares it before it trusts a verifier key from anywhere.
+    pub fn vault_id(&self) -> VaultId {
+        VaultId::from(strongroom_protocol::sha256(&self.public_key))
     }
 
     /// `SHA-256(name || 0x0A || 0x01 || public key)[:4]`, big-endian.
@@ -250,6 +257,7 @@ mod tests {
     fn the_known_note_verifies_under_its_known_key() {
         assert_eq!(peter().key_id(), 0xc74f_20a3);
         assert_eq!(peter().to_string(), PETER);
+        assert_eq!(*peter().vault_id().as_array(), strongroom_protocol::sha256(peter().public_key()));
         let note = SignedNote::parse(NOTE).unwrap();
         assert_eq!(note.to_string(), NOTE);
         assert_eq!(note.verify(&[peter()]).unwrap(), [&peter()]);
@@ -305,7 +313,7 @@ mod tests {
             format!("a\n\n{}", line.replacen("JnAM=", "JnAN=", 1)),
             "a\n\n\u{2014} somebody AAAAAA==\n".into(),
             format!("a\n\n{}", line.repeat(SIGNATURES + 1)),
-            format!("{}\n\n{line}", "a".repeat(NOTE_BYTES)),
+            format!("a\n\n\u{2014} somebody {}\n", STANDARD.encode(vec![9; NOTE_BYTES])),
             format!("{}\n\n{line}", "a".repeat(NOTE_BYTES / 2)),
         ] {
             assert!(matches!(SignedNote::parse(&wrong), Err(LedgerError::NoteMalformed { .. })), "{wrong:?}");

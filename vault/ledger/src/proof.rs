@@ -151,6 +151,8 @@ mod tests {
         let (five, eight) = (hash(ROOTS[4]), hash(ROOTS[7]));
         assert_eq!(verify_consistency(0, &EMPTY_ROOT, 8, &eight, &[]), Ok(()));
         assert_eq!(verify_consistency(0, &EMPTY_ROOT, 0, &EMPTY_ROOT, &[]), Ok(()));
+        assert_eq!(verify_consistency(0, &EMPTY_ROOT, MAX_SIZE, &eight, &[]), Ok(()));
+        assert!(verify_consistency(0, &EMPTY_ROOT, MAX_SIZE + 1, &eight, &[]).is_err());
         assert_eq!(verify_consistency(8, &eight, 8, &eight, &[]), Ok(()));
         let refused = |old, new| Err(LedgerError::NotConsistent { old, new });
         assert_eq!(verify_consistency(0, &five, 8, &eight, &[]), refused(0, 8));
@@ -159,6 +161,17 @@ mod tests {
         assert_eq!(verify_consistency(8, &eight, 8, &eight, &[five]), refused(8, 8));
         assert_eq!(verify_consistency(5, &five, 8, &eight, &[]), refused(5, 8));
         assert_eq!(verify_consistency(8, &eight, 5, &five, &[]), Err(LedgerError::Shrunk { old: 8, new: 5 }));
+    }
+
+    #[test]
+    fn a_proof_that_ends_below_the_root_of_such_a_size_is_refused() {
+        let (leaf, two) = (reference_leaf(0), hash(ROOTS[1]));
+        let sibling = [reference_leaf(1)];
+        assert_eq!(verify_inclusion(&leaf, 0, 2, &two, &sibling), Ok(()));
+        assert_eq!(verify_inclusion(&leaf, 0, 4, &two, &sibling), Err(LedgerError::NotIncluded { index: 0, size: 4 }));
+        assert_eq!(verify_consistency(1, &leaf, 2, &two, &sibling), Ok(()));
+        let refused = Err(LedgerError::NotConsistent { old: 1, new: 4 });
+        assert_eq!(verify_consistency(1, &leaf, 4, &two, &sibling), refused);
     }
 
     #[test]
