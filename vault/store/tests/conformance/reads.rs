@@ -1,0 +1,102 @@
+use crate::{World, rows::*};
+use strongroom_protocol::{EnrolmentId, lease::LeaseState};
+use strongroom_store::{Change, StoreError};
+
+pub(crate) async fn a_vault_is_initialised_once(w: World) {
+    assert_eq!(w.store.vault().await.unwrap(), None);
+    w.store.initialise(&vault()).await.unwrap();
+    assert_eq!(w.store.vault().await.unwrap(), Some(vault()));
+    let mut other = vault();
+    other.created_at = 2;
+    assert!(matches!(w.store.initialise(&other).await, Err(StoreError::Initialised)));
+    assert_eq!(w.store.vault().await.unwrap(), Some(vault()));
+    w.accepted(item()).await;
+}
+
+pub(crate) async fn the_clock_is_in_seconds(w: World) {
+    let now = w.now().await;
+    assert!((1_700_000_000..4_000_000_000).contains(&now), "{now}");
+}
+
+pub(crate) async fn enrolments_are_kept_until_they_expire(w: World) {
+    let now = w.now().await;
+    let id = EnrolmentId::from([1; 16]);
+    w.store.put_enrolment(&enrolment(1, now + 1000)).await.unwrap();
+    assert_eq!(w.store.enrolment(id).await.unwrap(), Some(enrolment(1, now + 1000)));
+    assert!(matches!(w.store.put_enrolment(&enrolment(1, now + 1000)).await, Err(StoreError::Unavailable(_))));
+    w.store.put_enrolment(&enrolment(2, now)).await.unwrap();
+    assert_eq!(w.store.enrolment(EnrolmentId::from([2; 16])).await.unwrap(), None);
+    assert_eq!(w.store.enrolment(EnrolmentId::from([3; 16])).await.unwrap(), None);
+}
+
+pub(crate) async fn lists_have_their_order(w: World) {
+    w.accepted(with(vec![
+        Change::CreateSite(site("par-1")),
+        Change::CreateSite(site("fra-1")),
+        Change::PutNode(node(1)),
+        Change::PutNode(node(2)),
+        Change::CreateAsset(asset("minilm")),
+        Change::CreateAsset(asset("corpus")),
+        Change::AddReference(reference("boot", 1)),
+        Change::AddReference(reference("boot", 2)),
+        Change::AddReference(reference("a", 1)),
+        Change::ProposePolicy(policy(1)),
+        Change::ProposePolicy(policy(2)),
+        Change::CreateToken(token(2)),
+        Change::CreateToken(token(1)),
+    ]))
+    .await;
+    assert_eq!(w.store.sites().await.unwrap(), [site("fra-1"), site("par-1")]);
+    // Node 2 was enrolled before node 1.
+    assert_eq!(w.store.nodes().await.unwrap(), [node(2), node(1)]);
+    assert_eq!(w.store.assets().await.unwrap(), [asset("corpus"), asset("minilm")]);
+    let references = [reference("a", 1), reference("boot", 1), reference("boot", 2)];
+    assert_eq!(w.store.all_references().await.unwrap(), references);
+    assert_eq!(w.store.policies().await.unwrap(), [policy(2), policy(1)]);
+    let tokens: Vec<_> = w.store.tokens().await.unwrap().into_iter().map(|token| token.row).collect();
+    assert_eq!(tokens, [token(1), token(2)]);
+}
+
+pub(crate) async fn leases_are_listed_by_what_they_are_now(w: World) {
+    let now = w.now().await;
+    let mut delivered = lease(4, 1, "minilm", now + 1000);
+    delivered.delivered = true;
+    for row in [
+        lease(1, 1, "minilm", now + 1000),
+        lease(2, 1, "minilm", now - 1),
+        lease(3, 1, "minilm", now + 1000),
+        delivered,
+        lease(5, 1, "minilm", now + 1000),
+    ] {
+        w.accepted(with(vec![Change::GrantLease(row)])).await;
+    }
+    w.accepted(with(vec![Change::CloseLease(lease_id(3), LeaseState::Ended)])).await;
+    let numbers = |leases: Vec<strongroom_store::model::LeaseRow>| -> Vec<_> {
+        leases.iter().map(|lease| lease.id.as_array()[0]).collect()
+    };
+    assert_eq!(numbers(w.store.leases(true, 10).await.unwrap()), [5, 4, 1]);
+    assert_eq!(numbers(w.store.leases(true, 2).await.unwrap()), [5, 4]);
+    let all = w.store.leases(false, 10).await.unwrap();
+    let states: Vec<_> = all.iter().map(|lease| lease.state).collect();
+    assert_eq!(states, [LeaseState::Live, LeaseState::Live, LeaseState::Ended, LeaseState::Expired, LeaseState::Live,]);
+    assert_eq!(numbers(all), [5, 4, 3, 2, 1]);
+    assert_eq!(w.store.lease(lease_id(2)).await.unwrap().unwrap().row.state, LeaseState::Expired);
+    assert_eq!(w.store.lease_by_statement(bytes32(2)).await.unwrap().unwrap().row.state, LeaseState::Expired);
+
+    // 2 ran out; 1 was granted at 1001, 5 at 1005; 4 was delivered, 3 is closed.
+    assert_eq!(numbers(w.store.lapsed_leases(0, 10).await.unwrap()), [2]);
+    assert_eq!(numbers(w.store.lapsed_leases(1005, 10).await.unwrap()), [1, 2]);
+    assert_eq!(numbers(w.store.lapsed_leases(1006, 10).await.unwrap()), [1, 2, 5]);
+    assert_eq!(numbers(w.store.lapsed_leases(1006, 1).await.unwrap()), [1]);
+}
+
+pub(crate) async fn the_newest_reference_is_in_force(w: World) {
+    w.accepted(with(vec![
+        Change::AddReference(reference("boot", 1)),
+        Change::AddReference(reference("boot", 2)),
+        Change::AddReference(reference("other", 1)),
+    ]))
+    .await;
+    let (found, generation) = w.store.references(&["other".into(), "boot".into()]).await.unwrap();
+    assert_eq!((found, generation), (vec![reference("boot", 2), reference("other", 1)], 3));
+}
