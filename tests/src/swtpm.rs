@@ -127,13 +127,20 @@ impl Swtpm {
         Ok(())
     }
 
+    /// Where it was the last time if that can be, so that configuration stays true.
     fn power_on_somewhere(&mut self) -> anyhow::Result<()> {
+        let last = fs::read_to_string(self.dir.join("port")).ok().and_then(|port| port.trim().parse().ok());
+        let mut port = last.unwrap_or_else(swtpm_ports::guess);
         for _ in 1..TRIES {
-            if self.power_on_at(swtpm_ports::guess()).is_ok() {
-                return Ok(());
+            if self.power_on_at(port).is_ok() {
+                break;
             }
+            port = swtpm_ports::guess();
         }
-        self.power_on_at(swtpm_ports::guess())
+        if self.process.is_none() {
+            self.power_on_at(port)?;
+        }
+        fs::write(self.dir.join("port"), format!("{}\n", self.port)).context("keeping the port")
     }
 
     /// Powers on, and returns when this very process listens on both ports.

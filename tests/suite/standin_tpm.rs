@@ -58,7 +58,8 @@ fn a_user_without_rights_runs_a_tpm() {
     let pid = fs::read_to_string(tpm.join("pid")).unwrap();
     assert_eq!(fs::read_to_string(tpm.join("tcti")).unwrap().trim(), tcti);
 
-    let tcti = standin_tpm(&program, &["restart", "--dir", path]);
+    let again = standin_tpm(&program, &["restart", "--dir", path]);
+    assert_eq!(again, tcti);
     let second = TpmDevice::open(&tcti.parse().unwrap()).unwrap();
     assert_eq!(second.ek_certificate_chain(EkChoice::Auto).unwrap(), certificates);
     assert_ne!(fs::read_to_string(tpm.join("pid")).unwrap(), pid);

@@ -38,7 +38,7 @@ enum Action {
         #[arg(long)]
         dir: PathBuf,
     },
-    /// Stop, then start: a reboot. Prints the TCTI, which may be another.
+    /// Stop, then start: a reboot. Prints the TCTI, which stays unless its port was taken meanwhile.
     Restart {
         /// As given to `start`.
         #[arg(long)]
