@@ -1,5 +1,7 @@
 //! The shipped baseline: its own tests, its schemas, and one release from end to end.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests speak by failing")]
+
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use strongroom_policy::{
