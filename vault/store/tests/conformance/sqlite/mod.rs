@@ -1,5 +1,9 @@
 //! What SQLite must do besides: survive a crash at each point, and find a changed database.
 
+mod crash;
+mod damage;
+mod file;
+
 use crate::World;
 use std::{path::Path, sync::Arc};
 use strongroom_store::SqliteStore;

@@ -1,0 +1,172 @@
+//! The file itself: who may read it, room on its disk, its copies, and what time does to its rows.
+
+use super::{damage::meddle, open, world};
+use crate::{rows::*, world::*};
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+use strongroom_store::{Item, Quota, Refusal, SqliteStore, Store as _, StoreError, sqlite::SqliteOptions};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_owner_reads_the_files() {
+    let w = world().await;
+    w.accepted(item()).await;
+    w.store.backup(&w.directory.path().join("backup.db")).await.unwrap();
+    let mut seen = 0;
+    for file in std::fs::read_dir(w.directory.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        seen += 1;
+    }
+    // Database, WAL, shared memory, checkpoint, backup.
+    assert_eq!(seen, 5);
+
+    let path = w.directory.path().join("backup.db");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = SqliteStore::open(&path).await.err().unwrap();
+    assert!(error.to_string().contains("chmod 600"), "{error}");
+    assert!(SqliteStore::open(w.directory.path()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_durable_and_in_wal() {
+    let w = world().await;
+    let mut db = sqlx::SqlitePool::connect(w.directory.path().join("vault.db").to_str().unwrap()).await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&db).await.unwrap();
+    assert_eq!(mode, "wal");
+    db = sqlx::SqlitePool::connect(w.directory.path().join("vault.db").to_str().unwrap()).await.unwrap();
+    let version: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&db).await.unwrap();
+    assert_eq!(version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_is_there_when_it_is_opened_again() {
+    let w = world().await;
+    w.store.initialise(&vault()).await.unwrap();
+    let committed = w.accepted(item()).await;
+    let again = open(w.directory.path()).await;
+    assert_eq!(again.vault().await.unwrap(), Some(vault()));
+    assert_eq!(again.entry(0).await.unwrap().unwrap().body.unwrap().0, committed.record);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_whole_and_never_overwrites() {
+    let w = world().await;
+    w.store.initialise(&vault()).await.unwrap();
+    w.commit((0..300).map(|_| item()).take(256).collect()).await;
+    let to = w.directory.path().join("backup.db");
+    w.store.backup(&to).await.unwrap();
+    w.accepted(item()).await;
+    let copy = SqliteStore::open(&to).await.unwrap();
+    assert_eq!(check_log(&copy).await.len(), 256);
+    assert_eq!(copy.vault().await.unwrap(), Some(vault()));
+
+    let kept = std::fs::read(&to).unwrap();
+    assert!(matches!(w.store.backup(&to).await, Err(StoreError::Unavailable(_))));
+    assert_eq!(std::fs::read(&to).unwrap(), kept);
+    let nowhere = w.directory.path().join("none/backup.db");
+    assert!(matches!(w.store.backup(&nowhere).await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_refused_before_it_is_full() {
+    let w = world().await;
+    w.accepted(item()).await;
+    let options = SqliteOptions { reserve_bytes: u64::MAX, ..SqliteOptions::default() };
+    let full = SqliteStore::open_with(&w.directory.path().join("vault.db"), options).await.unwrap();
+    let full = Arc::new(full);
+    let sequencer = sequencer(full.clone(), w.outside()).await.unwrap();
+    let refused = sequencer.commit(vec![item()]).await;
+    assert!(matches!(refused, Err(StoreError::DiskFull { free, needed: u64::MAX }) if free > 0));
+    assert!(matches!(full.initialise(&vault()).await, Err(StoreError::DiskFull { .. })));
+    let to = w.directory.path().join("backup.db");
+    assert!(matches!(full.backup(&to).await, Err(StoreError::DiskFull { .. })));
+    assert!(!to.exists());
+    // It still reads, and is not locked for good: room was made.
+    sequencer.verify_tail(10).await.unwrap();
+    assert!(sequencer.locked().is_none());
+    assert_eq!(w.accepted(item()).await.index, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_that_holds_the_lock_is_waited_for_and_then_reported() {
+    let w = world().await;
+    let options = SqliteOptions { busy_timeout: std::time::Duration::from_millis(50), ..SqliteOptions::default() };
+    let impatient = Arc::new(SqliteStore::open_with(&w.directory.path().join("vault.db"), options).await.unwrap());
+    let sequencer = sequencer(impatient, w.outside()).await.unwrap();
+    let held = w.store.begin().await.unwrap();
+    assert!(matches!(sequencer.commit(vec![item()]).await, Err(StoreError::Unavailable(_))));
+    held.roll_back().await;
+    accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burnt_nonces_are_kept_until_nobody_could_use_them() {
+    let w = world().await;
+    let now = w.now().await;
+    let burning = |lifetime| Item { nonce: Some(nonce(now, lifetime)), ..item() };
+    let nonces = [burning(60), burning(60), burning(60)];
+    w.commit(nonces.to_vec()).await;
+    let directory = w.directory.path();
+    let count = async || {
+        let db = sqlx::SqlitePool::connect(directory.join("vault.db").to_str().unwrap()).await.unwrap();
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM burnt_nonces").fetch_one(&db).await.unwrap()
+    };
+    // Time passes: one of them expired 299 seconds ago, one more than 300.
+    let rank = "(SELECT count(*) FROM burnt_nonces AS b WHERE b.nonce < burnt_nonces.nonce)";
+    meddle(directory, &format!("UPDATE burnt_nonces SET expires_at = unixepoch() - 290 WHERE {rank} = 0")).await;
+    meddle(directory, &format!("UPDATE burnt_nonces SET expires_at = unixepoch() - 302 WHERE {rank} = 1")).await;
+    w.accepted(item()).await;
+    assert_eq!(count().await, 2);
+    assert_eq!(w.refused(nonces[2].clone()).await, Refusal::NonceReused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn denials_count_for_an_hour() {
+    let w = world().await;
+    w.commit(vec![denial(1), denial(1), denial(1)]).await;
+    let limited = || Item { quotas: vec![Quota::NodeDenials(node_id(1), 2)], ..denial(1) };
+    assert!(matches!(w.refused(limited()).await, Refusal::QuotaExceeded(_)));
+    meddle(w.directory.path(), "UPDATE entries SET time_ms = time_ms - 3601000 WHERE idx < 2").await;
+    w.accepted(limited()).await;
+    assert!(matches!(w.refused(limited()).await, Refusal::QuotaExceeded(_)));
+    meddle(w.directory.path(), "UPDATE entries SET time_ms = time_ms - 3601000").await;
+    w.accepted(limited()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_do_not_go_back_in_time_with_the_clock() {
+    let w = world().await;
+    w.accepted(item()).await;
+    meddle(w.directory.path(), "UPDATE head SET time_ms = time_ms + 60000").await;
+    w.commit(vec![item(), item()]).await;
+    let records = w.check_log().await;
+    let gap = records[1].time.unix_millis() - records[0].time.unix_millis();
+    assert_eq!(gap, 60_000);
+    assert_eq!(records[1].time, records[2].time);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_enrolments_are_bounded_and_expired_ones_make_room() {
+    let w = world().await;
+    let now = w.now().await;
+    w.store.put_enrolment(&enrolment(1, now + 1000)).await.unwrap();
+    meddle(
+        w.directory.path(),
+        "INSERT INTO enrolments (id, expires_at, row) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
+             WHERE i < 9999) SELECT CAST('filler' || i AS BLOB), unixepoch() + 1000, '{}' FROM n",
+    )
+    .await;
+    let error = w.store.put_enrolment(&enrolment(2, now + 1000)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    meddle(w.directory.path(), "UPDATE enrolments SET expires_at = unixepoch() - 1 WHERE row = '{}'").await;
+    w.store.put_enrolment(&enrolment(2, now + 1000)).await.unwrap();
+    // The lock was not kept by the refusal.
+    w.accepted(item()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_not_what_was_written_is_said_to_be_corrupt() {
+    let w = world().await;
+    w.store.initialise(&vault()).await.unwrap();
+    meddle(w.directory.path(), "UPDATE vault SET row = '{}'").await;
+    assert!(matches!(w.store.vault().await, Err(StoreError::Corrupt(_))));
+}
