@@ -1,6 +1,12 @@
 //! What the crate itself refuses, whatever a bundle says.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::format_collect, reason = "tests speak by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_collect,
+    reason = "tests speak by failing"
+)]
 
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path, time::Instant};
