@@ -120,13 +120,15 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Verdict::{NotChecked as N, Passed as P, Refused as R},
+        *,
+    };
 
     #[test]
     fn what_comes_after_a_refusal_was_not_checked() {
         let report = Report::new(&QUOTE, &[("Q5", "no lease")], Some(&Refused::Q6Expectation));
         let verdicts: Vec<_> = report.rows.iter().map(|row| row.verdict).collect();
-        use Verdict::{NotChecked as N, Passed as P, Refused as R};
         assert_eq!(verdicts, [P, P, P, P, N, R, N, N]);
         assert!(!report.holds());
         assert!(report.to_string().contains("Q5  not checked  same boot"));

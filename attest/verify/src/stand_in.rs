@@ -113,7 +113,7 @@ impl PublicSpec {
     }
 }
 
-/// PolicySecret of the endorsement hierarchy, computed as a TPM does (Part 3, §23.2.1, §23.4).
+/// `PolicySecret` of the endorsement hierarchy, computed as a TPM does (Part 3, §23.2.1, §23.4).
 pub(crate) fn policy_a_sha256() -> Vec<u8> {
     let first = HashAlg::Sha256.digest(&[&[0; 32], &[0, 0, 1, 0x51], &[0x40, 0, 0, 0x0b]]);
     HashAlg::Sha256.digest(&[&first])

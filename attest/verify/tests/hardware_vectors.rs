@@ -1,6 +1,12 @@
 //! Bytes that real hardware and real clouds produced, read from `../shared/vectors` beside the project.
 //!
 //! Skips, with a printed reason, where that folder is absent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is how a test speaks; helpers of tests are tests too"
+)]
 
 use std::{fs, path::PathBuf};
 use strongroom_attest::{

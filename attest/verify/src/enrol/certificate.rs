@@ -90,7 +90,7 @@ pub(super) fn check_profile(bytes: &[u8]) -> Result<Profile<'_>, Refused> {
     let key = read_key(certificate.public_key(), &mut tolerances)?;
     check_usage(&certificate, &key, &mut tolerances)?;
     let name = read_name(&certificate, &mut tolerances)?;
-    let manufacturer_id = attribute(&name, &TPM_MANUFACTURER, "TPM manufacturer")?;
+    let manufacturer_id = attribute(name, &TPM_MANUFACTURER, "TPM manufacturer")?;
     let (manufacturer, formatted) = decode_manufacturer(&manufacturer_id);
     if !formatted {
         tolerances.push(Tolerance::ManufacturerFormat);
@@ -101,8 +101,8 @@ pub(super) fn check_profile(bytes: &[u8]) -> Result<Profile<'_>, Refused> {
         key,
         manufacturer,
         manufacturer_id,
-        model: attribute(&name, &TPM_MODEL, "TPM model")?,
-        version: attribute(&name, &TPM_VERSION, "TPM version")?,
+        model: attribute(name, &TPM_MODEL, "TPM model")?,
+        version: attribute(name, &TPM_VERSION, "TPM version")?,
         tolerances,
     })
 }
@@ -167,7 +167,7 @@ fn check_usage(
         let ParsedExtension::KeyUsage(usage) = extension.parsed_extension() else {
             return Err(Refused::E1Malformed { field });
         };
-        check_key_usage(usage, key, tolerances)?;
+        check_key_usage(*usage, key, tolerances)?;
         if !extension.critical {
             tolerances.push(Tolerance::KeyUsageNotCritical);
         }
@@ -189,7 +189,7 @@ fn check_usage(
     Ok(())
 }
 
-fn check_key_usage(usage: &KeyUsage, key: &CertifiedKey, tolerances: &mut Vec<Tolerance>) -> Result<(), Refused> {
+fn check_key_usage(usage: KeyUsage, key: &CertifiedKey, tolerances: &mut Vec<Tolerance>) -> Result<(), Refused> {
     let field = "keyUsage";
     let (wanted, bit, name) = match key {
         CertifiedKey::Rsa { .. } => (usage.key_encipherment(), 1 << 2, "keyEncipherment"),
@@ -248,7 +248,7 @@ fn attribute(name: &X509Name<'_>, oid: &Oid<'_>, field: &'static str) -> Result<
     Ok(text.to_owned())
 }
 
-/// `id:` and the four bytes of TPM_PT_MANUFACTURER in hexadecimal, which for most vendors are text.
+/// `id:` and the four bytes of `TPM_PT_MANUFACTURER` in hexadecimal, which for most vendors are text.
 fn decode_manufacturer(id: &str) -> (String, bool) {
     let digits = id.strip_prefix("id:").filter(|digits| digits.len() == 8);
     let Some(number) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else {

@@ -16,10 +16,10 @@ const LOW_RANGE: Attributes = Attributes::FIXED_TPM
 /// The same with userWithAuth.
 const HIGH_RANGE: Attributes = LOW_RANGE.with(Attributes::USER_WITH_AUTH);
 
-/// PolicyA: PolicySecret of the endorsement hierarchy.
+/// `PolicyA`: `PolicySecret` of the endorsement hierarchy.
 const POLICY_A_SHA256: &[u8] = b"\x83\x71\x97\x67\x44\x84\xb3\xf8\x1a\x90\xcc\x8d\x46\xa5\xd7\x24\
       \xfd\x52\xd7\x6e\x06\x52\x0b\x64\xf2\xa1\xda\x1b\x33\x14\x69\xaa";
-/// PolicyB: PolicyA, or PolicyC (PolicyAuthorizeNV of the platform's index).
+/// `PolicyB`: `PolicyA`, or `PolicyC` (`PolicyAuthorizeNV` of the platform's index).
 const POLICY_B_SHA256: &[u8] = b"\xca\x3d\x0a\x99\xa2\xb9\x39\x06\xf7\xa3\x34\x24\x14\xef\xcf\xb3\
       \xa3\x85\xd4\x4c\xd1\xfd\x45\x90\x89\xd1\x9b\x50\x71\xc0\xb7\xa0";
 const POLICY_B_SHA384: &[u8] = b"\xb2\x6e\x7d\x28\xd1\x1a\x50\xbc\x53\xd8\x82\xbc\xf5\xfd\x3a\x1a\

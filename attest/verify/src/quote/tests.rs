@@ -80,14 +80,15 @@ fn refused(change: impl FnOnce(&mut Case)) -> Refused {
     case.verify().unwrap_err()
 }
 
+const LONGEST: RsaSignatureEncoding = signature::RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Max);
+static PSS: [(&RsaSignatureEncoding, &[Tolerance]); 2] =
+    [(&signature::RSA_PSS_SHA256, &[]), (&LONGEST, &[Tolerance::PssLongestSalt])];
+
 #[test]
 fn q1_every_scheme_that_an_ak_may_have_is_verified() {
     for key in [SigningKey::p256(), SigningKey::p384(), SigningKey::Rsa(&RSA_A)] {
         assert_eq!(Case::of(key).verify().unwrap().tolerances(), []);
     }
-    const LONGEST: RsaSignatureEncoding = signature::RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Max);
-    static PSS: [(&RsaSignatureEncoding, &[Tolerance]); 2] =
-        [(&signature::RSA_PSS_SHA256, &[]), (&LONGEST, &[Tolerance::PssLongestSalt])];
     for (padding, tolerances) in PSS {
         let mut case = Case::of(SigningKey::Rsa(&RSA_A));
         case.ak = PublicSpec { scheme: Some([0x0016, 0x000b]), ..PublicSpec::rsa_ak(&RSA_A) }.public();

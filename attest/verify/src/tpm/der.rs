@@ -28,15 +28,14 @@ pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(length + 6);
     out.push(tag);
     let bytes = length.to_be_bytes();
-    match u8::try_from(length) {
-        Ok(short @ ..0x80) => out.push(short),
-        _ => {
-            let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
-            let digits = bytes.get(start..).unwrap_or_default();
-            // A usize has at most eight bytes, so the count fits beside the high bit.
-            out.push(0x80 | u8::try_from(digits.len()).unwrap_or(8));
-            out.extend_from_slice(digits);
-        }
+    if let Ok(short @ ..0x80) = u8::try_from(length) {
+        out.push(short);
+    } else {
+        let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
+        let digits = bytes.get(start..).unwrap_or_default();
+        // A usize has at most eight bytes, so the count fits beside the high bit.
+        out.push(0x80 | u8::try_from(digits.len()).unwrap_or(8));
+        out.extend_from_slice(digits);
     }
     for part in parts {
         out.extend_from_slice(part);

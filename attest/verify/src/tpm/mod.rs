@@ -17,3 +17,6 @@ pub(crate) use public::uncompressed_point;
 pub use public::{Attributes, Key, Public, Scheme, qualified_name};
 pub use reader::ParseError;
 pub use signature::{Signature, SignatureValue};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use crate::{
     tpm::der,
 };
 
+type Change = fn(&mut CertificateSpec);
+
 /// What the certificate's profile makes of one change to the EK certificate.
 fn leaf(change: impl FnOnce(&mut CertificateSpec)) -> Result<Vec<Tolerance>, Refused> {
     changed(Vendor::rsa(), |vendor| change(&mut vendor.leaf)).map(|identity| identity.tolerances().to_vec())
@@ -110,7 +112,7 @@ fn e1_an_extension_that_cannot_be_read_is_not_taken_for_absent() {
 #[test]
 fn e1_what_vendors_do_wrong_is_tolerated_by_name() {
     use Tolerance as T;
-    let cases: [(fn(&mut CertificateSpec), T); 8] = [
+    let cases: [(Change, T); 8] = [
         (|leaf| leaf.remove(BASIC_CONSTRAINTS), T::BasicConstraintsMissing),
         (|leaf| leaf.extension(BASIC_CONSTRAINTS).critical = false, T::BasicConstraintsNotCritical),
         (|leaf| leaf.remove(KEY_USAGE), T::KeyUsageMissing),
@@ -178,7 +180,7 @@ fn e1_caps_come_before_parsing() {
     let verify = |chain: &[&[u8]]| super::super::verify_ek_certificate(chain, &vendor.ek, &anchors, &[], vendor.at);
     assert!(matches!(verify(&[]), Err(Refused::E1Chain { .. })));
     assert!(matches!(verify(&[der.as_slice(); 9]), Err(Refused::E1Chain { .. })));
-    assert!(matches!(verify(&[&der, &[0; 17 << 10]]), Err(Refused::E1Chain { .. })));
+    assert!(matches!(verify(&[&der, &vec![0; 17 << 10]]), Err(Refused::E1Chain { .. })));
     assert!(matches!(verify(&[b"not a certificate"]), Err(Refused::E1Malformed { .. })));
 }
 
