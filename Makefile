@@ -15,7 +15,7 @@ build: setup
 	$(CARGO) build --workspace --bins --locked
 
 demo: build ## The main job, whole, on this machine: about a minute after the build
-	@.ci/as-nobody tests/demo/demo
+	@tests/demo/run
 
 test: build ## All tests but the long ones
 	$(CARGO) test --workspace --locked
