@@ -1,2 +1,21 @@
-//! Placeholder entry point.
-fn main() {}
+//! `strongroomd`, the Strongroom key service.
+
+use clap::Parser;
+use std::process::ExitCode;
+use strongroom_server::command::{Arguments, run};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Before the first secret arrives, and before there is a second thread: no core dumps, no tracing.
+    if let Err(error) = strongroom_memory::harden_process() {
+        eprintln!("strongroomd: {error}");
+        return ExitCode::FAILURE;
+    }
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => {
+            eprintln!("strongroomd: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

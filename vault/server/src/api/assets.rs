@@ -1,0 +1,112 @@
+//! Assets: creation with the first key version, and views.
+
+use super::{Act, check_jurisdiction, check_name, labels};
+use crate::{
+    authority::Holder,
+    clock::rfc3339,
+    enrol::check_labels,
+    json::Json,
+    problem::{Answer, Refused},
+    vault::{Shared, Vault, subject},
+};
+use axum::extract::{Path, State};
+use strongroom_ledger::{Action, SubjectKind};
+use strongroom_protocol::{
+    Bytes, Code,
+    admin::{AssetCurrent, AssetView, CreateAsset, KeyState, KeyVersionView, Recorded},
+};
+use strongroom_store::{
+    Change,
+    model::{AssetRow, KeyRow, Versioned},
+};
+
+/// Jurisdictions or reference sets of an asset.
+const MANY: usize = 256;
+
+/// `POST /v1/assets`.
+pub async fn create(
+    State(vault): State<Shared>,
+    holder: Holder,
+    Json(asset): Json<CreateAsset>,
+) -> Answer<Json<Recorded>> {
+    check(&asset)?;
+    let act = Act::by(&vault, &holder, Action::AssetCreated, subject(SubjectKind::Asset, &asset.name)).await?;
+    let created_at = act.now();
+    let key = KeyRow {
+        asset: asset.name.clone(),
+        version: 1,
+        state: KeyState::Active,
+        wrapped: Bytes(vault.keys.new_version_key(&asset.name, 1)?),
+        created_at,
+    };
+    let recorded = act
+        .saying("labels", labels(&asset.labels))
+        .saying("jurisdictions", asset.jurisdictions.clone())
+        .saying("reference_sets", asset.reference_sets.clone())
+        .saying("integrity", serde_json::to_value(asset.integrity).map_err(Refused::internal)?)
+        .saying("max_leases", asset.max_leases)
+        .saying("version", 1)
+        .changing(Change::CreateAsset(AssetRow { asset, created_at }))
+        .changing(Change::PutKey(key))
+        .commit(&vault)
+        .await?;
+    Ok(Json(Recorded { version: Some(1), ..recorded }))
+}
+
+/// `GET /v1/assets`.
+pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<AssetView>>> {
+    let mut views = Vec::new();
+    for asset in vault.store.assets().await? {
+        views.push(view(&vault, asset).await?);
+    }
+    Ok(Json(views))
+}
+
+/// `GET /v1/assets/{name}`.
+pub async fn show(State(vault): State<Shared>, Path(name): Path<String>) -> Answer<Json<AssetView>> {
+    let asset = find(&vault, &name).await?;
+    Ok(Json(view(&vault, asset.row).await?))
+}
+
+/// `GET /v1/assets/{name}/current`: what a client needs to seal.
+pub async fn current(State(vault): State<Shared>, Path(name): Path<String>) -> Answer<Json<AssetCurrent>> {
+    let asset = find(&vault, &name).await?.row.asset;
+    let keys = vault.store.keys(&name).await?;
+    let active = keys.iter().rev().find(|k| k.row.state == KeyState::Active);
+    let active = active.ok_or_else(|| Refused::new(Code::Conflict, "no key version is active: rotate the key"))?;
+    Ok(Json(AssetCurrent { name: asset.name, version: active.row.version, integrity: asset.integrity }))
+}
+
+pub(super) async fn find(vault: &Vault, name: &str) -> Answer<Versioned<AssetRow>> {
+    check_name("asset", name)?;
+    vault.store.asset(name).await?.ok_or_else(|| Refused::not_found("asset"))
+}
+
+async fn view(vault: &Vault, row: AssetRow) -> Answer<AssetView> {
+    let keys = vault.store.keys(&row.asset.name).await?;
+    let version = |k: Versioned<KeyRow>| KeyVersionView {
+        version: k.row.version,
+        state: k.row.state,
+        created_at: rfc3339(k.row.created_at),
+    };
+    Ok(AssetView {
+        asset: row.asset,
+        versions: keys.into_iter().map(version).collect(),
+        created_at: rfc3339(row.created_at),
+    })
+}
+
+fn check(asset: &CreateAsset) -> Answer<()> {
+    check_name("name", &asset.name)?;
+    check_labels("labels", &asset.labels)?;
+    if asset.jurisdictions.len() > MANY || asset.reference_sets.len() > MANY {
+        return Err(Refused::malformed("jurisdictions", "at most 256 jurisdictions and reference sets"));
+    }
+    for code in &asset.jurisdictions {
+        check_jurisdiction("jurisdictions", code)?;
+    }
+    for name in &asset.reference_sets {
+        check_name("reference_sets", name)?;
+    }
+    Ok(())
+}

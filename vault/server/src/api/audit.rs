@@ -1,0 +1,130 @@
+//! The access log: queries, records, proofs, export.
+
+use super::{Act, decisions};
+use crate::{
+    authority::Holder,
+    json::Json,
+    problem::{Answer, Refused},
+    receipts,
+    vault::{Shared, Vault, subject},
+};
+use axum::{
+    body::{Body, Bytes as BodyBytes},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use std::io;
+use strongroom_ledger::{Action, SubjectKind};
+use strongroom_protocol::{
+    Bytes, DecisionId,
+    audit::{AuditPage, AuditQuery, EntryView, ExportLine, ProofView},
+};
+use strongroom_store::{
+    StoreError,
+    model::{EntryRow, Head},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Records of a page, unless the query says otherwise, and at the most.
+const PAGE: u32 = 100;
+const LARGEST_PAGE: u32 = 1000;
+/// Entries read at once for an export.
+const EXPORT_PAGE: u32 = 512;
+
+/// `GET /v1/audit/records`.
+pub async fn records(
+    State(vault): State<Shared>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Answer<Json<AuditPage>> {
+    let Query(query) = query.map_err(|e| Refused::malformed("query", e.body_text()))?;
+    page(&vault, query).await.map(Json)
+}
+
+/// A page of records, as of the checkpoint that was the newest before they were read.
+pub(super) async fn page(vault: &Vault, mut query: AuditQuery) -> Answer<AuditPage> {
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(Refused::malformed("limit", "1 to 1,000"));
+    }
+    query.limit = Some(limit);
+    let (from, to) = decisions::range(&query, vault.clock.now().await?)?;
+    let head = head(vault).await?;
+    let rows = vault.store.query(&query, from, to).await?;
+    let full = u32::try_from(rows.len()).is_ok_and(|n| n >= limit);
+    let entries: Vec<_> = rows.into_iter().filter(|row| row.index < head.size).map(view).collect();
+    let next = entries.last().map(|e| e.index).filter(|_| full);
+    Ok(AuditPage { checkpoint: head.checkpoint, entries, next })
+}
+
+/// `GET /v1/audit/records/{id}`.
+pub async fn record(State(vault): State<Shared>, Path(id): Path<String>) -> Answer<Json<EntryView>> {
+    Ok(Json(view(find(&vault, &id).await?)))
+}
+
+/// `GET /v1/audit/records/{id}/proof`: a receipt under the newest checkpoint.
+pub async fn proof(State(vault): State<Shared>, Path(id): Path<String>) -> Answer<Json<ProofView>> {
+    let row = find(&vault, &id).await?;
+    let receipt = receipts::receipt(vault.store.as_ref(), row.index).await?;
+    Ok(Json(ProofView { entry: view(row), receipt }))
+}
+
+/// `GET /v1/audit/export`: the whole log as JSON lines, with the checkpoint whose tree they make.
+/// The export is an act of its own, and its record is the last but those written meanwhile.
+pub async fn export(State(vault): State<Shared>, holder: Holder) -> Answer<Response> {
+    let subject = subject(SubjectKind::Ledger, vault.ledger_key.name());
+    Act::by(&vault, &holder, Action::LedgerExported, subject).await?.commit(&vault).await?;
+    let head = head(&vault).await?;
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        if let Err(error) = write(&vault, &head, &sender).await {
+            // The client sees a body that breaks off, and has no footer.
+            tracing::warn!(%error, "an export broke off");
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+}
+
+async fn write(vault: &Vault, head: &Head, to: &mpsc::Sender<io::Result<BodyBytes>>) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let failed = |e: StoreError| io::Error::other(e);
+    let header = ExportLine::Header { v: 1, ledger_verifier_key: vault.ledger_key.to_string(), first: 0 };
+    to.send(Ok(line(&header)?.into())).await.map_err(|_| gone())?;
+    let mut first = 0;
+    while first < head.size {
+        let limit = u32::try_from(head.size - first).unwrap_or(EXPORT_PAGE).min(EXPORT_PAGE);
+        let rows = vault.store.entries(first, limit).await.map_err(failed)?;
+        let Some(last) = rows.last() else { return Err(io::Error::other(format!("entry {first} is missing"))) };
+        first = last.index + 1;
+        let mut chunk = Vec::new();
+        for row in rows {
+            chunk.extend(line(&ExportLine::Entry(view(row)))?);
+        }
+        to.send(Ok(chunk.into())).await.map_err(|_| gone())?;
+    }
+    let footer = ExportLine::Footer { checkpoint: head.checkpoint.clone() };
+    to.send(Ok(line(&footer)?.into())).await.map_err(|_| gone())
+}
+
+fn line(line: &ExportLine) -> io::Result<Vec<u8>> {
+    let mut out = serde_json::to_vec(line)?;
+    out.push(b'\n');
+    Ok(out)
+}
+
+async fn head(vault: &Vault) -> Answer<Head> {
+    vault.store.head().await?.ok_or_else(|| Refused::internal("a vault without a ledger"))
+}
+
+async fn find(vault: &Vault, id: &str) -> Answer<EntryRow> {
+    let id: DecisionId = id.parse().map_err(|_| Refused::malformed("record", "not a record's id"))?;
+    vault.store.entry_by_id(id).await?.ok_or_else(|| Refused::not_found("record"))
+}
+
+fn view(row: EntryRow) -> EntryView {
+    let (record, salt) = row.body.map(|(record, salt)| (Bytes(record), Bytes(salt.to_vec()))).unzip();
+    EntryView { index: row.index, record, salt, entry: Bytes(row.entry.to_vec()) }
+}

@@ -1,0 +1,136 @@
+//! Nodes: approval into a site, revocation, views.
+
+use super::{Act, check_reason, labels};
+use crate::{
+    authority::Holder,
+    clock::rfc3339,
+    enrol::check_labels,
+    events::{Notice, Whose},
+    json::Json,
+    problem::{Answer, Refused},
+    vault::{Shared, Vault, subject},
+};
+use axum::extract::{Path, State};
+use std::collections::BTreeMap;
+use strongroom_ledger::{Action, SubjectKind};
+use strongroom_protocol::{
+    Code, NodeId,
+    admin::{ApproveNode, NodeView, Recorded, RevokeNode},
+    enrol::NodeState,
+    lease::{EventKind, LeaseState},
+};
+use strongroom_store::{
+    Change, Guard,
+    model::{NodeRow, Versioned},
+};
+
+/// `POST /v1/nodes/{id}/approve`.
+pub async fn approve(
+    State(vault): State<Shared>,
+    Path(id): Path<String>,
+    holder: Holder,
+    Json(request): Json<ApproveNode>,
+) -> Answer<Json<Recorded>> {
+    check_labels("labels", &request.labels)?;
+    let node = find(&vault, &id).await?;
+    if node.row.state == NodeState::Revoked {
+        return Err(Refused::new(Code::Conflict, "the node was revoked"));
+    }
+    let site = vault.store.site(&request.site).await?.ok_or_else(|| Refused::not_found("site"))?;
+    // A move changes what policy decides: leases granted at the old place do not outlive it.
+    let moved = node.row.state == NodeState::Approved && node.row.site.as_ref() != Some(&request.site);
+    let action = if node.row.state == NodeState::Approved { Action::NodeChanged } else { Action::NodeApproved };
+    let act = Act::by(&vault, &holder, action, subject(SubjectKind::Node, node.row.id)).await?;
+    let mut act = act
+        .guarded(Guard::Node(node.row.id, node.version))
+        .guarded(Guard::Site(request.site.clone(), site.version))
+        .saying("labels", labels(&request.labels))
+        .saying("single_job", request.single_job);
+    act.record.node = Some(node.row.id);
+    act.record.site = Some(request.site.clone());
+    act.record.jurisdiction = Some(site.row.jurisdiction);
+    if moved {
+        act = act
+            .saying("moved_from", node.row.site.clone().unwrap_or_default())
+            .changing(Change::CloseLeasesOfNode(node.row.id, LeaseState::Revoked));
+    }
+    let id = node.row.id;
+    let row = NodeRow {
+        state: NodeState::Approved,
+        site: Some(request.site),
+        labels: request.labels,
+        single_job: request.single_job,
+        ..node.row
+    };
+    let recorded = act.changing(Change::PutNode(row)).commit(&vault).await?;
+    if moved {
+        let reason = Some("the node was moved to another site".to_owned());
+        vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });
+    }
+    Ok(Json(recorded))
+}
+
+/// `POST /v1/nodes/{id}/revoke`: nothing is released to it any more, and its leases end at once.
+pub async fn revoke(
+    State(vault): State<Shared>,
+    Path(id): Path<String>,
+    holder: Holder,
+    Json(request): Json<RevokeNode>,
+) -> Answer<Json<Recorded>> {
+    check_reason(&request.reason)?;
+    let node = find(&vault, &id).await?;
+    if node.row.state == NodeState::Revoked {
+        return Err(Refused::new(Code::Conflict, "the node was revoked already"));
+    }
+    let id = node.row.id;
+    let act = Act::by(&vault, &holder, Action::NodeRevoked, subject(SubjectKind::Node, id)).await?;
+    let mut act = act.guarded(Guard::Node(id, node.version)).saying("reason", request.reason.clone());
+    act.record.node = Some(id);
+    act.record.site.clone_from(&node.row.site);
+    let leases = vault.store.leases(true, super::leases::MOST).await?;
+    let act = super::leases::retire_versions(&vault, act, leases.iter().filter(|l| l.node == id)).await?;
+    let row = NodeRow { state: NodeState::Revoked, ..node.row };
+    let act = act.changing(Change::PutNode(row)).changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
+    let recorded = act.commit(&vault).await?;
+    vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason: Some(request.reason) });
+    Ok(Json(recorded))
+}
+
+/// `GET /v1/nodes`.
+pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<NodeView>>> {
+    let jurisdictions: BTreeMap<_, _> =
+        vault.store.sites().await?.into_iter().map(|s| (s.name, s.jurisdiction)).collect();
+    let nodes = vault.store.nodes().await?;
+    Ok(Json(nodes.into_iter().map(|node| view(node, &jurisdictions)).collect()))
+}
+
+/// `GET /v1/nodes/{id}`.
+pub async fn show(State(vault): State<Shared>, Path(id): Path<String>) -> Answer<Json<NodeView>> {
+    let node = find(&vault, &id).await?.row;
+    let site = match &node.site {
+        Some(site) => vault.store.site(site).await?,
+        None => None,
+    };
+    let jurisdictions = site.into_iter().map(|s| (s.row.name, s.row.jurisdiction)).collect();
+    Ok(Json(view(node, &jurisdictions)))
+}
+
+async fn find(vault: &Vault, id: &str) -> Answer<Versioned<NodeRow>> {
+    let id: NodeId = id.parse().map_err(|_| Refused::malformed("node", "not a node's id"))?;
+    vault.store.node(id).await?.ok_or_else(|| Refused::not_found("node"))
+}
+
+fn view(node: NodeRow, jurisdictions: &BTreeMap<String, String>) -> NodeView {
+    NodeView {
+        id: node.id,
+        state: node.state,
+        jurisdiction: node.site.as_ref().and_then(|site| jurisdictions.get(site).cloned()),
+        site: node.site,
+        labels: node.labels,
+        requested_labels: node.requested_labels,
+        single_job: node.single_job,
+        hostname: node.hostname,
+        tpm: node.tpm,
+        enrolled_at: rfc3339(node.enrolled_at),
+    }
+}

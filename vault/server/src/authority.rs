@@ -1,0 +1,157 @@
+//! Who may call an endpoint, and who calls it.
+
+use crate::{
+    admission::Peer,
+    problem::{Answer, Refused},
+    vault::{Shared, Vault},
+};
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, Request},
+    http::{HeaderMap, Method, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::net::SocketAddr;
+use strongroom_ledger::{Actor, ActorKind};
+use strongroom_protocol::{Code, Fixed, Problem, admin::Role, sha256};
+use strongroom_store::{Guard, model::TokenRow};
+use zeroize::Zeroizing;
+
+/// How every token begins, so that scanners of logs and repositories find one.
+pub const TOKEN_PREFIX: &str = "srt_";
+/// Characters of a token: the prefix and 32 bytes of base64url.
+const TOKEN_LENGTH: usize = 47;
+
+/// Who may call an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, also while the vault is locked.
+    Always,
+    /// Anybody.
+    Public,
+    /// Whoever brings evidence of an enrolled node, or of a TPM that wants to be one.
+    Evidence,
+    /// Whoever proves possession of the lease.
+    Possession,
+    /// A token with one of these roles. Auditors may read whatever a role may read.
+    Roles(&'static [Role]),
+}
+
+impl Access {
+    /// True if a token with `role` may call an endpoint of this kind with this method.
+    pub fn allows(self, method: &Method, role: Role) -> bool {
+        match self {
+            Self::Roles(roles) => roles.contains(&role) || (method == Method::GET && role == Role::Auditor),
+            _ => true,
+        }
+    }
+}
+
+/// The person (or machine) whose token came with the request.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The token.
+    pub token: TokenRow,
+    version: i64,
+}
+
+impl Holder {
+    /// The actor of the records of what it does.
+    pub fn actor(&self) -> Actor {
+        Actor { kind: ActorKind::Person, id: self.token.person.clone() }
+    }
+
+    /// The token must still be what it is now when the act is committed.
+    pub fn guard(&self) -> Guard {
+        Guard::Token(self.token.id.clone(), self.version)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Holder {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        // There for every endpoint whose access names roles: `enter` puts it there.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::new(Code::Unauthenticated).into())
+    }
+}
+
+/// What every request passes before its handler: the lock, admission, and the endpoint's access.
+pub async fn enter(vault: Shared, access: Access, mut request: Request, next: Next) -> Response {
+    let head = Head {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        peer: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| Peer::address(info.0.ip())),
+        authorization: match access {
+            Access::Roles(_) => authorization(request.headers()),
+            _ => None,
+        },
+    };
+    match check(&vault, access, head).await {
+        Ok(holder) => {
+            if let Some(holder) = holder {
+                request.extensions_mut().insert(holder);
+            }
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// What of a request decides whether it gets to its handler.
+struct Head {
+    method: Method,
+    path: String,
+    peer: Option<Peer>,
+    authorization: Option<Zeroizing<String>>,
+}
+
+async fn check(vault: &Vault, access: Access, head: Head) -> Answer<Option<Holder>> {
+    if access == Access::Always {
+        return Ok(None);
+    }
+    if let Some(reason) = vault.lock.reason() {
+        return Err(Refused::new(Code::Locked, reason));
+    }
+    if let Some(peer) = head.peer {
+        vault.admission.admit(peer)?;
+    }
+    if !matches!(access, Access::Roles(_)) {
+        return Ok(None);
+    }
+    let holder = authenticate(vault, head.authorization).await?;
+    if holder.token.roles.iter().any(|role| access.allows(&head.method, *role)) {
+        Ok(Some(holder))
+    } else {
+        let roles: Vec<_> = holder.token.roles.iter().map(|r| r.as_str()).collect();
+        tracing::warn!(
+            person = %holder.token.person, token = %holder.token.id, method = %head.method,
+            path = head.path, "refused: the token's roles do not allow this"
+        );
+        Err(Refused::new(Code::Forbidden, format!("this token holds {}", roles.join(", "))))
+    }
+}
+
+/// The one `Authorization` header; none if there are two.
+fn authorization(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(|text| Zeroizing::new(text.to_owned())),
+        _ => None,
+    }
+}
+
+async fn authenticate(vault: &Vault, authorization: Option<Zeroizing<String>>) -> Answer<Holder> {
+    let refused = || Refused::from(Problem::new(Code::Unauthenticated));
+    let value = authorization.ok_or_else(refused)?;
+    let token = value.strip_prefix("Bearer ").ok_or_else(refused)?;
+    if token.len() != TOKEN_LENGTH || !token.starts_with(TOKEN_PREFIX) {
+        return Err(refused());
+    }
+    // Looked up by hash: the time that a look-up takes says nothing about tokens near to this one.
+    let found = vault.store.token(Fixed(sha256(token.as_bytes()))).await?.ok_or_else(refused)?;
+    if found.row.revoked || found.row.expires_at <= vault.clock.about().await? {
+        return Err(refused());
+    }
+    Ok(Holder { token: found.row, version: found.version })
+}

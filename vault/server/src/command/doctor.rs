@@ -1,0 +1,253 @@
+//! `strongroomd doctor`: what is wrong, and what to do about it.
+
+use super::{print, system_time};
+use crate::{
+    config::Config,
+    start::{self, IdentitySigner, TAIL, new_vault, unprotected},
+    tls,
+    trust::Trust,
+};
+use anyhow::Result;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde::Serialize;
+use std::{os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc};
+use strongroom_keys::{Custody, KeyTree};
+use strongroom_ledger::VerifierKey;
+use strongroom_memory::{KeyPages, Protection};
+use strongroom_store::{Sequencer, SqliteStore, Store};
+use time::OffsetDateTime;
+
+/// Seconds that the database's clock may differ from the system's.
+const CLOCK_TOLERANCE: i64 = 5;
+/// Days before its end at which a certificate is reported.
+const EXPIRY_WARNING: i64 = 14;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    finding: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+#[derive(Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn ok(&mut self, name: &'static str, finding: impl Into<String>) {
+        self.0.push(Check { name, verdict: Verdict::Ok, finding: finding.into(), remedy: None });
+    }
+    fn warn(&mut self, name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Check { name, verdict: Verdict::Warning, finding: finding.into(), remedy: Some(remedy.into()) });
+    }
+    fn fail(&mut self, name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Check { name, verdict: Verdict::Failed, finding: finding.into(), remedy: Some(remedy.into()) });
+    }
+    fn holds(&self) -> bool {
+        !self.0.iter().any(|c| matches!(c.verdict, Verdict::Failed))
+    }
+}
+
+pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
+    let config = Config::load(path)?;
+    let report = examine(&config, system_time()).await;
+    if json {
+        print(&report.0)?;
+    } else {
+        for check in &report.0 {
+            let mark = match check.verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Warning => "warning",
+                Verdict::Failed => "FAILED ",
+            };
+            println!("{mark}  {:<12} {}", check.name, check.finding);
+            if let Some(remedy) = &check.remedy {
+                println!("                      -> {remedy}");
+            }
+        }
+    }
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn examine(config: &Config, now: OffsetDateTime) -> Report {
+    let mut report = Report::default();
+    modes(config, &mut report);
+    certificates(config, now, &mut report);
+    roots(config, &mut report);
+    memory(&mut report);
+    if config.four_eyes.waived {
+        report.warn(
+            "four eyes",
+            "waived",
+            "remove `waived = true` from [four_eyes] before this vault holds anything real",
+        );
+    } else {
+        report.ok("four eyes", "in force");
+    }
+    match start::open_store(config).await {
+        Ok(store) => {
+            report.ok("database", config.store.path.display().to_string());
+            database(config, &store, now, &mut report).await;
+        }
+        Err(error) => report.fail("database", format!("{error:#}"), "correct [store] path, or run `strongroomd init`"),
+    }
+    report
+}
+
+/// Secrets that others may read are not secrets.
+fn modes(config: &Config, report: &mut Report) {
+    for (name, path) in
+        [("root key", &config.custody.path), ("TLS key", &config.server.tls_key), ("database", &config.store.path)]
+    {
+        match std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777) {
+            Ok(mode) if mode.trailing_zeros() >= 6 => {
+                report.ok("file modes", format!("{name}: {} is {mode:o}", path.display()))
+            }
+            Ok(mode) => report.fail(
+                "file modes",
+                format!("{name}: {} is {mode:o}: others may read it", path.display()),
+                format!("chmod 600 {}; if others did read it, replace it", path.display()),
+            ),
+            Err(error) => report.fail(
+                "file modes",
+                format!("{name}: {}: {error}", path.display()),
+                "correct the path in the configuration",
+            ),
+        }
+    }
+}
+
+fn certificates(config: &Config, now: OffsetDateTime, report: &mut Report) {
+    const NAME: &str = "TLS";
+    let remedy = "put a certificate chain and its key where [server] tls_certificate and tls_key say";
+    if let Err(error) = tls::server_config(&config.server.tls_certificate, &config.server.tls_key) {
+        return report.fail(NAME, format!("{error:#}"), remedy);
+    }
+    let chain =
+        CertificateDer::pem_file_iter(&config.server.tls_certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    for certificate in chain.unwrap_or_default() {
+        let Some(end) = tls::not_after(&certificate) else {
+            report.fail(NAME, "a certificate of the chain cannot be read", remedy);
+            continue;
+        };
+        let days = (end - now).whole_days();
+        if end <= now {
+            report.fail(
+                NAME,
+                format!("a certificate of the chain expired on {}", end.date()),
+                "replace it, and restart",
+            );
+        } else if days < EXPIRY_WARNING {
+            report.warn(NAME, format!("a certificate of the chain expires in {days} days"), "replace it, and restart");
+        } else {
+            report.ok(NAME, format!("TLS 1.3 with X25519MLKEM768; certificate until {}", end.date()));
+        }
+    }
+}
+
+fn roots(config: &Config, report: &mut Report) {
+    let directory = config.attestation.ek_roots.display().to_string();
+    match Trust::load(&config.attestation.ek_roots, &config.attestation.crls) {
+        Err(error) => report.fail("roots", format!("{error:#}"), "remove or replace that file"),
+        Ok(trust) => match trust.anchors.roots_sha256().count() {
+            0 => report.warn(
+                "roots",
+                "no TPM vendor's root: no node can be enrolled",
+                format!("put the vendors' root certificates (PEM) into {directory}"),
+            ),
+            n => report.ok(
+                "roots",
+                format!("{n} roots, {} intermediates, {} CRLs", trust.anchors.intermediates(), trust.crls.len()),
+            ),
+        },
+    }
+}
+
+fn memory(report: &mut Report) {
+    match KeyPages::new(&Protection::default()) {
+        Ok(pages) => report.ok("key pages", pages.kind().as_str()),
+        Err(error) => report.fail("key pages", error.to_string(), "give the service what the message names"),
+    }
+    match strongroom_memory::harden_process() {
+        Ok(_) => report.ok("process", "no core dumps, no tracing by the same user"),
+        Err(error) => {
+            report.fail("process", error.to_string(), "allow prctl(PR_SET_DUMPABLE) and setrlimit(RLIMIT_CORE)")
+        }
+    }
+}
+
+async fn database(config: &Config, store: &SqliteStore, now: OffsetDateTime, report: &mut Report) {
+    match store.now().await {
+        Ok(seconds) if (seconds - now.unix_timestamp()).abs() <= CLOCK_TOLERANCE => {
+            report.ok("clock", "the database's agrees with the system's")
+        }
+        Ok(seconds) => report.fail(
+            "clock",
+            format!("the database's differs from the system's by {} s", seconds - now.unix_timestamp()),
+            "synchronise clocks: nonces and leases are judged by the database's",
+        ),
+        Err(error) => report.fail("clock", error.to_string(), "repair the database"),
+    }
+    let row = match start::vault_row(store, config).await {
+        Ok(row) => row,
+        Err(error) => {
+            return report.fail("vault", format!("{error:#}"), "correct the configuration, or run `strongroomd init`");
+        }
+    };
+    let root = match start::custody(config).and_then(|custody| custody.unlock()) {
+        Ok(root) => root,
+        Err(error) => {
+            return report.fail(
+                "custody",
+                error.to_string(),
+                "the vault stays locked until custody yields the root key",
+            );
+        }
+    };
+    let keys = match KeyTree::unlock(unprotected(root), &new_vault(&row)) {
+        Ok(keys) => Arc::new(keys),
+        Err(error) => return report.fail("custody", error.to_string(), "restore the root key of this vault"),
+    };
+    report.ok("custody", format!("file; the root key is that of vault {}", keys.vault_id()));
+    ledger(config, store, keys, row.ledger_origin, report).await;
+}
+
+async fn ledger(config: &Config, store: &SqliteStore, keys: Arc<KeyTree>, origin: String, report: &mut Report) {
+    const NAME: &str = "ledger";
+    let remedy = "stop, keep database and checkpoint file as they are, and compare them with a witness's checkpoint";
+    let key = match VerifierKey::new(origin, *keys.identity().public_key()) {
+        Ok(key) => key,
+        Err(error) => return report.fail(NAME, error.to_string(), remedy),
+    };
+    if !config.ledger.outside_checkpoint.exists() {
+        let path = config.ledger.outside_checkpoint.display();
+        return report.fail(
+            NAME,
+            format!("there is no {path}: a restored database could not be told from the true one"),
+            remedy,
+        );
+    }
+    let (outside, replica) = (config.ledger.outside_checkpoint.clone(), config.server.replica.clone());
+    let sequencer =
+        Sequencer::new(Arc::new(store.clone()), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
+    let checked = match sequencer {
+        Ok(sequencer) => sequencer.verify_tail(TAIL).await,
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(Some(head)) => {
+            report.ok(NAME, format!("{} entries; the last {TAIL} hash to the signed checkpoint", head.size))
+        }
+        Ok(None) => report.fail(NAME, "it is empty", remedy),
+        Err(error) => report.fail(NAME, error.to_string(), remedy),
+    }
+}

@@ -1,0 +1,141 @@
+//! The commands of `strongroomd`.
+
+mod backup;
+mod doctor;
+mod init;
+mod serve;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use std::{
+    io::{IsTerminal as _, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+pub use init::{Made, make};
+
+const AFTER: &str = "\
+Exit codes: 0 done; 1 refused, failed, or a check did not hold; 2 wrong usage.
+
+Example: strongroomd init --dir /var/lib/strongroom && strongroomd serve --config /var/lib/strongroom/strongroomd.toml";
+
+/// The Strongroom key service: gives keys of model weights, datasets and checkpoints to attested nodes.
+#[derive(Debug, Parser)]
+#[command(name = "strongroomd", version, after_help = AFTER)]
+pub struct Arguments {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new vault in a directory: keys, database, TLS certificates, configuration, join file, first token.
+    #[command(after_help = "Example: strongroomd init --dir /var/lib/strongroom --url https://vault.example:8443")]
+    Init {
+        /// The directory to make the vault in; made if it is missing, refused if it has anything in it.
+        #[arg(long)]
+        dir: PathBuf,
+        /// What clients call the vault by.
+        #[arg(long, default_value = "https://127.0.0.1:8443")]
+        url: String,
+        /// The person that the first token, of role admin, is for.
+        #[arg(long, default_value = "admin")]
+        person: String,
+        /// Waive four eyes. For development only: the ledger and every page say so.
+        #[arg(long)]
+        development_waive_four_eyes: bool,
+    },
+    /// Serve.
+    #[command(after_help = "Example: strongroomd serve --config /var/lib/strongroom/strongroomd.toml")]
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Check a vault that is not running, or running, and say what to do about what is wrong.
+    #[command(after_help = "Example: strongroomd doctor --config /var/lib/strongroom/strongroomd.toml")]
+    Doctor {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Copy the database, consistently, while the vault serves. The root key is not in it.
+    #[command(after_help = "Example: strongroomd backup --config strongroomd.toml --to /backup/vault-2026-01-31.db")]
+    Backup {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The copy to make; never overwritten.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Print the OpenAPI document.
+    #[command(after_help = "Example: strongroomd openapi > docs/openapi.json")]
+    Openapi,
+    /// Print completions for a shell.
+    #[command(after_help = "Example: strongroomd completions bash > /etc/bash_completion.d/strongroomd")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs a command. Results go to standard output, everything else to standard error.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let json = arguments.json;
+    let done = match arguments.command {
+        Command::Init { dir, url, person, development_waive_four_eyes } => {
+            init::run(&dir, &url, &person, development_waive_four_eyes, json).await
+        }
+        Command::Serve { config } => serve::run(&config, json).await,
+        Command::Doctor { config } => doctor::run(&config, json).await,
+        Command::Backup { config, to } => backup::run(&config, &to, json).await,
+        Command::Openapi => openapi(),
+        Command::Completions { shell } => {
+            let mut command = <Arguments as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "strongroomd", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if json => {
+            // INVARIANT: a closed standard output leaves nobody to tell.
+            let _ = print(&serde_json::json!({ "error": format!("{error:#}") }));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("strongroomd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn openapi() -> Result<ExitCode> {
+    std::io::stdout().write_all(crate::openapi::document_text()?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a value as one line of JSON; pretty on a terminal.
+fn print(value: &impl Serialize) -> Result<()> {
+    let out = std::io::stdout();
+    let text = if out.is_terminal() { serde_json::to_string_pretty(value)? } else { serde_json::to_string(value)? };
+    writeln!(out.lock(), "{text}")?;
+    Ok(())
+}
+
+/// The system's clock, for certificates and for checking the database's clock.
+fn system_time() -> time::OffsetDateTime {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are judged by the system's clock, and so is the database's"
+    )]
+    time::OffsetDateTime::now_utc()
+}

@@ -1,0 +1,386 @@
+//! The configuration file: `config.default.toml` is its reference, and is itself tested.
+
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use strongroom_protocol::{evidence::PcrBank, evidence::PcrSelection};
+
+/// The commented default configuration.
+pub const DEFAULT_TEXT: &str = include_str!("../config.default.toml");
+
+/// Why a configuration was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, or a line that is unknown or of another type.
+    #[error("configuration {path}: {problem}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said, with its line.
+        problem: String,
+    },
+    /// A value that cannot be meant.
+    #[error("configuration: {field}: {problem}")]
+    Value {
+        /// The key, with its table.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Listeners, TLS, logs.
+    pub server: ServerConfig,
+    /// The database.
+    pub store: StoreConfig,
+    /// The root key.
+    pub custody: CustodyConfig,
+    /// The ledger.
+    pub ledger: LedgerConfig,
+    /// What evidence is measured against.
+    pub attestation: AttestationConfig,
+    /// Four eyes.
+    pub four_eyes: FourEyesConfig,
+    /// Caps.
+    pub limits: LimitsConfig,
+    /// Leases.
+    pub lease: LeaseConfig,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// What clients call it by.
+    pub url: String,
+    /// Certificate chain, PEM.
+    pub tls_certificate: PathBuf,
+    /// Its private key, PEM.
+    pub tls_key: PathBuf,
+    /// The CA for join files, PEM.
+    pub tls_ca: PathBuf,
+    /// Where metrics are served; empty: nowhere.
+    pub metrics_listen: String,
+    /// This replica's name.
+    pub replica: String,
+    /// Seconds for requests in flight at the end.
+    pub shutdown_deadline_s: u64,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// From which level on.
+    pub log_level: String,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            url: "https://127.0.0.1:8443".into(),
+            tls_certificate: "tls/server.pem".into(),
+            tls_key: "tls/server.key".into(),
+            tls_ca: "tls/ca.pem".into(),
+            metrics_listen: "127.0.0.1:9464".into(),
+            replica: "strongroomd-1".into(),
+            shutdown_deadline_s: 10,
+            log_format: LogFormat::Text,
+            log_level: "info".into(),
+        }
+    }
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The database file.
+    pub path: PathBuf,
+    /// Bytes that must stay free on its disk.
+    pub reserve_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { path: "vault.db".into(), reserve_bytes: 256 << 20 }
+    }
+}
+
+/// `[custody]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CustodyConfig {
+    /// How the root is kept.
+    pub kind: CustodyKind,
+    /// The root key's file.
+    pub path: PathBuf,
+    /// The plain words that `file` custody demands.
+    pub acknowledge: String,
+}
+
+impl Default for CustodyConfig {
+    fn default() -> Self {
+        Self { kind: CustodyKind::File, path: "root.key".into(), acknowledge: String::new() }
+    }
+}
+
+/// Kinds of custody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CustodyKind {
+    /// A file; for development.
+    File,
+}
+
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// The expected origin; empty: the database's.
+    pub origin: String,
+    /// File of the last committed checkpoint.
+    pub outside_checkpoint: PathBuf,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { origin: String::new(), outside_checkpoint: "checkpoint.outside".into() }
+    }
+}
+
+/// `[attestation]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttestationConfig {
+    /// Directory of vendor roots.
+    pub ek_roots: PathBuf,
+    /// Directory of revocation lists.
+    pub crls: PathBuf,
+    /// PCRs of the SHA-256 bank that quotes select until a policy says otherwise.
+    pub pcrs: Vec<u8>,
+}
+
+impl Default for AttestationConfig {
+    fn default() -> Self {
+        Self { ek_roots: "roots/ek".into(), crls: "roots/crls".into(), pcrs: PcrSelection::default_sha256().pcrs }
+    }
+}
+
+impl AttestationConfig {
+    /// The selection that quotes are asked for until a policy says otherwise.
+    pub fn pcr_selection(&self) -> PcrSelection {
+        PcrSelection { bank: PcrBank::Sha256, pcrs: self.pcrs.clone() }
+    }
+}
+
+/// `[four_eyes]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FourEyesConfig {
+    /// True: an author may enforce his own policy. Development only.
+    pub waived: bool,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Requests of one peer a second.
+    pub requests_per_second: u32,
+    /// Requests of one peer in a burst.
+    pub burst: u32,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Seconds for a TLS handshake.
+    pub handshake_timeout_s: u64,
+    /// Seconds for request headers.
+    pub header_timeout_s: u64,
+    /// Seconds for a request's body.
+    pub body_timeout_s: u64,
+    /// Items that may wait for the ledger.
+    pub queue_length: usize,
+    /// Milliseconds that one may wait.
+    pub commit_deadline_ms: u64,
+    /// Seconds that an enrolment waits.
+    pub enrolment_lifetime_s: u64,
+    /// Denials kept of one node within an hour.
+    pub denials_per_node_per_hour: u64,
+    /// Live leases of one node.
+    pub leases_per_node: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 200,
+            burst: 400,
+            connections: 4096,
+            handshake_timeout_s: 10,
+            header_timeout_s: 10,
+            body_timeout_s: 30,
+            queue_length: 4096,
+            commit_deadline_ms: 5000,
+            enrolment_lifetime_s: 600,
+            denials_per_node_per_hour: 600,
+            leases_per_node: 1024,
+        }
+    }
+}
+
+/// `[lease]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeaseConfig {
+    /// Seconds until a lease that nobody proved possession of ends.
+    pub delivery_deadline_s: u64,
+    /// Seconds between two looks for leases whose time ran out.
+    pub sweep_interval_s: u64,
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        Self { delivery_deadline_s: 120, sweep_interval_s: 5 }
+    }
+}
+
+impl Config {
+    /// Reads a file; relative paths in it become relative to its directory.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let mut config =
+            Self::parse(&text).map_err(|e| ConfigError::Malformed { path: path.to_owned(), problem: e.to_string() })?;
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads TOML without resolving its paths.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Makes relative paths relative to `directory`.
+    pub fn resolve(&mut self, directory: &Path) {
+        for path in [
+            &mut self.server.tls_certificate,
+            &mut self.server.tls_key,
+            &mut self.server.tls_ca,
+            &mut self.store.path,
+            &mut self.custody.path,
+            &mut self.ledger.outside_checkpoint,
+            &mut self.attestation.ek_roots,
+            &mut self.attestation.crls,
+        ] {
+            *path = directory.join(&*path);
+        }
+    }
+
+    /// The rules that the types do not carry.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let value = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
+        if !self.server.url.starts_with("https://") {
+            return value("server.url", "starts with https://");
+        }
+        if self.server.replica.is_empty() || self.server.replica.len() > 255 {
+            return value("server.replica", "1 to 255 bytes");
+        }
+        if !self.server.metrics_listen.is_empty() && self.server.metrics_listen.parse::<SocketAddr>().is_err() {
+            return value("server.metrics_listen", "an address and port, or empty");
+        }
+        if self.attestation.pcr_selection().bitmap().is_none() {
+            return value("attestation.pcrs", "indices 0 to 23, ascending, without repetition, at least one");
+        }
+        if self.lease.delivery_deadline_s == 0 || self.lease.sweep_interval_s == 0 {
+            return value("lease", "times are above 0");
+        }
+        let limits = &self.limits;
+        if limits.requests_per_second == 0
+            || limits.burst == 0
+            || limits.connections == 0
+            || limits.queue_length == 0
+            || limits.commit_deadline_ms == 0
+        {
+            return value("limits", "rates, lengths and deadlines are above 0");
+        }
+        Ok(())
+    }
+
+    /// The metrics listener's address, if there is one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.server.metrics_listen.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_default_is_the_default() {
+        assert_eq!(Config::parse(DEFAULT_TEXT).unwrap(), Config::default());
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn every_key_is_in_the_default_file() {
+        // A key that only the code knows would have no documentation. Who adds one counts it here.
+        let keys = DEFAULT_TEXT.lines().filter(|l| l.contains(" = ") && !l.starts_with('#')).count();
+        assert_eq!(keys, 35);
+    }
+
+    #[test]
+    fn unknown_lines_are_refused() {
+        for wrong in
+            ["[server]\nlisten_on = \"x\"", "[servre]\n", "[limits]\nburst = \"many\"", "[custody]\nkind = \"none\""]
+        {
+            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        let refused = |text: &str| Config::parse(text).unwrap().check().unwrap_err().to_string();
+        assert!(refused("[server]\nurl = \"http://x\"").contains("server.url"));
+        assert!(refused("[server]\nreplica = \"\"").contains("server.replica"));
+        assert!(refused("[server]\nmetrics_listen = \"x\"").contains("server.metrics_listen"));
+        assert!(refused("[attestation]\npcrs = [4, 0]").contains("attestation.pcrs"));
+        assert!(refused("[lease]\nsweep_interval_s = 0").contains("lease"));
+        assert!(refused("[limits]\nqueue_length = 0").contains("limits"));
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("strongroomd.toml");
+        std::fs::write(&path, "[store]\npath = \"a.db\"\n[custody]\npath = \"/root.key\"").unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.store.path, directory.path().join("a.db"));
+        assert_eq!(config.custody.path, Path::new("/root.key"));
+    }
+}

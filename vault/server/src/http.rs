@@ -1,0 +1,93 @@
+//! Listening: TLS with deadlines, `TCP_NODELAY`, a cap on connections, and an orderly end.
+
+use crate::config::LimitsConfig;
+use axum::{Router, extract::Request};
+use axum_server::{
+    Handle,
+    accept::{Accept, NoDelayAcceptor},
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use hyper_util::rt::TokioTimer;
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tower::Service;
+
+/// Serves until `handle` says otherwise.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: rustls::ServerConfig,
+    limits: &LimitsConfig,
+    handle: Handle<SocketAddr>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    // TCP_NODELAY first: a release is one small answer, and must not wait for an acknowledgement.
+    let capped = Capped { connections: Arc::new(Semaphore::new(limits.connections)) };
+    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
+        .handshake_timeout(Duration::from_secs(limits.handshake_timeout_s))
+        .acceptor(capped);
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle).http1_only();
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_timeout_s))
+        .max_buf_size(64 << 10);
+    server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+/// Accepts at most so many connections at one time; further ones are closed at once.
+#[derive(Clone)]
+struct Capped {
+    connections: Arc<Semaphore>,
+}
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
+    type Stream = TcpStream;
+    type Service = Held<S>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Held<S>)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let permit = Arc::clone(&self.connections).try_acquire_owned();
+        Box::pin(async move {
+            let Ok(permit) = permit else {
+                metrics::counter!("strongroom_connections_refused_total").increment(1);
+                return Err(io::Error::other("too many connections"));
+            };
+            let (stream, inner) = NoDelayAcceptor::new().accept(stream, service).await?;
+            Ok((stream, Held { inner, _permit: Arc::new(permit) }))
+        })
+    }
+}
+
+/// A connection's service, which holds the connection's place.
+#[derive(Clone)]
+struct Held<S> {
+    inner: S,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Held<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,139 @@
+//! Refusals on their way out: every error of the API is a problem document (RFC 9457).
+
+use crate::queue::QueueError;
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use strongroom_keys::KeysError;
+use strongroom_ledger::LedgerError;
+use strongroom_protocol::{Code, DecisionId, Problem};
+use strongroom_store::{Refusal, StoreError};
+
+/// Media type of problem documents.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A request that was refused or failed. What the requester is told is in the document; what only
+/// the operator may know has been logged where it happened.
+#[derive(Debug, Clone)]
+pub struct Refused(pub Box<Problem>);
+
+/// The result of a handler.
+pub type Answer<T> = Result<T, Refused>;
+
+impl Refused {
+    /// A refusal with what was wrong, and what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Problem::new(code).detail(detail).into()
+    }
+
+    /// A malformed field.
+    pub fn malformed(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Problem::new(Code::Malformed).field(field).detail(detail).into()
+    }
+
+    /// There is no such thing.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    /// A failure inside. `context` is logged, not told.
+    pub fn internal(context: impl std::fmt::Display) -> Self {
+        tracing::error!(%context, "a request failed inside");
+        Problem::new(Code::Internal).into()
+    }
+
+    /// A decision's refusal.
+    pub fn decided(code: Code, decision: DecisionId, reasons: Vec<String>) -> Self {
+        let mut problem = Problem::new(code);
+        problem.decision_id = Some(decision);
+        problem.reasons = reasons;
+        problem.into()
+    }
+
+    /// Its stable code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(context) => {
+                tracing::error!(%context, "the store does not answer");
+                Problem::new(Code::StoreUnavailable).retry_after(1).into()
+            }
+            StoreError::DiskFull { .. } => {
+                tracing::error!(%error, "the ledger cannot be written");
+                Problem::new(Code::LedgerUnavailable).retry_after(30).into()
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<KeysError> for Refused {
+    fn from(error: KeysError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<LedgerError> for Refused {
+    fn from(error: LedgerError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<QueueError> for Refused {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Full | QueueError::Deadline => {
+                Self::from(Problem::new(Code::LedgerUnavailable).detail(error.to_string()).retry_after(1))
+            }
+            QueueError::Failed(failure) => {
+                tracing::error!(%failure, "a commit failed");
+                Problem::new(Code::LedgerUnavailable).retry_after(2).into()
+            }
+            QueueError::Locked(reason) => Self::new(Code::Locked, reason),
+            QueueError::Refused(Refusal::NonceReused) => Problem::new(Code::NonceReused).into(),
+            QueueError::Refused(Refusal::NonceExpired) => Problem::new(Code::NonceExpired).into(),
+            QueueError::Refused(Refusal::Conflict(what)) => Self::new(Code::Conflict, what),
+            QueueError::Refused(Refusal::Stale(_)) => {
+                Self::new(Code::Conflict, "it changed meanwhile: read it again and repeat the request")
+            }
+            QueueError::Refused(Refusal::QuotaExceeded(_)) => {
+                Self::from(Problem::new(Code::TooMany).detail("a quota is used up").retry_after(60))
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let problem = self.0;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        metrics::counter!("strongroom_refusals_total", "code" => problem.code.as_str()).increment(1);
+        // INVARIANT: a problem document is plain data, which always serialises.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        if let Some(seconds) = problem.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED && problem.code == Code::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Told(problem));
+        response
+    }
+}
+
+/// The document that a response holds, so that the outermost layer can add the request id to it.
+#[derive(Clone)]
+pub(crate) struct Told(pub(crate) Box<Problem>);

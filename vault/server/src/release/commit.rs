@@ -1,0 +1,292 @@
+//! From judgement to ledger entry: the decision exists once it is committed.
+
+use super::{
+    answer::{Granted, Terms},
+    evidence::Attested,
+    facts::Facts,
+    judgement::Judgement,
+    resend,
+};
+use crate::{
+    events::{Notice, Whose},
+    problem::{Answer, Refused},
+    queue::QueueError,
+    vault::{Vault, node_actor, random, subject},
+};
+use serde_json::Value;
+use strongroom_envelope::Secret;
+use strongroom_keys::KeysError;
+use strongroom_ledger::{Action, KeyGrant, PolicyMode, PolicyRef, Record, SubjectKind, Verdict};
+use strongroom_protocol::{
+    Bytes, Code, DecisionId, Fixed, LeaseId, Problem,
+    admin::ReferenceValues,
+    lease::{EventKind, LeaseState},
+    obligations::Obligations,
+    release::ReleaseResponse,
+    sha256,
+    statement::Act,
+};
+use strongroom_store::{Blob, Change, Guard, Item, Quota, Refusal, model::LeaseRow};
+
+/// How often rows may change under a decision before the requester is asked to come back.
+const ATTEMPTS: usize = 8;
+
+/// Decides, commits, and answers.
+pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<ReleaseResponse> {
+    let renewal = attested.asked.statement.act == Act::Renew;
+    let mut quota_refused = 0;
+    for _ in 0..ATTEMPTS {
+        let held = attested.renewed.as_ref().is_some_and(|l| l.row.state == LeaseState::Live);
+        let mut facts = Facts::gather(vault, &attested, held).await?;
+        if quota_refused > 1 {
+            // Policy reads the counts and should have denied by itself.
+            facts.deny("lease_quota", "Too many leases are live.");
+        }
+        let judgement = Judgement::of(vault, &attested, facts)?;
+        let proposal = Proposal::of(vault, &attested, &judgement)?;
+        let committed = match vault.queue.submit(proposal.item).await {
+            Ok(committed) => committed,
+            Err(QueueError::Refused(Refusal::QuotaExceeded(Quota::NodeDenials(..)))) => {
+                let detail = "this node's denials of the hour are used up";
+                return Err(Problem::new(Code::TooMany).detail(detail).retry_after(60).into());
+            }
+            Err(QueueError::Refused(Refusal::QuotaExceeded(_))) => {
+                quota_refused += 1;
+                continue;
+            }
+            Err(QueueError::Refused(Refusal::NonceReused)) if !renewal => {
+                // The same statement may have been decided a moment ago on another connection.
+                attested.known = vault.store.lease_by_statement(attested.asked.statement_sha256).await?;
+                return match attested.known {
+                    Some(_) => resend::again(vault, attested).await,
+                    None => Err(Problem::new(Code::NonceReused).into()),
+                };
+            }
+            Err(QueueError::Refused(Refusal::Stale(guard))) => {
+                tracing::debug!(?guard, "a row changed under the decision: deciding again");
+                reread(vault, &mut attested).await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        metrics::counter!("strongroom_decisions_total",
+            "act" => if renewal { "renew" } else { "release" },
+            "verdict" => if proposal.grant.is_some() { "released" } else { "denied" })
+        .increment(1);
+        if let Some(grant) = proposal.grant {
+            return Granted::after(committed, proposal.decision, grant).answer(vault, &attested, &judgement.facts);
+        }
+        if let Some(lease) = proposal.closed {
+            let reason = Some("rebooted".to_owned());
+            vault.events.tell(Notice { whose: Whose::Lease(lease), event: EventKind::Revoked, reason });
+        }
+        return Err(denied(proposal.decision, &judgement));
+    }
+    let detail = "what the decision rests on keeps changing";
+    Err(Problem::new(Code::LedgerUnavailable).detail(detail).retry_after(1).into())
+}
+
+/// Reads the rows again that came with the evidence.
+async fn reread(vault: &Vault, attested: &mut Attested) -> Answer<()> {
+    let gone = || Refused::from(Problem::new(Code::NotEnrolled));
+    let node = vault.store.node_by_ak(attested.asked.quote.ak).await?.ok_or_else(gone)?;
+    if node.row.ak_public != attested.node.row.ak_public || node.row.ek_public != attested.node.row.ek_public {
+        return Err(gone());
+    }
+    attested.node = node;
+    if let Some(lease) = attested.asked.statement.lease {
+        attested.renewed = vault.store.lease(lease).await?;
+    }
+    Ok(())
+}
+
+fn denied(decision: DecisionId, judgement: &Judgement) -> Refused {
+    let code = if judgement.facts.destroyed { Code::KeyDestroyed } else { Code::Denied };
+    let mut refused = Refused::decided(code, decision, judgement.reasons());
+    refused.0.row = judgement.row.map(str::to_owned);
+    refused
+}
+
+/// An item to commit, and what to hand over if it is.
+struct Proposal {
+    decision: DecisionId,
+    item: Item,
+    grant: Option<Terms>,
+    /// The lease that a denial closes.
+    closed: Option<LeaseId>,
+}
+
+impl Proposal {
+    fn of(vault: &Vault, attested: &Attested, judgement: &Judgement) -> Answer<Self> {
+        let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
+        let explanation = blob(judgement.explanation(attested)?);
+        let evidence = blob(asked.evidence_json.clone());
+        let renewal = asked.statement.act == Act::Renew;
+
+        let mut changes = Vec::new();
+        let mut quotas = Vec::new();
+        let mut guards = facts.guards.clone();
+        let mut closed = None;
+        let grant = match (&judgement.obligations, renewal) {
+            (None, _) => {
+                quotas.push(Quota::NodeDenials(node.id, vault.config.limits.denials_per_node_per_hour));
+                closed = rebooted_lease(attested, judgement);
+                changes.extend(closed.map(|lease| Change::CloseLease(lease, LeaseState::Revoked)));
+                None
+            }
+            (Some(obligations), false) => {
+                let terms = Terms::fresh(obligations.clone())?;
+                guards.push(Guard::NewStatement(asked.statement_sha256));
+                quotas = lease_quotas(vault, attested, facts);
+                Some(terms)
+            }
+            (Some(obligations), true) => {
+                // INVARIANT: a renewal of an unknown lease was judged a denial.
+                let lease =
+                    attested.renewed.as_ref().ok_or_else(|| Refused::internal("a renewal without its lease"))?;
+                guards.push(Guard::Lease(lease.row.id, lease.version));
+                let secret = vault.keys.unwrap_lease_secret(lease.row.id, &lease.row.wrapped_secret.0)?;
+                let terms = Terms::renewed(lease.row.id, secret, obligations.clone());
+                let (expires_at, reattest_at) = terms.ends(facts.now);
+                changes.push(Change::RenewLease(lease.row.id, expires_at, reattest_at));
+                Some(terms)
+            }
+        };
+        changes.extend(seen_pcrs(attested));
+
+        let lease = grant.as_ref().map(|g| g.lease).or(asked.statement.lease);
+        let record = record(vault, attested, judgement, lease, (&evidence, &explanation))?;
+        if let Some(terms) = grant.as_ref().filter(|_| !renewal) {
+            changes.push(Change::GrantLease(lease_row(vault, attested, facts, terms, record.id)?));
+        }
+        let item = Item {
+            record,
+            guards,
+            nonce: Some(asked.statement.nonce),
+            quotas,
+            changes,
+            blobs: vec![evidence, explanation],
+        };
+        Ok(Self { decision: item.record.id, item, grant, closed })
+    }
+}
+
+/// A machine that was rebooted cannot hold what it held: its lease ends with the denial.
+fn rebooted_lease(attested: &Attested, judgement: &Judgement) -> Option<LeaseId> {
+    let lease = &attested.renewed.as_ref()?.row;
+    let own = lease.node == attested.node.row.id && lease.state == LeaseState::Live;
+    (own && judgement.row == Some("Q5")).then_some(lease.id)
+}
+
+/// Counted again inside the commit, where no other release can come between.
+fn lease_quotas(vault: &Vault, attested: &Attested, facts: &Facts) -> Vec<Quota> {
+    let settings = facts.enforced.policy.as_ref().map(|p| p.bundle().settings().clone());
+    let of_node =
+        settings.as_ref().map_or(u64::MAX, |s| s.max_leases_per_node.into()).min(vault.config.limits.leases_per_node);
+    let mut quotas = vec![Quota::NodeLeases(attested.node.row.id, of_node)];
+    for (asset, _) in &facts.keys {
+        let limit = asset.asset.max_leases.or(settings.as_ref().map(|s| s.max_leases_per_asset));
+        let quota = limit.map(|limit| Quota::AssetLeases(asset.asset.name.clone(), limit.into()));
+        quotas.extend(quota.filter(|quota| !quotas.contains(quota)));
+    }
+    quotas
+}
+
+fn lease_row(
+    vault: &Vault,
+    attested: &Attested,
+    facts: &Facts,
+    terms: &Terms,
+    decision: DecisionId,
+) -> Answer<LeaseRow> {
+    let asked = &attested.asked;
+    let boot = attested.claims.as_ref().map_err(|_| Refused::internal("a grant without claims"))?.boot();
+    let (expires_at, reattest_at) = terms.ends(facts.now);
+    Ok(LeaseRow {
+        id: terms.lease,
+        decision,
+        node: attested.node.row.id,
+        ak_sha256: attested.node.row.ak_sha256,
+        statement_sha256: asked.statement_sha256,
+        caller_sha256: asked.caller.as_ref().map(|c| c.sha256),
+        recipient_sha256: Fixed(asked.statement.recipient_sha256()),
+        keys: asked.statement.keys.clone(),
+        job: asked.statement.job.as_ref().map(|j| j.id.clone()),
+        boot: (boot.reset_count, boot.restart_count),
+        wrapped_secret: Bytes(vault.keys.wrap_lease_secret(terms.lease, &terms.secret)?),
+        obligations: serde_json::to_string(&terms.obligations).map_err(Refused::internal)?,
+        state: LeaseState::Live,
+        granted_at: facts.now,
+        expires_at,
+        reattest_at,
+        delivered: false,
+    })
+}
+
+/// PCR values that the node shows for the first time, so that an endorser can record them.
+fn seen_pcrs(attested: &Attested) -> Option<Change> {
+    let claims = attested.claims.as_ref().ok()?;
+    let seen = ReferenceValues { bank: claims.bank(), pcrs: claims.pcr_values().clone() };
+    let mut row = attested.node.row.clone();
+    (row.last_pcrs.as_ref() != Some(&seen)).then(|| {
+        row.last_pcrs = Some(seen);
+        Change::PutNode(row)
+    })
+}
+
+fn record(
+    vault: &Vault,
+    attested: &Attested,
+    judgement: &Judgement,
+    lease: Option<LeaseId>,
+    (evidence, explanation): (&Blob, &Blob),
+) -> Answer<Record> {
+    let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
+    let released = judgement.obligations.is_some();
+    let action = if asked.statement.act == Act::Renew { Action::LeaseRenewed } else { Action::ReleaseDecided };
+    // Records of a lease are a chain from its grant on; a denial stands in the node's.
+    let subject = match lease.filter(|_| released) {
+        Some(lease) => subject(SubjectKind::Lease, lease),
+        None => subject(SubjectKind::Node, node.id),
+    };
+    let mut record = vault.record(facts.now, node_actor(node.id), action, subject)?;
+    record.node = Some(node.id);
+    record.site.clone_from(&node.site);
+    record.jurisdiction = facts.site.as_ref().map(|s| s.jurisdiction.clone());
+    record.job = asked.statement.job.as_ref().map(|j| j.id.clone());
+    record.lease = lease;
+    record.keys = asked.statement.keys.iter().map(KeyGrant::from).collect();
+    record.policy =
+        facts.enforced.policy.as_ref().map(|p| PolicyRef { digest: Fixed(p.digest()), mode: PolicyMode::Enforced });
+    record.statement_sha256 = Some(asked.statement_sha256);
+    record.recipient_sha256 = Some(Fixed(asked.statement.recipient_sha256()));
+    record.evidence_sha256 = Some(evidence.sha256);
+    record.claims_sha256 = Some(explanation.sha256);
+    record.verdict = Some(if released { Verdict::Released } else { Verdict::Denied });
+    record.reasons = judgement.reasons();
+    if let Some(caller) = &asked.caller {
+        record.details.insert("caller_sha256".to_owned(), Value::String(caller.sha256.to_string()));
+    }
+    if let Some(obligations) = &judgement.obligations {
+        let obligations = serde_json::to_value(obligations).map_err(Refused::internal)?;
+        record.details.insert("obligations".to_owned(), obligations);
+    }
+    Ok(record)
+}
+
+fn blob(bytes: Vec<u8>) -> Blob {
+    Blob { sha256: Fixed(sha256(&bytes)), bytes }
+}
+
+impl Terms {
+    /// A new lease with a fresh secret.
+    fn fresh(obligations: Obligations) -> Answer<Self> {
+        let secret = Secret::random().map_err(|_| Refused::from(KeysError::NoRandomness))?;
+        Ok(Self { lease: LeaseId::from(random()?), secret, obligations, with_keys: true })
+    }
+
+    /// The same lease, longer.
+    fn renewed(lease: LeaseId, secret: Secret<32>, obligations: Obligations) -> Self {
+        Self { lease, secret, obligations, with_keys: false }
+    }
+}

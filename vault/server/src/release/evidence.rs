@@ -1,0 +1,70 @@
+//! Whose evidence it is, and what it shows.
+
+use super::request::Asked;
+use crate::{
+    admission::Peer,
+    problem::{Answer, Refused},
+    vault::Vault,
+};
+use strongroom_attest::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims, quote, tpm::Public};
+use strongroom_protocol::{
+    Code, Problem,
+    binding::{TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
+    statement::Act,
+};
+use strongroom_store::model::{LeaseRow, NodeRow, Versioned};
+
+/// A request that an enrolled node's AK has signed: from here on, every outcome is a decision.
+pub(super) struct Attested {
+    pub(super) asked: Asked,
+    pub(super) node: Versioned<NodeRow>,
+    /// The claims, or the row that refused a quote which the node did sign for this request.
+    pub(super) claims: Result<Box<TpmClaims>, strongroom_attest::Refused>,
+    /// The lease that was granted to this very statement before.
+    pub(super) known: Option<Versioned<LeaseRow>>,
+    /// The lease that a renewal names, if there is one.
+    pub(super) renewed: Option<Versioned<LeaseRow>>,
+}
+
+/// Looks the node up by its AK and verifies the quote. Failures before the node's signature over
+/// this request are refused with 401, and leave nothing behind.
+pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> {
+    let ak = asked.quote.ak;
+    let node = vault.store.node_by_ak(ak).await?.ok_or_else(|| Refused::from(Problem::new(Code::NotEnrolled)))?;
+    vault.admission.admit(Peer::Ak(ak))?;
+    let renewed = match asked.statement.lease {
+        Some(lease) => vault.store.lease(lease).await?,
+        None => None,
+    };
+    let claims = match verify(vault, &asked, &node.row, renewed.as_ref().map(|l| &l.row)).await? {
+        Err(refused) if !refused.is_signed_for_this_request() => {
+            tracing::info!(node = %node.row.id, row = refused.row(), "evidence refused");
+            return Err(Problem::new(Code::EvidenceRefused).row(refused.row()).into());
+        }
+        other => other,
+    };
+    let known = if asked.statement.act == Act::Release { asked.known.take() } else { None };
+    Ok(Attested { asked, node, claims: claims.map(Box::new), known, renewed })
+}
+
+async fn verify(
+    vault: &Vault,
+    asked: &Asked,
+    node: &NodeRow,
+    renewed: Option<&LeaseRow>,
+) -> Answer<Result<TpmClaims, strongroom_attest::Refused>> {
+    let damaged =
+        |e: &dyn std::fmt::Display| Refused::internal(format!("the record of node {} is damaged: {e}", node.id));
+    let public = Public::parse(&node.ak_public.0).map_err(|e| damaged(&e))?;
+    let ek = Public::parse(&node.ek_public.0).map_err(|e| damaged(&e))?;
+    let caller = asked.caller.as_ref().map(|c| c.bytes.as_slice());
+    let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
+    let expectation = QuoteExpectation {
+        ak: &public,
+        ek_name: &ek.name(),
+        extra_data: tpm_extra_data(tag, &asked.statement_bytes, caller),
+        selection: &vault.pcr_selection().await?,
+        boot: renewed.map(|lease| BootCounters { reset_count: lease.boot.0, restart_count: lease.boot.1 }),
+    };
+    Ok(quote::verify(QuoteEvidence::from(&asked.quote), &expectation))
+}

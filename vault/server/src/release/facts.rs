@@ -1,0 +1,198 @@
+//! What a decision is made from: rows, each with the version that the commit compares.
+
+use super::evidence::Attested;
+use crate::{
+    clock::rfc3339,
+    enforced::Enforced,
+    problem::{Answer, Refused},
+    vault::Vault,
+};
+use std::collections::BTreeMap;
+use strongroom_attest::TpmClaims;
+use strongroom_policy::input::{
+    ClaimFacts, INPUT_VERSION, KeyFacts, LeaseFacts, NodeFacts, PolicyInput, ReferenceFacts, TpmFacts,
+};
+use strongroom_protocol::{admin::KeyState, audit::Denial, evidence::PcrMap, statement::Access};
+use strongroom_store::{
+    Guard,
+    model::{AssetRow, KeyRow, ReferenceRow, SiteRow, Versioned},
+};
+
+/// Everything that was read for one decision.
+pub(super) struct Facts {
+    pub(super) enforced: Enforced,
+    pub(super) site: Option<SiteRow>,
+    /// The keys asked for, in the statement's order; shorter if one is unknown.
+    pub(super) keys: Vec<(AssetRow, KeyRow)>,
+    pub(super) references: Vec<ReferenceRow>,
+    pub(super) leases: LeaseFacts,
+    pub(super) guards: Vec<Guard>,
+    /// What the vault itself refuses, whatever policy says.
+    pub(super) denials: Vec<Denial>,
+    /// True if a key that was asked for has been destroyed.
+    pub(super) destroyed: bool,
+    pub(super) now: i64,
+}
+
+impl Facts {
+    /// Reads what the decision needs. `held` says that the request's own lease is live already, and
+    /// is not to be counted.
+    pub(super) async fn gather(vault: &Vault, attested: &Attested, held: bool) -> Answer<Self> {
+        let store = vault.store.as_ref();
+        let node = &attested.node;
+        let mut facts = Self {
+            enforced: vault.policy.current(store).await?,
+            site: None,
+            keys: Vec::new(),
+            references: Vec::new(),
+            leases: LeaseFacts::default(),
+            guards: vec![Guard::Node(node.row.id, node.version)],
+            denials: Vec::new(),
+            destroyed: false,
+            now: vault.clock.now().await?,
+        };
+        facts.guards.push(Guard::PolicyGeneration(facts.enforced.generation));
+        if let Some(name) = &node.row.site {
+            let site = store.site(name).await?.ok_or_else(|| Refused::internal(format!("site {name} is missing")))?;
+            facts.guards.push(Guard::Site(name.clone(), site.version));
+            facts.site = Some(site.row);
+        }
+        let mut assets: BTreeMap<&str, Option<Versioned<AssetRow>>> = BTreeMap::new();
+        for key in &attested.asked.statement.keys {
+            if !assets.contains_key(key.asset.as_str()) {
+                let row = store.asset(&key.asset).await?;
+                facts.guards.extend(row.as_ref().map(|a| Guard::Asset(key.asset.clone(), a.version)));
+                assets.insert(&key.asset, row);
+            }
+            let Some(Some(asset)) = assets.get(key.asset.as_str()) else {
+                facts.deny("asset_unknown", format!("There is no asset {}.", key.asset));
+                continue;
+            };
+            let asset = asset.row.clone();
+            let Some(row) = store.key(&key.asset, key.version).await? else {
+                facts.deny("key_unknown", format!("There is no key version {}@{}.", key.asset, key.version));
+                continue;
+            };
+            facts.guards.push(Guard::Key(key.asset.clone(), key.version, row.version));
+            match (row.row.state, key.access) {
+                (KeyState::Destroyed, _) => {
+                    facts.destroyed = true;
+                    facts.deny("key_destroyed", format!("{}@{} was destroyed.", key.asset, key.version));
+                }
+                (KeyState::DecryptOnly, Access::Write) => {
+                    facts.deny("key_decrypt_only", format!("{}@{} opens only.", key.asset, key.version));
+                }
+                _ => {}
+            }
+            facts.keys.push((asset, row.row));
+        }
+        let names: Vec<String> = assets.keys().map(|name| (*name).to_owned()).collect();
+        let mut sets: Vec<String> =
+            assets.values().flatten().flat_map(|a| a.row.asset.reference_sets.iter().cloned()).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        let (references, generation) = store.references(&sets).await?;
+        facts.references = references;
+        facts.guards.push(Guard::ReferenceGeneration(generation));
+        facts.count_leases(vault, attested, names, held).await?;
+        Ok(facts)
+    }
+
+    async fn count_leases(&mut self, vault: &Vault, attested: &Attested, names: Vec<String>, held: bool) -> Answer<()> {
+        let (of_node, of_assets) = vault.store.live_leases(attested.node.row.id, &names).await?;
+        let own = u64::from(held);
+        let number = |n: u64| u32::try_from(n.saturating_sub(own)).unwrap_or(u32::MAX);
+        self.leases = LeaseFacts {
+            node_live: number(of_node),
+            asset_live: names.into_iter().zip(of_assets.into_iter().map(number)).collect(),
+        };
+        Ok(())
+    }
+
+    /// Adds a denial of the vault's own.
+    pub(super) fn deny(&mut self, code: &str, message: impl Into<String>) {
+        self.denials.push(Denial {
+            code: code.to_owned(),
+            message: message.into(),
+            claim: None,
+            expected: None,
+            got: None,
+        });
+    }
+
+    /// The document that policy evaluates.
+    pub(super) fn input(&self, vault: &Vault, attested: &Attested, claims: &TpmClaims) -> PolicyInput {
+        let (asked, node) = (&attested.asked, &attested.node.row);
+        PolicyInput {
+            version: INPUT_VERSION,
+            time: rfc3339(self.now),
+            act: asked.statement.act,
+            // No scheduler is known to this vault, so no job's token can be checked: a job that only
+            // the requester names stays out of what policy reads.
+            job: None,
+            node: NodeFacts {
+                id: node.id,
+                state: node.state,
+                site: node.site.clone(),
+                jurisdiction: self.site.as_ref().map(|s| s.jurisdiction.clone()),
+                labels: node.labels.clone(),
+                single_job: node.single_job,
+                tpm: node.tpm.clone(),
+            },
+            caller: asked.caller.as_ref().map(|c| c.facts.clone()),
+            claims: ClaimFacts { tpm: Some(tpm_facts(claims)) },
+            keys: self
+                .keys
+                .iter()
+                .zip(&asked.statement.keys)
+                .map(|((asset, row), key)| KeyFacts {
+                    asset: key.asset.clone(),
+                    version: key.version,
+                    access: key.access,
+                    scope: key.scope,
+                    objects: u32::try_from(key.objects.len()).unwrap_or(u32::MAX),
+                    labels: asset.asset.labels.clone(),
+                    jurisdictions: asset.asset.jurisdictions.clone(),
+                    reference_sets: asset.asset.reference_sets.clone(),
+                    integrity: asset.asset.integrity,
+                    max_leases: asset.asset.max_leases,
+                    key_state: row.state,
+                })
+                .collect(),
+            references: self
+                .references
+                .iter()
+                .map(|r| {
+                    let facts =
+                        ReferenceFacts { version: r.version, bank: r.values.bank, pcrs: hex_values(&r.values.pcrs) };
+                    (r.name.clone(), facts)
+                })
+                .collect(),
+            leases: self.leases.clone(),
+            four_eyes_waived: vault.config.four_eyes.waived,
+        }
+    }
+}
+
+fn tpm_facts(claims: &TpmClaims) -> TpmFacts {
+    let boot = claims.boot();
+    let more = [
+        ("ak_name", serde_json::Value::from(claims.ak_name())),
+        ("qualified_signer", claims.qualified_signer().into()),
+        // A string beside the number: it may not fit what JSON readers take exactly.
+        ("firmware_version_hex", claims.firmware_version().into()),
+    ];
+    TpmFacts {
+        bank: claims.bank(),
+        pcrs: claims.pcrs().iter().map(|(pcr, value)| (pcr.to_string(), value.clone())).collect(),
+        reset_count: boot.reset_count,
+        restart_count: boot.restart_count,
+        safe: claims.safe(),
+        firmware_version: u64::from_str_radix(claims.firmware_version(), 16).unwrap_or(0),
+        more: more.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+fn hex_values(pcrs: &PcrMap) -> BTreeMap<String, String> {
+    pcrs.0.iter().map(|(pcr, value)| (pcr.to_string(), hex::encode(&value.0))).collect()
+}

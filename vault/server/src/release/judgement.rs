@@ -1,0 +1,120 @@
+//! The verdict: what the vault itself refuses, and the one evaluation of policy.
+
+use super::{evidence::Attested, facts::Facts};
+use crate::{
+    problem::{Answer, Refused},
+    vault::Vault,
+};
+use serde_json::{Value, json};
+use strongroom_policy::input::PolicyInput;
+use strongroom_protocol::{
+    audit::Denial, enrol::NodeState, lease::LeaseState, obligations::Obligations, statement::Act,
+};
+
+/// A verdict with its reasons. Obligations are there exactly if it releases.
+pub(super) struct Judgement {
+    pub(super) facts: Facts,
+    pub(super) input: Option<PolicyInput>,
+    pub(super) denials: Vec<Denial>,
+    pub(super) obligations: Option<Obligations>,
+    /// The row of a refused quote that the node did sign for this request.
+    pub(super) row: Option<&'static str>,
+}
+
+impl Judgement {
+    /// Judges once. Everything that is wrong is found in this one pass, so that one denial names all of it.
+    pub(super) fn of(vault: &Vault, attested: &Attested, mut facts: Facts) -> Answer<Self> {
+        check_node(attested, &mut facts);
+        check_renewal(attested, &mut facts);
+        let claims = match &attested.claims {
+            Ok(claims) => claims,
+            Err(refused) => {
+                let row = refused.row();
+                let code = if row == "Q5" { "rebooted".to_owned() } else { format!("evidence_{}", row.to_lowercase()) };
+                facts.deny(&code, refused.to_string());
+                return Ok(Self::denied(facts, None, Vec::new(), Some(row)));
+            }
+        };
+        let Some(policy) = facts.enforced.policy.clone() else {
+            facts.deny("no_policy", "No policy is enforced, so nothing is released.");
+            return Ok(Self::denied(facts, None, Vec::new(), None));
+        };
+        if facts.keys.len() != attested.asked.statement.keys.len() {
+            // Policy reads every key with its asset, and cannot judge what there is not.
+            return Ok(Self::denied(facts, None, Vec::new(), None));
+        }
+        let input = facts.input(vault, attested, claims);
+        let evaluation =
+            policy.evaluate(&input).map_err(|e| Refused::internal(format!("the policy's input is refused: {e}")))?;
+        match evaluation.obligations() {
+            Some(obligations) if facts.denials.is_empty() => {
+                let obligations = Some(obligations.clone());
+                Ok(Self { facts, input: Some(input), denials: Vec::new(), obligations, row: None })
+            }
+            _ => Ok(Self::denied(facts, Some(input), evaluation.denials().to_vec(), None)),
+        }
+    }
+
+    fn denied(mut facts: Facts, input: Option<PolicyInput>, policy: Vec<Denial>, row: Option<&'static str>) -> Self {
+        let mut denials = std::mem::take(&mut facts.denials);
+        denials.extend(policy);
+        Self { facts, input, denials, obligations: None, row }
+    }
+
+    /// The reason codes, ascending, each once: all that the node learns.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let mut codes: Vec<_> = self.denials.iter().map(|d| d.code.clone()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+
+    /// What is kept of it for replay and explanation: the claims blob.
+    pub(super) fn explanation(&self, attested: &Attested) -> Answer<Vec<u8>> {
+        let tpm = match &attested.claims {
+            Ok(claims) => serde_json::to_value(claims).map_err(Refused::internal)?,
+            Err(_) => Value::Null,
+        };
+        let document = json!({
+            "input": self.input,
+            "claims": { "tpm": tpm },
+            "denials": self.denials,
+            "obligations": self.obligations,
+        });
+        serde_json::to_vec(&document).map_err(Refused::internal)
+    }
+}
+
+/// Whatever policy says: nothing for a node that no operator approved, or that was revoked.
+fn check_node(attested: &Attested, facts: &mut Facts) {
+    match attested.node.row.state {
+        NodeState::Approved => {}
+        NodeState::Pending => facts.deny("node_not_approved", "The node waits for an operator's approval."),
+        NodeState::Revoked => facts.deny("node_revoked", "The node was revoked."),
+    }
+}
+
+/// A renewal is for the same node, AK, caller, keys and recipient, and its lease is live.
+fn check_renewal(attested: &Attested, facts: &mut Facts) {
+    if attested.asked.statement.act != Act::Renew {
+        return;
+    }
+    let Some(lease) = attested.renewed.as_ref().map(|l| &l.row) else {
+        facts.deny("lease_unknown", "There is no such lease.");
+        return;
+    };
+    let (asked, node) = (&attested.asked, &attested.node.row);
+    if lease.state != LeaseState::Live || lease.expires_at <= facts.now {
+        facts.deny("lease_not_live", "The lease has ended.");
+    }
+    let same = [
+        ("node", lease.node == node.id),
+        ("AK", lease.ak_sha256 == node.ak_sha256),
+        ("caller", lease.caller_sha256 == asked.caller.as_ref().map(|c| c.sha256)),
+        ("keys", lease.keys == asked.statement.keys),
+        ("recipient", lease.recipient_sha256.0 == asked.statement.recipient_sha256()),
+    ];
+    for (what, _) in same.iter().filter(|(_, same)| !same) {
+        facts.deny("lease_mismatch", format!("The lease was granted to another {what}."));
+    }
+}

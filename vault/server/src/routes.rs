@@ -1,0 +1,204 @@
+//! The one table of endpoints. Router, authorisation and OpenAPI document are built from it, so
+//! that none of them can know an endpoint that the others do not.
+//!
+//! To add one: a handler in the module of its subject, a row here, a row in the expected table of
+//! `tests/it/matrix.rs`, and `strongroomd openapi > docs/openapi.json`.
+
+use crate::{
+    api::{assets, audit, decisions, keys, leases, ledger, nodes, policies, references, sites, status, tokens},
+    authority::{self, Access},
+    challenge, enrol,
+    json::BodyTimeout,
+    lease::{events, possession},
+    observe,
+    problem::Refused,
+    release,
+    vault::Shared,
+};
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, Uri},
+    middleware::{Next, from_fn},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use std::time::Duration;
+use strongroom_protocol::{
+    Code,
+    admin::{
+        ApproveNode, AssetCurrent, AssetView, CreateAsset, CreateToken, CreatedToken, NodeView, PolicyFiles,
+        PolicyView, RecordReference, Recorded, ReferenceView, RevokeNode,
+        Role::{Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
+        Site, TokenView, VaultInfo,
+    },
+    audit::{AuditPage, AuditQuery, DecisionView, EntryView, ProofView},
+    challenge::{Challenge, ChallengeRequest},
+    enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolmentState},
+    lease::{EndAnswer, EndRequest, LeaseView, RenewAnswer, RenewRequest, RevokeLease},
+    release::{ReleaseRequest, ReleaseResponse},
+};
+
+/// Gives a type's JSON schema.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What an endpoint answers when all is well.
+#[derive(Clone, Copy)]
+pub enum Says {
+    /// JSON of this schema.
+    Json(SchemaOf),
+    /// Something else, by its media type.
+    Media(&'static str),
+}
+
+/// One endpoint.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Method.
+    pub method: Method,
+    /// Path, with its parameters in braces.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// One sentence.
+    pub summary: &'static str,
+    /// What its query takes.
+    pub query: Option<SchemaOf>,
+    /// What its body is.
+    pub body: Option<SchemaOf>,
+    /// What it answers.
+    pub says: Says,
+    handler: fn(MethodFilter) -> MethodRouter<Shared>,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+macro_rules! endpoints {
+    ($($method:ident $path:literal, $access:expr, $summary:literal, ($($part:ident $type:tt),*) => $says:expr, $handler:expr;)+) => {
+        vec![$(Endpoint {
+            method: Method::$method,
+            path: $path,
+            access: $access,
+            summary: $summary,
+            query: endpoints!(@query $($part $type),*),
+            body: endpoints!(@body $($part $type),*),
+            says: $says,
+            handler: |method| on(method, $handler),
+        }),+]
+    };
+    (@query query [$type:ty]) => { Some(of::<$type> as SchemaOf) };
+    (@query body [$type:ty]) => { None };
+    (@query) => { None };
+    (@body body [$type:ty]) => { Some(of::<$type> as SchemaOf) };
+    (@body query [$type:ty]) => { None };
+    (@body) => { None };
+}
+
+/// Every endpoint.
+pub fn endpoints() -> Vec<Endpoint> {
+    use Access::{Always, Evidence, Possession, Public, Roles};
+    use Says::{Json, Media};
+    const RECORDED: Says = Json(of::<Recorded>);
+    endpoints! {
+        GET "/healthz", Always, "Says that the process answers.", () => Json(of::<status::Health>), status::health;
+        GET "/readyz", Always, "Says whether requests are served.", () => Json(of::<status::Readiness>), status::ready;
+        GET "/v1/vault", Public, "What a client may know before it trusts anything.", () => Json(of::<VaultInfo>), status::vault;
+        GET "/v1/openapi.json", Public, "This document.", () => Media("application/json"), status::openapi;
+        POST "/v1/challenges", Public, "Issues a nonce.", (body [ChallengeRequest]) => Json(of::<Challenge>), challenge::create;
+
+        POST "/v1/releases", Evidence, "Releases keys, or renews a lease, on fresh evidence.", (body [ReleaseRequest]) => Json(of::<ReleaseResponse>), release::create;
+        POST "/v1/leases/{id}/renew", Possession, "Proves possession of a lease and prolongs it; the answer is signed in `Strongroom-Signature`.", (body [RenewRequest]) => Json(of::<RenewAnswer>), possession::renew;
+        DELETE "/v1/leases/{id}", Possession, "Ends a lease; the answer is signed in `Strongroom-Signature`.", (body [EndRequest]) => Json(of::<EndAnswer>), possession::end;
+        GET "/v1/leases/{id}/events", Possession, "Signed events of a lease, as server-sent events of `SignedEvent`.", () => Media("text/event-stream"), events::listen;
+
+        POST "/v1/nodes", Evidence, "Begins an enrolment.", (body [EnrolRequest]) => Json(of::<EnrolChallenge>), enrol::begin;
+        POST "/v1/enrolments/{id}/activate", Evidence, "Ends an enrolment with the credential's secret and a quote.", (body [ActivateRequest]) => Json(of::<EnrolmentState>), enrol::activate;
+        GET "/v1/enrolments/{id}", Evidence, "How far an enrolment is.", () => Json(of::<EnrolmentState>), enrol::show;
+
+        GET "/v1/ledger/checkpoint", Public, "The newest checkpoint (C2SP tlog-checkpoint).", () => Media("text/plain"), ledger::checkpoint;
+        GET "/v1/ledger/tile/{*path}", Public, "A tile of the log (C2SP tlog-tiles).", () => Media("application/octet-stream"), ledger::tile;
+        GET "/v1/assets/{name}/current", Public, "The key version that new objects are sealed under.", () => Json(of::<AssetCurrent>), assets::current;
+
+        POST "/v1/sites", Roles(&[Operator]), "Creates a site.", (body [Site]) => RECORDED, sites::create;
+        GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
+        GET "/v1/nodes", Roles(&[Operator, Auditor]), "All nodes.", () => Json(of::<Vec<NodeView>>), nodes::list;
+        GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node.", () => Json(of::<NodeView>), nodes::show;
+        POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (body [ApproveNode]) => RECORDED, nodes::approve;
+        POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (body [RevokeNode]) => RECORDED, nodes::revoke;
+        POST "/v1/references", Roles(&[Endorser]), "Records a version of a reference set.", (body [RecordReference]) => RECORDED, references::record;
+        GET "/v1/references", Roles(&[Endorser, Auditor, Operator, PolicyAuthor]), "Every version of every reference set.", () => Json(of::<Vec<ReferenceView>>), references::list;
+
+        POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (body [CreateAsset]) => RECORDED, assets::create;
+        GET "/v1/assets", Roles(&[Custodian, Auditor]), "All assets.", () => Json(of::<Vec<AssetView>>), assets::list;
+        GET "/v1/assets/{name}", Roles(&[Custodian, Auditor]), "An asset.", () => Json(of::<AssetView>), assets::show;
+        POST "/v1/assets/{name}/keys", Roles(&[Custodian]), "Makes a new active key version.", () => RECORDED, keys::rotate;
+        DELETE "/v1/assets/{name}/keys/{version}", Roles(&[Custodian]), "Destroys a key version, and ends the leases that hold it.", () => RECORDED, keys::destroy;
+        GET "/v1/leases", Roles(&[Custodian, Auditor]), "Leases, newest first.", (query [leases::LeaseQuery]) => Json(of::<Vec<LeaseView>>), leases::list;
+        POST "/v1/leases/{id}/revoke", Roles(&[Custodian]), "Takes a lease back.", (body [RevokeLease]) => RECORDED, leases::revoke;
+
+        POST "/v1/policies", Roles(&[PolicyAuthor]), "Proposes a policy.", (body [PolicyFiles]) => RECORDED, policies::propose;
+        GET "/v1/policies", Roles(&[PolicyAuthor, PolicyApprover, Auditor]), "All policies, newest first.", () => Json(of::<Vec<PolicyView>>), policies::list;
+        GET "/v1/policies/{digest}", Roles(&[PolicyAuthor, PolicyApprover, Auditor]), "A policy with its files.", () => Json(of::<policies::PolicyDetail>), policies::show;
+        POST "/v1/policies/{digest}/enforce", Roles(&[PolicyApprover]), "Enforces a policy that somebody else proposed.", () => RECORDED, policies::enforce;
+
+        POST "/v1/tokens", Roles(&[Admin]), "Creates a token; its secret is shown once.", (body [CreateToken]) => Json(of::<CreatedToken>), tokens::create;
+        GET "/v1/tokens", Roles(&[Admin, Auditor]), "All tokens, without secrets.", () => Json(of::<Vec<TokenView>>), tokens::list;
+        DELETE "/v1/tokens/{id}", Roles(&[Admin]), "Revokes a token.", () => RECORDED, tokens::revoke;
+
+        GET "/v1/decisions", Roles(&[Auditor, Custodian, Operator, PolicyAuthor]), "Records of decisions.", (query [AuditQuery]) => Json(of::<AuditPage>), decisions::list;
+        GET "/v1/decisions/{id}", Roles(&[Auditor, Custodian, Operator, PolicyAuthor]), "A decision with everything that it was made from.", () => Json(of::<DecisionView>), decisions::show;
+        GET "/v1/audit/records", Roles(&[Auditor]), "Records of the ledger.", (query [AuditQuery]) => Json(of::<AuditPage>), audit::records;
+        GET "/v1/audit/records/{id}", Roles(&[Auditor]), "A record of the ledger.", () => Json(of::<EntryView>), audit::record;
+        GET "/v1/audit/records/{id}/proof", Roles(&[Auditor]), "A record with its receipt under the newest checkpoint.", () => Json(of::<ProofView>), audit::proof;
+        GET "/v1/audit/export", Roles(&[Auditor]), "The whole log as lines of `ExportLine`.", () => Media("application/x-ndjson"), audit::export;
+    }
+}
+
+/// The API of an open vault.
+pub fn router(vault: Shared) -> Router {
+    let timeout = BodyTimeout(Duration::from_secs(vault.config.limits.body_timeout_s));
+    let mut router = Router::new();
+    for endpoint in endpoints() {
+        // INVARIANT: the table has no methods that axum does not know; the matrix test calls each.
+        let Ok(filter) = MethodFilter::try_from(endpoint.method.clone()) else { continue };
+        let (entered, access) = (Shared::clone(&vault), endpoint.access);
+        let enter = move |mut request: Request, next: Next| {
+            request.extensions_mut().insert(timeout);
+            authority::enter(Shared::clone(&entered), access, request, next)
+        };
+        router = router.route(endpoint.path, (endpoint.handler)(filter).route_layer(from_fn(enter)));
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(vault)
+        .layer(from_fn(observe::observe))
+}
+
+/// The API of a vault that is locked from its start: it says so, and nothing else.
+pub fn locked_router(reason: String) -> Router {
+    let locked = move |uri: Uri| {
+        let reason = reason.clone();
+        async move {
+            if uri.path() == "/healthz" {
+                return Ok(status::health().await);
+            }
+            Err(Refused::new(Code::Locked, reason))
+        }
+    };
+    Router::new().fallback(locked).layer(from_fn(observe::observe))
+}
+
+async fn not_found(uri: Uri) -> Refused {
+    // The path is the requester's own, cut so that it cannot fill a log.
+    let path: String = uri.path().chars().take(128).collect();
+    Refused::new(Code::NotFound, format!("there is no endpoint {path}"))
+}
+
+async fn method_not_allowed(method: Method) -> Refused {
+    let mut refused = Refused::malformed("method", format!("this endpoint has no {method}"));
+    refused.0.status = 405;
+    refused
+}

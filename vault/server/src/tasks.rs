@@ -1,0 +1,64 @@
+//! What the vault does by itself: sweeps leases, sums up refusals, checks the ledger's tail.
+
+use crate::{
+    lease::sweep::sweep,
+    refusals::sum_up,
+    start::TAIL,
+    vault::{Shared, stopped},
+};
+use std::time::Duration;
+use strongroom_store::{Sequencer, StoreError};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+/// Between two summaries of refusals, and between two looks at the ledger's tail.
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Starts the periodic tasks. They end when the vault stops.
+pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
+    let sweep_interval = Duration::from_secs(vault.config.lease.sweep_interval_s);
+    vec![
+        tokio::spawn(every(Shared::clone(vault), sweep_interval, async |vault: &Shared| match sweep(vault).await {
+            Ok(0) => {}
+            Ok(closed) => tracing::info!(closed, "leases lapsed"),
+            Err(refused) => tracing::warn!(code = refused.code().as_str(), "leases could not be swept"),
+        })),
+        tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
+            if let Err(refused) = sum_up(vault).await {
+                tracing::warn!(code = refused.code().as_str(), "refusals could not be summed up");
+            }
+        })),
+        tokio::spawn(every(Shared::clone(vault), MINUTE, async move |vault: &Shared| {
+            check_tail(vault, &sequencer).await
+        })),
+    ]
+}
+
+/// Locks the vault if the end of its ledger is not what was written.
+pub async fn check_tail(vault: &Shared, sequencer: &Sequencer) {
+    match sequencer.verify_tail(TAIL).await {
+        Ok(_) => {}
+        Err(error @ (StoreError::Rollback { .. } | StoreError::Corrupt(_))) => vault.lock.lock(error.to_string()),
+        Err(error) => tracing::warn!(%error, "the ledger's tail could not be checked"),
+    }
+}
+
+async fn every(vault: Shared, period: Duration, act: impl AsyncFn(&Shared)) {
+    let mut stopping = vault.stopping.subscribe();
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once; everything was looked at when the vault was opened.
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            _ = ticks.tick() => {
+                if vault.lock.reason().is_none() {
+                    act(&vault).await;
+                }
+            }
+        }
+    }
+}
