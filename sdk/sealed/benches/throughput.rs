@@ -1,5 +1,6 @@
 //! How fast sealed files open and are sealed, beside memcpy and plain reading and writing of as many
-//! bytes: all in one process, interleaved, the file in the page cache, the destination pre-faulted.
+//! bytes: all in one process, interleaved, the file in the page cache, the
+//! destination an arena of protected memory.
 //!
 //! `cargo bench -p strongroom-sealed -- [--bytes N] [--rounds N] [--json FILE]`
 
@@ -11,8 +12,9 @@ use std::{
     time::Instant,
 };
 use strongroom_envelope::{ObjectKey, Secret, WriterKey};
+use strongroom_memory::{Arena, Protection};
 use strongroom_protocol::{ObjectId, WriterId};
-use strongroom_sealed::{Engine, Expected, Opening, SealedError, WriteSpec, seal_file};
+use strongroom_sealed::{Engine, Expected, Opening, WriteSpec, seal_file};
 
 /// What a plain reader or writer asks for at once: as much as a chunk has by default.
 const BLOCK: usize = 1 << 20;
@@ -31,7 +33,7 @@ fn arguments() -> Result<Arguments, Failure> {
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
-            "--bytes" => parsed.bytes = value()?.parse()?,
+            "--bytes" => parsed.bytes = value()?.parse::<usize>()?.max(1).next_multiple_of(BLOCK),
             "--rounds" => parsed.rounds = value()?.parse::<usize>()?.max(1),
             "--json" => parsed.json = Some(value()?.into()),
             // Cargo adds it.
@@ -70,22 +72,23 @@ impl Kind {
 
     fn name(self) -> String {
         let engine = |engine| if engine == Engine::Ring { "ring" } else { "aws-lc-rs" };
-        let hashes = |hashed| if hashed { ", hashes" } else { "" };
+        let suffix = |with| if with { ", hashes" } else { "" };
         match self {
             Self::Memcpy => "memcpy".into(),
             Self::PlainRead => "plain read".into(),
-            Self::Open(e, hashed) => format!("open, {}{}", engine(e), hashes(hashed)),
+            Self::Open(library, hashed) => format!("open, {}{}", engine(library), suffix(hashed)),
             Self::PlainWrite => "plain write".into(),
-            Self::Seal(e, hashed) => format!("seal, {}{}", engine(e), hashes(hashed)),
+            Self::Seal(library, hashed) => format!("seal, {}{}", engine(library), suffix(hashed)),
         }
     }
 }
 
 struct Bench {
     plaintext: Vec<u8>,
-    dest: Vec<u8>,
+    dest: Arena,
     source: File,
     directory: PathBuf,
+    target: PathBuf,
 }
 
 fn writer_key() -> WriterKey {
@@ -111,34 +114,34 @@ impl Bench {
 
     /// Seconds that one run takes.
     fn run(&mut self, kind: Kind, threads: usize) -> Result<f64, Failure> {
-        let target = self.directory.join("written");
+        let target = self.target.as_path();
         let start = Instant::now();
         match kind {
             Kind::Memcpy => {
                 let share = self.dest.len().div_ceil(threads);
                 std::thread::scope(|scope| {
-                    for (to, from) in self.dest.chunks_mut(share).zip(self.plaintext.chunks(share)) {
+                    for (to, from) in self.dest.as_mut_slice().chunks_mut(share).zip(self.plaintext.chunks(share)) {
                         scope.spawn(|| black_box(to).copy_from_slice(black_box(from)));
                     }
                 });
             }
-            Kind::PlainRead => read_plain(&self.source, &mut self.dest, threads)?,
+            Kind::PlainRead => read_plain(&self.source, self.dest.as_mut_slice(), threads)?,
             Kind::Open(engine, hashes) => {
                 let source = File::open(self.sealed(hashes))?;
                 let opening = Opening::start(source, &Expected::asset("bench"))?.require_hashes(hashes).engine(engine);
-                opening.with_key(&object_key())?.read_into(&mut self.dest, threads, &())?;
+                opening.with_key(&object_key())?.read_into(self.dest.as_mut_slice(), threads, &())?;
             }
-            Kind::PlainWrite => write_plain(&self.source, self.plaintext.len(), &target, threads)?,
+            Kind::PlainWrite => write_plain(&self.source, self.plaintext.len(), target, threads)?,
             Kind::Seal(engine, hashes) => {
-                seal_file(&self.source, &target, true, &writer_key(), &spec(engine, hashes), threads, &())?;
+                seal_file(&self.source, target, true, &writer_key(), &spec(engine, hashes), threads, &())?;
             }
         }
         let seconds = start.elapsed().as_secs_f64();
         match kind {
-            Kind::PlainWrite | Kind::Seal(..) => fs::remove_file(&target)?,
-            _ => assert!(self.dest == self.plaintext, "{}: wrong bytes", kind.name()),
+            Kind::PlainWrite | Kind::Seal(..) => fs::remove_file(target)?,
+            _ => assert!(self.dest.as_slice() == self.plaintext, "{}: wrong bytes", kind.name()),
         }
-        self.dest.fill(0xaa);
+        self.dest.as_mut_slice().fill(0xaa);
         Ok(seconds)
     }
 }
@@ -191,11 +194,14 @@ fn write_plain(source: &File, length: usize, target: &Path, threads: usize) -> R
 }
 
 fn prepare(bytes: usize) -> Result<Bench, Failure> {
-    // Memory where there is some to write to, so that no disk is measured.
-    let shm = Path::new("/dev/shm");
-    let parent = if shm.is_dir() { shm } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
-    let directory = parent.join(format!("strongroom-bench-{}", std::process::id()));
+    // What is read lies in the page cache of a disk's file system; what is written goes to memory
+    // where the system has such a directory, so that no disk is measured.
+    let id = std::process::id();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strongroom-bench-{id}"));
     fs::create_dir_all(&directory)?;
+    let memory = Path::new("/dev/shm");
+    let target =
+        if memory.is_dir() { memory.join(format!("strongroom-bench-{id}")) } else { directory.join("written") };
     let mut plaintext = vec![0_u8; bytes];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for word in plaintext.chunks_mut(8) {
@@ -209,7 +215,13 @@ fn prepare(bytes: usize) -> Result<Bench, Failure> {
     }
     let path = directory.join("plaintext");
     fs::write(&path, &plaintext)?;
-    let bench = Bench { dest: vec![0xaa; bytes], plaintext, source: File::open(path)?, directory };
+    let bench = Bench {
+        dest: Arena::allocate(bytes, &Protection::default())?,
+        plaintext,
+        source: File::open(path)?,
+        directory,
+        target,
+    };
     for hashes in [false, true] {
         let target = bench.sealed(hashes);
         seal_file(&bench.source, &target, true, &writer_key(), &spec(Engine::fastest(), hashes), 0, &())?;
@@ -236,6 +248,8 @@ fn main() -> Result<(), Failure> {
 }
 
 fn measure(bench: &mut Bench, bytes: usize, rounds: usize, json: Option<&Path>) -> Result<(), Failure> {
+    // Exact: a file of this bench has far fewer than 2^32 blocks.
+    let length = f64::from(u32::try_from(bytes / BLOCK)?) * 1_048_576.0;
     let fastest = Engine::fastest();
     let kinds = [
         Kind::Memcpy,
@@ -269,7 +283,7 @@ fn measure(bench: &mut Bench, bytes: usize, rounds: usize, json: Option<&Path>) 
             .iter()
             .find(|o| o.kind == operation.kind.plain() && o.threads == operation.threads)
             .map_or(seconds, |o| median(&o.seconds));
-        let speed = to_f64(bytes)? / seconds / 1e9;
+        let speed = length / seconds / 1e9;
         let ratio = plain / seconds;
         let Operation { name, threads, .. } = operation;
         println!("{name:<28} {threads:>7} {seconds:>9.4} {speed:>8.2} {ratio:>6.2}");
@@ -283,11 +297,4 @@ fn measure(bench: &mut Bench, bytes: usize, rounds: usize, json: Option<&Path>) 
         fs::write(path, serde_json::to_string_pretty(&lines)? + "\n")?;
     }
     Ok(())
-}
-
-fn to_f64(bytes: usize) -> Result<f64, SealedError> {
-    // Exact: a file of this bench has far fewer than 2^53 bytes.
-    let halves = [bytes >> 32, bytes & 0xffff_ffff].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
-    let [high, low] = halves.map(f64::from);
-    Ok(high * 4_294_967_296.0 + low)
 }

@@ -182,13 +182,14 @@ pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
 fn push_head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let [.., d3, d2, d1, d0] = argument.to_be_bytes();
     let major = major << 5;
+    // Additional information of 24 to 27: an argument of 1, 2, 4 or 8 bytes follows.
     match argument {
         0..=23 => out.push(major | d0),
-        24..=0xff => out.extend_from_slice(&[major | 24, d0]),
-        0x100..=0xffff => out.extend_from_slice(&[major | 25, d1, d0]),
-        0x1_0000..=0xffff_ffff => out.extend_from_slice(&[major | 26, d3, d2, d1, d0]),
+        24..=0xff => out.extend_from_slice(&[major | 0x18, d0]),
+        0x100..=0xffff => out.extend_from_slice(&[major | 0x19, d1, d0]),
+        0x1_0000..=0xffff_ffff => out.extend_from_slice(&[major | 0x1a, d3, d2, d1, d0]),
         _ => {
-            out.push(major | 27);
+            out.push(major | 0x1b);
             out.extend_from_slice(&argument.to_be_bytes());
         }
     }

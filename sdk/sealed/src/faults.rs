@@ -36,7 +36,7 @@ fn spec() -> WriteSpec {
 }
 
 fn plaintext() -> Vec<u8> {
-    (0..N).map(|i| (i % 251) as u8 + 1).collect()
+    (1..=251).cycle().take(N).collect()
 }
 
 fn seal(spec: WriteSpec) -> Vec<u8> {
@@ -81,10 +81,7 @@ fn no_byte_of_the_header_can_be_changed() {
         for bit in 0..8 {
             let mut wrong = file.clone();
             wrong[at] ^= 1 << bit;
-            let error = match try_open(&wrong) {
-                Ok(_) => panic!("byte {at} bit {bit} is not authenticated"),
-                Err(error) => error,
-            };
+            let Err(error) = try_open(&wrong) else { panic!("byte {at} bit {bit} is not authenticated") };
             let named = match at {
                 0..7 => matches!(error, SealedError::NotSealed),
                 7 => matches!(error, SealedError::UnsupportedVersion { .. } | SealedError::NotSealed),

@@ -3,11 +3,12 @@
 use crate::{
     ReadAt, SealedError,
     aead::BulkKey,
-    geometry::Geometry,
+    geometry::{Geometry, TAG},
     header::HEADER,
     progress::{Progress, thread_count},
     reader::Reader,
     runs::{Run, Runs},
+    source::ALIGNMENT,
 };
 use std::{
     io,
@@ -78,12 +79,12 @@ struct Work<'w, 'd, S> {
 impl<S: ReadAt> Work<'_, '_, S> {
     /// Takes runs until there are no more, or until a thread has failed.
     fn run(&self) -> Result<(), SealedError> {
-        let mut bounce = Zeroizing::new(Vec::new());
+        let mut buffers = Buffers::default();
         while !self.stop.load(Ordering::Relaxed) {
             let run = self.runs.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(run) = run else { break };
             let done =
-                if self.progress.cancelled() { Err(SealedError::Cancelled) } else { self.open_run(run, &mut bounce) };
+                if self.progress.cancelled() { Err(SealedError::Cancelled) } else { self.open_run(run, &mut buffers) };
             match done {
                 Ok(bytes) => self.progress.advanced(bytes),
                 Err(error) => {
@@ -96,7 +97,7 @@ impl<S: ReadAt> Work<'_, '_, S> {
     }
 
     /// Reads and decrypts one run; the number of bytes that were wanted of it.
-    fn open_run(&self, mut run: Run<'_>, bounce: &mut Zeroizing<Vec<u8>>) -> Result<u64, SealedError> {
+    fn open_run(&self, mut run: Run<'_>, buffers: &mut Buffers) -> Result<u64, SealedError> {
         let geometry = &self.reader.geometry;
         let start = run.first * geometry.chunk_size.bytes();
         let end = geometry.chunk_end(run.end - 1);
@@ -105,14 +106,14 @@ impl<S: ReadAt> Work<'_, '_, S> {
             && piece.offset == start
             && piece.dest.len() == length
         {
-            self.open_chunks(run.first, piece.dest)?;
+            if run.end - run.first == 1 && self.bulk.opens_out_of_place() {
+                self.open_staged(run.first, piece.dest, buffers.staging(geometry.chunk_size.len(), length))?;
+            } else {
+                self.open_chunks(run.first, piece.dest)?;
+            }
             return Ok(end - start);
         }
-        if bounce.len() < length {
-            // A fresh buffer: growing the old one would leave its plaintext behind.
-            *bounce = Zeroizing::new(vec![0; length]);
-        }
-        let opened = bounce.get_mut(..length).unwrap_or_default();
+        let opened = buffers.bounce(length);
         self.open_chunks(run.first, opened)?;
         let mut wanted = 0;
         for piece in run.pieces {
@@ -126,24 +127,69 @@ impl<S: ReadAt> Work<'_, '_, S> {
         Ok(wanted)
     }
 
+    /// Reads the ciphertext of one chunk into `staging`, which stays in the core's cache from chunk
+    /// to chunk, and decrypts from there to `place`. Decrypting in place would fetch from memory
+    /// what the read has just pushed out to it.
+    fn open_staged(&self, chunk: u64, place: &mut [u8], staging: &mut [u8]) -> Result<(), SealedError> {
+        let Reader { source, keys, geometry, .. } = self.reader;
+        read_ciphertext(source, staging, HEADER as u64 + chunk * geometry.chunk_size.bytes(), geometry)?;
+        let tag = self.check_hash(chunk, staging)?;
+        let opened = self.bulk.open_out_of_place(keys.chunk_nonce(chunk), tag, staging, place);
+        if opened { Ok(()) } else { Err(self.tampered(chunk)) }
+    }
+
     /// Fills `place` with the ciphertext of whole chunks from `first` on, and decrypts it there.
     fn open_chunks(&self, first: u64, place: &mut [u8]) -> Result<(), SealedError> {
-        let Reader { source, geometry, .. } = self.reader;
+        let Reader { source, keys, geometry, .. } = self.reader;
         let offset = first * geometry.chunk_size.bytes();
         read_ciphertext(source, place, HEADER as u64 + offset, geometry)?;
         for (chunk, place) in (first..).zip(place.chunks_mut(geometry.chunk_size.len())) {
-            self.open_chunk(chunk, place)?;
+            let tag = self.check_hash(chunk, place)?;
+            if !self.bulk.open_in_place(keys.chunk_nonce(chunk), b"", tag, place) {
+                return Err(self.tampered(chunk));
+            }
         }
         Ok(())
     }
 
-    fn open_chunk(&self, chunk: u64, place: &mut [u8]) -> Result<(), SealedError> {
-        let Reader { index, keys, geometry, .. } = self.reader;
-        let tampered = SealedError::ChunkTampered { chunk, offset: chunk * geometry.chunk_size.bytes() };
-        if index.has_hashes() && index.hash(chunk) != Some(blake3::hash(place).as_bytes()) {
+    /// The chunk's tag, once its ciphertext is known to have the hash that the index gives, if any.
+    fn check_hash(&self, chunk: u64, ciphertext: &[u8]) -> Result<&[u8; TAG], SealedError> {
+        let index = &self.reader.index;
+        if index.has_hashes() && index.hash(chunk) != Some(blake3::hash(ciphertext).as_bytes()) {
             return Err(SealedError::HashMismatch { chunk });
         }
-        let Some(tag) = index.tag(chunk) else { return Err(tampered) };
-        if self.bulk.open_in_place(keys.chunk_nonce(chunk), b"", tag, place) { Ok(()) } else { Err(tampered) }
+        index.tag(chunk).ok_or_else(|| self.tampered(chunk))
+    }
+
+    fn tampered(&self, chunk: u64) -> SealedError {
+        SealedError::ChunkTampered { chunk, offset: chunk * self.reader.geometry.chunk_size.bytes() }
+    }
+}
+
+/// What one thread needs besides the destination; empty until it does.
+#[derive(Default)]
+struct Buffers {
+    /// Ciphertext of one chunk.
+    staging: Vec<u8>,
+    /// Plaintext of chunks of which only parts are wanted.
+    bounce: Zeroizing<Vec<u8>>,
+}
+
+impl Buffers {
+    /// `length` bytes at a page boundary, for sources that read past the page cache.
+    fn staging(&mut self, chunk_size: usize, length: usize) -> &mut [u8] {
+        if self.staging.is_empty() {
+            self.staging = vec![0; chunk_size + ALIGNMENT];
+        }
+        let at = self.staging.as_ptr().align_offset(ALIGNMENT);
+        self.staging.get_mut(at..).and_then(|rest| rest.get_mut(..length)).unwrap_or_default()
+    }
+
+    fn bounce(&mut self, length: usize) -> &mut [u8] {
+        if self.bounce.len() < length {
+            // A fresh buffer: growing the old one would leave its plaintext behind.
+            self.bounce = Zeroizing::new(vec![0; length]);
+        }
+        self.bounce.get_mut(..length).unwrap_or_default()
     }
 }

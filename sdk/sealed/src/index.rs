@@ -92,7 +92,7 @@ impl Index {
             media_type: fields.media_type.map(str::to_owned),
             created: fields.created,
         };
-        Ok(Self { tags, hashes, metadata, plain })
+        Ok(Self { plain, tags, hashes, metadata })
     }
 
     /// The tag of chunk `chunk`.

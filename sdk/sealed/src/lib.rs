@@ -31,7 +31,7 @@
 //! - *Nonces* are deterministic (NIST SP 800-38D §8.2.1): the chunk's number XOR a derived 96-bit
 //!   value. Under one data key none repeats. There are at most 2^26 of them, where §8.3 allows 2^32
 //!   even for random ones; a chunk has at most 2^24 bytes, where §5.2.1.1 allows 2^36 - 32.
-//! - *Forgery* (McGrew and Viega 2004; SP 800-38D appendix C): a chunk of ℓ blocks passes with a wrong
+//! - *Forgery* (SP 800-38D appendix C, after the proof of 2004 by the mode's authors): a chunk of ℓ blocks passes with a wrong
 //!   content with probability at most (ℓ + 1) / 2^128 for each attempt. For one attempt on every chunk
 //!   of a file this adds up to (n/16 + 2^26) / 2^128: below 2^-83. A chunk of 1 MiB alone: 2^-112.
 //! - *Distinguishing* (Iwata, Ohashi and Minematsu 2012, for 96-bit nonces): with σ = n/16 = 2^44 blocks

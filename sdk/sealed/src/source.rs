@@ -119,7 +119,7 @@ pub struct DirectFile {
 
 /// What `O_DIRECT` wants of addresses, offsets and lengths on every file system known. Ciphertext
 /// begins at such an offset, and all chunks but the last have such a length.
-const ALIGNMENT: usize = 4096;
+pub(crate) const ALIGNMENT: usize = 4096;
 
 impl DirectFile {
     /// Opens the file twice. An error of kind `InvalidInput` where the file system has no `O_DIRECT`.

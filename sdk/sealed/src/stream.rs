@@ -5,10 +5,10 @@ use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
     sync::Arc,
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-/// `Read`, `BufRead` and `Seek` over the plaintext of a [`Reader`]. It holds one chunk, zeroed when
-/// the next one comes and on drop; reads of whole chunks go to the caller's buffer directly.
+/// `Read`, `BufRead` and `Seek` over the plaintext of a [`Reader`]. It holds one chunk, overwritten by
+/// the next one and zeroed on drop; reads of whole chunks go to the caller's buffer directly.
 ///
 /// Errors travel as [`io::Error`]; [`SealedError::from_io`] takes them out again.
 pub struct SealedRead<S> {
@@ -37,9 +37,7 @@ impl<S: ReadAt> SealedRead<S> {
             let size = self.reader.chunk_size();
             let start = self.position / size * size;
             let length = usize::try_from(size.min(len - start)).unwrap_or(usize::MAX);
-            if self.chunk.len() == length {
-                self.chunk.as_mut_slice().zeroize();
-            } else {
+            if self.chunk.len() != length {
                 self.chunk = Zeroizing::new(vec![0; length]);
             }
             // Should the read fail, the zeros in the buffer must not pass for a chunk.
