@@ -214,13 +214,12 @@ impl Counts {
             return Ok(tx.count(quota, now).await? > limit);
         }
         let added = grants(item, now).filter(|granted| *granted == holder).count() as u64;
-        let after = match self.live.get(&holder) {
-            Some(before) => before + added,
-            None => {
-                let after = tx.count(quota, now).await?;
-                self.live.insert(holder, after.saturating_sub(added));
-                after
-            }
+        let after = if let Some(before) = self.live.get(&holder) {
+            before + added
+        } else {
+            let after = tx.count(quota, now).await?;
+            self.live.insert(holder, after.saturating_sub(added));
+            after
         };
         Ok(after > limit)
     }

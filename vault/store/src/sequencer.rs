@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 /// Items that one commit takes at the most.
 pub const MAX_BATCH: usize = 256;
 /// Burnt nonces that one commit forgets at the most: more than it burns.
-const FORGOTTEN_NONCES: u32 = 2 * MAX_BATCH as u32;
+const FORGOTTEN_NONCES: u32 = 512;
 
 /// Commits batches. Cheap to clone; all clones commit one after the other.
 #[derive(Clone)]
@@ -329,6 +329,7 @@ fn answer(prepared: Prepared) -> Result<Vec<Outcome>, StoreError> {
 }
 
 /// The tree in the database is not a tree.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` takes")]
 pub(crate) fn corrupt(error: LedgerError) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }

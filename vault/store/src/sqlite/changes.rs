@@ -19,10 +19,30 @@ use strongroom_protocol::{
     lease::LeaseState,
 };
 
-/// Done, or why not.
-type Applied = Result<Result<(), String>, StoreError>;
+/// Why a change was not made.
+enum Unmade {
+    /// The rows are not as it needs them.
+    Refused(String),
+    /// The database did not do it.
+    Failed(StoreError),
+}
 
-pub(super) async fn apply(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
+type Applied = Result<(), Unmade>;
+
+/// Makes a change, or says in words why the rows do not allow it.
+pub(super) async fn apply(
+    db: &mut SqliteConnection,
+    change: &Change,
+    now: i64,
+) -> Result<Result<(), String>, StoreError> {
+    match make(db, change, now).await {
+        Ok(()) => Ok(Ok(())),
+        Err(Unmade::Refused(why)) => Ok(Err(why)),
+        Err(Unmade::Failed(error)) => Err(error),
+    }
+}
+
+async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
     match change {
         Change::CreateSite(row) => create_site(db, row).await,
         Change::PutNode(row) => put_node(db, row).await,
@@ -56,8 +76,7 @@ async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
         .bind(ak.clone())
         .bind(id.clone())
         .fetch_optional(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     if other.is_some() {
         return refused("this AK belongs to another node");
     }
@@ -79,9 +98,8 @@ async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
     .bind(row.enrolled_at)
     .bind(to_json(row)?)
     .execute(db)
-    .await
-    .map_err(unavailable)?;
-    done()
+    .await?;
+    Ok(())
 }
 
 async fn create_asset(db: &mut SqliteConnection, row: &AssetRow) -> Applied {
@@ -106,8 +124,7 @@ async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {
         .bind(row.asset.as_str())
         .bind(i64::from(row.version))
         .fetch_optional(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     match current.as_deref() {
         Some("destroyed") => return refused(format!("{} is destroyed, which is for ever", name())),
         Some(_) => {}
@@ -115,8 +132,7 @@ async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {
             let last: i64 = query_scalar("SELECT coalesce(max(key_version), 0) FROM keys WHERE asset = ?")
                 .bind(row.asset.as_str())
                 .fetch_one(&mut *db)
-                .await
-                .map_err(unavailable)?;
+                .await?;
             if i64::from(row.version) != last + 1 {
                 return refused(format!("the next version of {} is {}", row.asset, last + 1));
             }
@@ -132,17 +148,15 @@ async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {
     .bind(key_state_name(row.state))
     .bind(to_json(row)?)
     .execute(db)
-    .await
-    .map_err(unavailable)?;
-    done()
+    .await?;
+    Ok(())
 }
 
 async fn add_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied {
     let last: i64 = query_scalar("SELECT coalesce(max(set_version), 0) FROM reference_sets WHERE name = ?")
         .bind(row.name.as_str())
         .fetch_one(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     if i64::from(row.version) != last + 1 {
         return refused(format!("the next version of the reference set {} is {}", row.name, last + 1));
     }
@@ -151,8 +165,7 @@ async fn add_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied
         .bind(i64::from(row.version))
         .bind(to_json(row)?)
         .execute(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     move_generation(db, "references").await
 }
 
@@ -176,26 +189,23 @@ async fn propose_policy(db: &mut SqliteConnection, row: &PolicyRow) -> Applied {
 async fn enforce_policy(db: &mut SqliteConnection, digest: Fixed<32>, approver: &str) -> Applied {
     query("UPDATE policies SET state = 'superseded', version = version + 1 WHERE state = 'enforced'")
         .execute(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     let enforced = query(
         "UPDATE policies SET state = 'enforced', version = version + 1, approver = ?
              WHERE digest = ? AND state = 'proposed'",
     )
     .bind(approver)
     .bind(digest.0.to_vec());
-    match one(enforced.execute(&mut *db).await, || format!("the policy {digest} is not proposed"))? {
-        Ok(()) => move_generation(db, "policy").await,
-        refusal => Ok(refusal),
-    }
+    one(enforced.execute(&mut *db).await, || format!("the policy {digest} is not proposed"))?;
+    move_generation(db, "policy").await
 }
 
 async fn move_generation(db: &mut SqliteConnection, name: &str) -> Applied {
-    let moved = query("UPDATE generations SET value = value + 1 WHERE name = ?").bind(name).execute(db).await;
-    if moved.map_err(unavailable)?.rows_affected() == 1 {
-        return done();
+    let moved = query("UPDATE generations SET value = value + 1 WHERE name = ?").bind(name).execute(db).await?;
+    match moved.rows_affected() {
+        1 => Ok(()),
+        _ => Err(StoreError::Corrupt(format!("the generation of {name} is missing")).into()),
     }
-    Err(StoreError::Corrupt(format!("the generation of {name} is missing")))
 }
 
 async fn create_token(db: &mut SqliteConnection, row: &TokenRow) -> Applied {
@@ -231,11 +241,7 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
     .bind(row.reattest_at)
     .bind(row.delivered)
     .bind(to_json(row)?);
-    if let Err(refusal) =
-        one(made.execute(&mut *db).await, || "a lease with this id or this statement exists".to_owned())?
-    {
-        return Ok(Err(refusal));
-    }
+    one(made.execute(&mut *db).await, || "a lease with this id or this statement exists".to_owned())?;
     for key in &row.keys {
         // One lease may hold a version both for reading and for writing.
         query(
@@ -246,10 +252,9 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
         .bind(i64::from(key.version))
         .bind(row.expires_at)
         .execute(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     }
-    done()
+    Ok(())
 }
 
 async fn renew_lease(db: &mut SqliteConnection, id: LeaseId, expires_at: i64, reattest_at: i64, now: i64) -> Applied {
@@ -261,16 +266,13 @@ async fn renew_lease(db: &mut SqliteConnection, id: LeaseId, expires_at: i64, re
     .bind(reattest_at)
     .bind(id.as_array().to_vec())
     .bind(now);
-    if let Err(refusal) = one(renewed.execute(&mut *db).await, || format!("the lease {id} is not live"))? {
-        return Ok(Err(refusal));
-    }
+    one(renewed.execute(&mut *db).await, || format!("the lease {id} is not live"))?;
     query("UPDATE held_keys SET expires_at = ? WHERE lease = ?")
         .bind(expires_at)
         .bind(id.as_array().to_vec())
         .execute(db)
-        .await
-        .map_err(unavailable)?;
-    done()
+        .await?;
+    Ok(())
 }
 
 async fn deliver_lease(db: &mut SqliteConnection, id: LeaseId, now: i64) -> Applied {
@@ -290,23 +292,16 @@ async fn close_lease(db: &mut SqliteConnection, id: LeaseId, state: LeaseState) 
     let closed = query("UPDATE leases SET state = ?, version = version + 1 WHERE id = ? AND state = 'live'")
         .bind(lease_state_name(state))
         .bind(id.as_array().to_vec());
-    if let Err(refusal) = one(closed.execute(&mut *db).await, || format!("the lease {id} is closed, or unknown"))? {
-        return Ok(Err(refusal));
-    }
-    query("DELETE FROM held_keys WHERE lease = ?")
-        .bind(id.as_array().to_vec())
-        .execute(db)
-        .await
-        .map_err(unavailable)?;
-    done()
+    one(closed.execute(&mut *db).await, || format!("the lease {id} is closed, or unknown"))?;
+    query("DELETE FROM held_keys WHERE lease = ?").bind(id.as_array().to_vec()).execute(db).await?;
+    Ok(())
 }
 
 async fn close_leases_of_node(db: &mut SqliteConnection, node: NodeId, state: LeaseState) -> Applied {
     let leases = query_scalar("SELECT id FROM leases WHERE node = ? AND state = 'live'")
         .bind(node.as_array().to_vec())
         .fetch_all(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     close_all(db, leases, state).await
 }
 
@@ -315,8 +310,7 @@ async fn close_leases_of_key(db: &mut SqliteConnection, asset: &str, version: u3
         .bind(asset)
         .bind(i64::from(version))
         .fetch_all(&mut *db)
-        .await
-        .map_err(unavailable)?;
+        .await?;
     close_all(db, leases, state).await
 }
 
@@ -324,11 +318,9 @@ async fn close_all(db: &mut SqliteConnection, leases: Vec<Vec<u8>>, state: Lease
     for lease in leases {
         let id =
             LeaseId::try_from(lease.as_slice()).map_err(|e| StoreError::Corrupt(format!("the id of a lease: {e}")))?;
-        if let Err(refusal) = close_lease(db, id, state).await? {
-            return Ok(Err(refusal));
-        }
+        close_lease(db, id, state).await?;
     }
-    done()
+    Ok(())
 }
 
 async fn activate_enrolment(db: &mut SqliteConnection, id: EnrolmentId, node: NodeId, now: i64) -> Applied {
@@ -339,22 +331,30 @@ async fn activate_enrolment(db: &mut SqliteConnection, id: EnrolmentId, node: No
     one(activated.execute(db).await, || "the enrolment has expired, or was activated before".to_owned())
 }
 
-fn done() -> Applied {
-    Ok(Ok(()))
+impl From<StoreError> for Unmade {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<sqlx::Error> for Unmade {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(unavailable(error))
+    }
 }
 
 fn refused(why: impl Into<String>) -> Applied {
-    Ok(Err(why.into()))
+    Err(Unmade::Refused(why.into()))
 }
 
 /// Done if exactly one row was written.
 fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>, otherwise: impl FnOnce() -> String) -> Applied {
-    match result.map_err(unavailable)?.rows_affected() {
-        1 => done(),
+    match result?.rows_affected() {
+        1 => Ok(()),
         _ => refused(otherwise()),
     }
 }
 
-fn exists(found: Result<Option<i64>, sqlx::Error>) -> Result<bool, StoreError> {
-    Ok(found.map_err(unavailable)?.is_some())
+fn exists(found: Result<Option<i64>, sqlx::Error>) -> Result<bool, Unmade> {
+    Ok(found?.is_some())
 }

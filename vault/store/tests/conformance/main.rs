@@ -3,6 +3,14 @@
 //! The functions in the modules take a [`World`], which is a fresh store with a sequencer on it; a
 //! backend brings a function that makes one, and its list of tests is `every_backend!`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is how these speak"
+)]
+
 mod audit;
 mod changes;
 mod guards;

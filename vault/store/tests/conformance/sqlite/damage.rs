@@ -28,7 +28,7 @@ async fn filled(sizes: &[usize]) -> World {
 }
 
 /// The vault's directory with another database in it.
-async fn restored(w: &World, backup: &Path) -> std::path::PathBuf {
+fn restored(w: &World, backup: &Path) -> std::path::PathBuf {
     let other = w.directory.path().join("restored");
     std::fs::create_dir(&other).unwrap();
     std::fs::copy(w.outside(), other.join("checkpoint")).unwrap();
@@ -48,7 +48,7 @@ async fn a_restored_older_database_is_found() {
     let backup = w.directory.path().join("backup.db");
     w.store.backup(&backup).await.unwrap();
     // Unchanged since the backup: nothing is lost, and it goes on.
-    let same = restored(&w, &backup).await;
+    let same = restored(&w, &backup);
     let store = open(&same).await;
     let again = sequencer(store.clone(), same.join("checkpoint")).await.unwrap();
     assert_eq!(accepted(again.commit(vec![item()]).await.unwrap().remove(0)).index, 300);
@@ -56,7 +56,7 @@ async fn a_restored_older_database_is_found() {
     std::fs::remove_dir_all(&same).unwrap();
 
     w.accepted(item()).await;
-    rolls_back(&restored(&w, &backup).await).await;
+    rolls_back(&restored(&w, &backup)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,10 +94,10 @@ async fn a_fork_is_found_whatever_its_length() {
             let backup = w.directory.path().join("backup.db");
             w.store.backup(&backup).await.unwrap();
             // The other future happens with a checkpoint file of its own.
-            let other = restored(&w, &backup).await;
+            let other = restored(&w, &backup);
             w.commit((0..lost).map(|_| item()).collect()).await;
             let forked = sequencer(open(&other).await, other.join("checkpoint")).await.unwrap();
-            for _ in 0..fork / 100 + 1 {
+            for _ in 0..=fork / 100 {
                 forked.commit((0..fork.min(100)).map(|_| item()).collect()).await.unwrap();
             }
             drop(forked);
@@ -111,11 +111,10 @@ async fn a_fork_is_found_whatever_its_length() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_under_a_running_process_locks_it() {
     let w = filled(&[10]).await;
-    let past = Frontier::new().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    meddle(w.directory.path(), "UPDATE terms SET idx = idx").await;
+    let set = |frontier: &Frontier| format!("UPDATE head SET frontier = x'{}'", hex::encode(frontier.to_bytes()));
     w.accepted(item()).await;
     let head = w.store.head().await.unwrap().unwrap();
-    meddle(w.directory.path(), &format!("UPDATE head SET frontier = x'{past}'")).await;
+    meddle(w.directory.path(), &set(&Frontier::new())).await;
     for _ in 0..2 {
         let error = w.sequencer.commit(vec![item()]).await.unwrap_err();
         assert!(matches!(error, StoreError::Rollback { .. }), "{error}");
@@ -125,8 +124,7 @@ async fn a_rollback_under_a_running_process_locks_it() {
     for entry in w.store.entries(0, 100).await.unwrap() {
         frontier.push(&entry.entry).unwrap();
     }
-    let now: String = frontier.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    meddle(w.directory.path(), &format!("UPDATE head SET frontier = x'{now}'")).await;
+    meddle(w.directory.path(), &set(&frontier)).await;
     assert_eq!(w.store.head().await.unwrap().unwrap(), head);
     assert!(matches!(w.sequencer.commit(vec![item()]).await, Err(StoreError::Rollback { .. })));
     assert!(matches!(w.sequencer.locked(), Some(StoreError::Rollback { .. })));
