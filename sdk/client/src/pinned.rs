@@ -98,3 +98,6 @@ impl PinnedVault {
         UnparsedPublicKey::new(&ED25519, self.verifier.public_key()).verify(message, signature).map_err(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests;
