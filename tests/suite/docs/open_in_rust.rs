@@ -1,0 +1,36 @@
+use std::{path::Path, sync::Arc};
+use strongroom::{
+    Error, Options, Request, Room,
+    collect::{Collector, CollectorConfig},
+    protocol::{join::JoinFile, statement::ObjectRef},
+    sealed::{Expected, Opening},
+};
+
+pub fn first_bytes(join: &JoinFile, node: &CollectorConfig, path: &Path) -> Result<Vec<u8>, Error> {
+    let room = Arc::new(Room::connect(join, Options::default())?);
+    let collector = Arc::new(Collector::open(node)?);
+
+    // What the caller expects; what the header says is believed only where it agrees.
+    let expected = Expected::asset("minilm");
+    let file = std::fs::File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let opening = Opening::start(file, &expected)?;
+    let header = opening.header();
+    let object = ObjectRef { writer: header.writer, object: header.object };
+
+    // Attests, checks the answer, and holds the keys in key pages.
+    let request = Request::new().objects(&header.asset, header.version, vec![object]);
+    let lease = room.release(collector.as_ref(), request)?;
+    let keeper = lease.keep(Arc::clone(&room), collector);
+
+    // Decrypts in parallel into the locked arena.
+    let protection = Options::default().protection;
+    let opened = lease.open_file(path, &expected, false, 0, &protection, &())?;
+    let first = {
+        // Let go of this guard soon: a revocation waits for it.
+        let plaintext = opened.plaintext()?;
+        plaintext.iter().take(8).copied().collect()
+    };
+    drop(keeper);
+    lease.end()?;
+    Ok(first)
+}
