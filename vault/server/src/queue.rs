@@ -216,8 +216,8 @@ mod tests {
         }
     }
 
-    fn queue(gate: &Arc<Gate>, length: usize) -> (Arc<Queue>, Arc<Lock>) {
-        let limits = LimitsConfig { queue_length: length, commit_deadline_ms: 1000, ..LimitsConfig::default() };
+    fn queue(gate: &Arc<Gate>, length: usize, deadline: u64) -> (Arc<Queue>, Arc<Lock>) {
+        let limits = LimitsConfig { queue_length: length, commit_deadline_ms: deadline, ..LimitsConfig::default() };
         let lock = Arc::new(Lock::default());
         let gate: Arc<dyn Commit> = Arc::clone(gate) as _;
         (Arc::new(Queue::start(gate, &limits, Arc::clone(&lock))), lock)
@@ -226,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_while_one_commits_is_one_batch() {
         let gate = Gate::new(0, None);
-        let (queue, _) = queue(&gate, 1000);
+        let (queue, _) = queue(&gate, 1000, 60_000);
         let submit = || {
             let queue = Arc::clone(&queue);
             tokio::spawn(async move { queue.submit(item()).await.unwrap().index })
@@ -246,10 +246,10 @@ mod tests {
         assert_eq!(*gate.batches.lock().unwrap(), [1, 64]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_commit_that_hangs_is_a_deadline_and_a_full_queue_says_so() {
         let gate = Gate::new(0, None);
-        let (queue, _) = queue(&gate, 1);
+        let (queue, _) = queue(&gate, 1, 20);
         let first = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move { queue.submit(item()).await.unwrap_err() }
@@ -268,12 +268,12 @@ mod tests {
     #[tokio::test]
     async fn a_rollback_locks_for_good_and_an_outage_does_not() {
         let gate = Gate::new(10, Some(|| StoreError::Unavailable("gone".into())));
-        let (queue_, lock) = queue(&gate, 10);
+        let (queue_, lock) = queue(&gate, 10, 60_000);
         assert!(matches!(queue_.submit(item()).await, Err(QueueError::Failed(_))));
         assert_eq!(lock.reason(), None);
 
         let gate = Gate::new(10, Some(|| StoreError::Corrupt("a row".into())));
-        let (queue, lock) = queue(&gate, 10);
+        let (queue, lock) = queue(&gate, 10, 60_000);
         assert!(matches!(queue.submit(item()).await, Err(QueueError::Locked(_))));
         assert!(lock.reason().is_some_and(|r| r.contains("a row")));
         assert!(matches!(queue.submit(item()).await, Err(QueueError::Locked(_))));
@@ -283,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn closing_commits_what_waits() {
         let gate = Gate::new(10, None);
-        let (queue, _) = queue(&gate, 10);
+        let (queue, _) = queue(&gate, 10, 60_000);
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move { queue.submit(item()).await }

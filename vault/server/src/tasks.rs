@@ -31,7 +31,7 @@ pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
             }
         })),
         tokio::spawn(every(Shared::clone(vault), MINUTE, async move |vault: &Shared| {
-            check_tail(vault, &sequencer).await
+            check_tail(vault, &sequencer).await;
         })),
     ]
 }

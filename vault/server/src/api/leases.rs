@@ -32,9 +32,9 @@ pub(super) const MOST: u32 = 10_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseQuery {
-    /// True: live leases only.
+    /// True: leases that are over, too; only live ones otherwise.
     #[serde(default)]
-    pub live: bool,
+    pub all: bool,
     /// At most this many, newest first; 100 unless given, 10,000 at the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -47,7 +47,7 @@ pub async fn list(
 ) -> Answer<Json<Vec<LeaseView>>> {
     let Query(query) = query.map_err(|e| Refused::malformed("query", e.body_text()))?;
     let now = vault.clock.now().await?;
-    let leases = vault.store.leases(query.live, query.limit.unwrap_or(100).min(MOST)).await?;
+    let leases = vault.store.leases(!query.all, query.limit.unwrap_or(100).min(MOST)).await?;
     Ok(Json(leases.iter().map(|lease| view(lease, now)).collect()))
 }
 

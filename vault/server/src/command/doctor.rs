@@ -110,7 +110,7 @@ fn modes(config: &Config, report: &mut Report) {
     {
         match std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777) {
             Ok(mode) if mode.trailing_zeros() >= 6 => {
-                report.ok("file modes", format!("{name}: {} is {mode:o}", path.display()))
+                report.ok("file modes", format!("{name}: {} is {mode:o}", path.display()));
             }
             Ok(mode) => report.fail(
                 "file modes",
@@ -180,7 +180,7 @@ fn memory(report: &mut Report) {
     match strongroom_memory::harden_process() {
         Ok(_) => report.ok("process", "no core dumps, no tracing by the same user"),
         Err(error) => {
-            report.fail("process", error.to_string(), "allow prctl(PR_SET_DUMPABLE) and setrlimit(RLIMIT_CORE)")
+            report.fail("process", error.to_string(), "allow prctl(PR_SET_DUMPABLE) and setrlimit(RLIMIT_CORE)");
         }
     }
 }
@@ -188,7 +188,7 @@ fn memory(report: &mut Report) {
 async fn database(config: &Config, store: &SqliteStore, now: OffsetDateTime, report: &mut Report) {
     match store.now().await {
         Ok(seconds) if (seconds - now.unix_timestamp()).abs() <= CLOCK_TOLERANCE => {
-            report.ok("clock", "the database's agrees with the system's")
+            report.ok("clock", "the database's agrees with the system's");
         }
         Ok(seconds) => report.fail(
             "clock",
@@ -245,7 +245,7 @@ async fn ledger(config: &Config, store: &SqliteStore, keys: Arc<KeyTree>, origin
     };
     match checked {
         Ok(Some(head)) => {
-            report.ok(NAME, format!("{} entries; the last {TAIL} hash to the signed checkpoint", head.size))
+            report.ok(NAME, format!("{} entries; the last {TAIL} hash to the signed checkpoint", head.size));
         }
         Ok(None) => report.fail(NAME, "it is empty", remedy),
         Err(error) => report.fail(NAME, error.to_string(), remedy),

@@ -16,14 +16,12 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use strongroom_ledger::Action;
 use strongroom_protocol::{
     Bytes, Code, Fixed, LeaseId, NodeId, Problem,
     binding::lease_message,
     challenge::Nonce,
     lease::{ACT_LISTEN, EventKind, LeaseEvent, LeaseState, SignedEvent},
 };
-use strongroom_store::Change;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -32,20 +30,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Listeners at one time.
 const LISTENERS: usize = 16_384;
 
-/// Listens to a lease, on a proof of possession. The first proof is the delivery.
+/// Listens to a lease, on a proof of possession. It is no delivery: that is a renewal, which says how
+/// keys are held.
 ///
-/// A listener's nonce is burnt in this process's memory, unless it is the delivery: nothing is
-/// decided by listening, each event is signed, and the same request to another replica would only
-/// hear the same.
+/// A listener's nonce is burnt in this process's memory: nothing is decided by listening, each event
+/// is signed, and the same request to another replica would only hear the same.
 pub async fn listen(State(vault): State<Shared>, Path(id): Path<String>, request: Request) -> Answer<Response> {
     let held = Held::check(&vault, ACT_LISTEN, &id, request.headers(), b"").await?;
     let lease = &held.lease.row;
-    if lease.delivered {
-        vault.listeners.burn(&held.possession.nonce, held.now)?;
-    } else {
-        let changes = vec![Change::DeliverLease(lease.id)];
-        held.commit(&vault, Action::ReleaseDelivered, changes, |_| {}).await?;
-    }
+    vault.listeners.burn(&held.possession.nonce, held.now)?;
     let notices = vault.events.listen();
     let (sender, receiver) = mpsc::channel(4);
     let stream = Stream {
@@ -118,7 +111,7 @@ impl Stream {
                     return;
                 }
                 Err(refused) => {
-                    tracing::warn!(lease = %self.lease, code = refused.code().as_str(), "cannot look a lease up")
+                    tracing::warn!(lease = %self.lease, code = refused.code().as_str(), "cannot look a lease up");
                 }
             }
         }

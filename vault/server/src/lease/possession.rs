@@ -73,7 +73,7 @@ impl Held {
     }
 
     /// Commits `action` with `changes`, and burns the nonce.
-    pub(super) async fn commit(
+    async fn commit(
         &self,
         vault: &Vault,
         action: Action,

@@ -1,0 +1,171 @@
+//! Administration: tokens, four eyes, references, strictness.
+
+use crate::bench::{Bench, baseline};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use serde_json::{Value, json};
+use strongroom_ledger::Action;
+use strongroom_protocol::admin::Role;
+
+#[tokio::test]
+async fn the_author_of_a_policy_does_not_enforce_it_whatever_tokens_he_has() {
+    let bench = Bench::new().await;
+    let proposed = bench.post(Role::PolicyAuthor, "/v1/policies", json!({ "files": baseline() })).await.ok();
+    let path = format!("/v1/policies/{}/enforce", proposed["digest"].as_str().unwrap());
+    // The store may hold such a token (an older vault, another replica): the person is what counts.
+    let own = bench.token("policy-author", &[Role::PolicyApprover]).await;
+    let enforce = |token: &str| {
+        Request::builder()
+            .method(Method::POST)
+            .uri(&path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap()
+    };
+    let refused = bench.send(enforce(&own)).await;
+    assert_eq!(refused.problem(), (403, "four_eyes".to_owned()));
+    assert!(bench.vault.store.enforced_policy().await.unwrap().policy.is_none());
+    bench.send(enforce(&bench.tokens[&Role::PolicyApprover])).await.ok();
+    let record = bench.last_record().await;
+    assert_eq!(record.action, Action::PolicyEnforced);
+    assert_eq!((record.actor.id.as_str(), &record.details["author"]), ("policy-approver", &json!("policy-author")));
+    assert_eq!(bench.send(enforce(&bench.tokens[&Role::PolicyApprover])).await.problem().0, 409);
+}
+
+#[tokio::test]
+async fn four_eyes_can_be_waived_only_by_the_configuration_which_shows() {
+    let mut config = strongroom_server::config::Config::default();
+    config.four_eyes.waived = true;
+    let bench = Bench::with(config).await;
+    let own = bench.token("policy-author", &[Role::PolicyApprover]).await;
+    let proposed = bench.post(Role::PolicyAuthor, "/v1/policies", json!({ "files": baseline() })).await.ok();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("/v1/policies/{}/enforce", proposed["digest"].as_str().unwrap()))
+        .header(header::AUTHORIZATION, format!("Bearer {own}"))
+        .body(Body::empty())
+        .unwrap();
+    bench.send(request).await.ok();
+    assert_eq!(bench.last_record().await.details["four_eyes_waived"], true);
+    assert_eq!(bench.call(None, Method::GET, "/v1/vault", None).await.ok()["four_eyes_waived"], true);
+}
+
+#[tokio::test]
+async fn nobody_holds_two_of_the_roles_that_are_kept_apart() {
+    let bench = Bench::new().await;
+    let create = async |person: &str, roles: &[&str]| {
+        let body = json!({ "person": person, "roles": roles, "expires_in": 60 });
+        bench.post(Role::Admin, "/v1/tokens", body).await
+    };
+    let refused = || (403, "four_eyes".to_owned());
+    assert_eq!(create("alice", &["admin", "policy-author"]).await.problem(), refused());
+    assert_eq!(create("alice", &["policy-approver", "policy-author"]).await.problem(), refused());
+    let first = create("alice", &["policy-author", "operator"]).await.ok();
+    assert_eq!(create("alice", &["policy-approver"]).await.problem(), refused(), "over all tokens of the person");
+    create("alice", &["policy-author"]).await.ok();
+    create("bob", &["policy-approver"]).await.ok();
+    for id in [first["id"].as_str().unwrap(), "none"] {
+        bench.call(Some(Role::Admin), Method::DELETE, &format!("/v1/tokens/{id}"), None).await;
+    }
+    assert_eq!(create("alice", &["admin"]).await.problem(), refused(), "her second token is live");
+    assert_eq!(create("two words", &["auditor"]).await.problem().0, 400);
+    assert_eq!(create("carol", &[]).await.problem().0, 400);
+}
+
+#[tokio::test]
+async fn a_revoked_or_expired_token_opens_nothing() {
+    let bench = Bench::new().await;
+    let body = json!({ "person": "dave", "roles": ["operator"], "expires_in": 3600 });
+    let created = bench.post(Role::Admin, "/v1/tokens", body).await.ok();
+    let sites = async |token: &str| {
+        let request = Request::builder().uri("/v1/sites").header(header::AUTHORIZATION, token).body(Body::empty());
+        bench.send(request.unwrap()).await
+    };
+    let token = created["token"].as_str().unwrap();
+    assert_eq!(sites(&format!("Bearer {token}")).await.status, StatusCode::OK);
+    for wrong in [token.to_owned(), format!("Basic {token}"), format!("Bearer {}", &token[1..]), "Bearer ".to_owned()] {
+        assert_eq!(sites(&wrong).await.problem(), (401, "unauthenticated".to_owned()));
+    }
+    let path = format!("/v1/tokens/{}", created["id"].as_str().unwrap());
+    bench.call(Some(Role::Admin), Method::DELETE, &path, None).await.ok();
+    assert_eq!(sites(&format!("Bearer {token}")).await.problem(), (401, "unauthenticated".to_owned()));
+    // No answer shows a token's secret or its hash again.
+    let list = bench.get(Role::Admin, "/v1/tokens").await;
+    let text = String::from_utf8(list.bytes).unwrap();
+    assert!(!text.contains("srt_") && !text.contains("sha256"), "{text}");
+}
+
+#[tokio::test]
+async fn what_exists_is_not_made_again_and_names_are_checked() {
+    let bench = Bench::new().await;
+    let site = json!({ "name": "fra-1", "jurisdiction": "DE" });
+    bench.post(Role::Operator, "/v1/sites", site.clone()).await.ok();
+    assert_eq!(bench.post(Role::Operator, "/v1/sites", site).await.problem(), (409, "conflict".to_owned()));
+    for wrong in [
+        json!({ "name": "../x", "jurisdiction": "DE" }),
+        json!({ "name": "x", "jurisdiction": "de" }),
+        json!({ "name": "x", "jurisdiction": "DE", "more": 1 }),
+        json!({ "name": "x" }),
+    ] {
+        assert_eq!(bench.post(Role::Operator, "/v1/sites", wrong).await.problem(), (400, "malformed".to_owned()));
+    }
+    bench.asset("model").await;
+    let again = json!({ "name": "model", "jurisdictions": [], "reference_sets": [] });
+    assert_eq!(bench.post(Role::Custodian, "/v1/assets", again).await.problem(), (409, "conflict".to_owned()));
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/v1/sites")
+        .header(header::AUTHORIZATION, format!("Bearer {}", bench.tokens[&Role::Operator]))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(r#"{"name":"a","name":"b","jurisdiction":"DE"}"#));
+    assert_eq!(bench.send(request.unwrap()).await.problem(), (400, "malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem_document() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.get(Role::Admin, "/v1/nothing").await.problem(), (404, "not_found".to_owned()));
+    let put = bench.call(Some(Role::Operator), Method::PUT, "/v1/sites", None).await;
+    assert_eq!(put.problem(), (405, "malformed".to_owned()));
+    assert_eq!(bench.get(Role::Auditor, "/v1/leases?limit=x").await.problem(), (400, "malformed".to_owned()));
+    assert_eq!(bench.get(Role::Auditor, "/v1/leases?nothing=1").await.problem(), (400, "malformed".to_owned()));
+    let version = "/v1/assets/model/keys/one";
+    let reply = bench.call(Some(Role::Custodian), Method::DELETE, version, None).await;
+    assert_eq!(reply.problem(), (400, "malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn reference_sets_grow_by_versions_and_an_empty_one_is_refused() {
+    let bench = Bench::new().await;
+    let (_, node) = bench.ready().await;
+    let record = async |body: Value| bench.post(Role::Endorser, "/v1/references", body).await;
+    assert_eq!(record(json!({ "name": "fleet", "from_node": node })).await.ok()["version"], 2);
+    let empty = json!({ "name": "fleet", "values": { "bank": "sha256", "pcrs": {} } });
+    assert_eq!(record(empty).await.problem().0, 400);
+    let short = json!({ "name": "fleet", "values": { "bank": "sha256", "pcrs": { "0": "AAAA" } } });
+    assert_eq!(record(short).await.problem().0, 400);
+    assert_eq!(record(json!({ "name": "fleet" })).await.problem().0, 400);
+    let list = bench.get(Role::Endorser, "/v1/references").await.ok();
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert_eq!(list[0]["source"], node.to_string());
+}
+
+#[tokio::test]
+async fn peers_that_ask_too_often_wait() {
+    let mut config = strongroom_server::config::Config::default();
+    (config.limits.requests_per_second, config.limits.burst) = (1, 2);
+    let bench = Bench::with_limits(config).await;
+    let ask = async |peer: &str| {
+        let mut request = Request::builder().uri("/v1/vault").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer.parse::<std::net::SocketAddr>().unwrap()));
+        bench.send(request).await
+    };
+    assert_eq!(ask("192.0.2.1:1").await.status, StatusCode::OK);
+    assert_eq!(ask("192.0.2.1:2").await.status, StatusCode::OK);
+    let refused = ask("192.0.2.1:3").await;
+    assert_eq!(refused.problem(), (429, "too_many_requests".to_owned()));
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(ask("192.0.2.2:1").await.status, StatusCode::OK);
+}
