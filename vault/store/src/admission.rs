@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{NewEntry, StoredHead, Transaction},
-    batch::{Blob, Change, Item, Quota, Refusal},
+    batch::{Change, Item, Quota, Refusal},
     store::StoreError,
     terms,
 };
@@ -24,36 +24,34 @@ pub(crate) struct Admission<'a> {
     replica: &'a str,
     now: i64,
     time: Timestamp,
+    /// An item that is its whole batch needs no savepoint: refused, it ends the transaction.
+    alone: bool,
     next_index: u64,
     random: SystemRandom,
     /// The last record of each subject that this batch added one to.
     last_of: HashMap<Subject, DecisionId>,
     counts: Counts,
     terms: Vec<(String, u64)>,
-    blobs: Vec<Blob>,
+    burnt: u32,
 }
 
 impl<'a> Admission<'a> {
-    /// Begins a batch at the head's end. All of its items have one time: the database's, or the last
-    /// record's where the clock went back.
-    pub(crate) async fn begin(
-        replica: &'a str,
-        head: &StoredHead,
-        tx: &mut dyn Transaction,
-    ) -> Result<Self, StoreError> {
-        let now_ms = tx.now_ms().await?;
+    /// Begins a batch of `items` at the head's end. All of them have one time: the database's, or
+    /// the last record's where the clock went back.
+    pub(crate) fn begin(replica: &'a str, now_ms: u64, head: &StoredHead, items: usize) -> Result<Self, StoreError> {
         let time = Timestamp::from_unix_millis(now_ms.max(head.time_ms))
             .ok_or_else(|| StoreError::Corrupt("the database's clock is past the year 9999".to_owned()))?;
         Ok(Self {
             replica,
             now: (now_ms / 1000).cast_signed(),
             time,
+            alone: items == 1,
             next_index: head.frontier.size(),
             random: SystemRandom::new(),
             last_of: HashMap::new(),
             counts: Counts::default(),
             terms: Vec::new(),
-            blobs: Vec::new(),
+            burnt: 0,
         })
     }
 
@@ -73,28 +71,34 @@ impl<'a> Admission<'a> {
         mut item: Item,
         tx: &mut dyn Transaction,
     ) -> Result<Result<Admitted, Refusal>, StoreError> {
-        tx.begin_item().await?;
-        match self.attempt(&mut item, tx).await? {
-            Ok(admitted) => {
-                tx.keep_item().await?;
-                self.remember(item, admitted.index);
-                Ok(Ok(admitted))
-            }
-            Err(refusal) => {
-                tx.undo_item().await?;
-                Ok(Err(refusal))
+        if !self.alone {
+            tx.begin_item().await?;
+        }
+        let attempted = self.attempt(&mut item, tx).await?;
+        if !self.alone {
+            match attempted {
+                Ok(_) => tx.keep_item().await?,
+                Err(_) => tx.undo_item().await?,
             }
         }
+        if let Ok(admitted) = &attempted {
+            for blob in &item.blobs {
+                tx.keep_blob(blob).await?;
+            }
+            self.remember(item, admitted.index);
+        }
+        Ok(attempted)
     }
 
-    /// Writes what all items of the batch add to: blobs and the index.
-    pub(crate) async fn finish(&mut self, tx: &mut dyn Transaction) -> Result<(), StoreError> {
-        for blob in &self.blobs {
-            tx.keep_blob(blob).await?;
-        }
-        // In the index's own order, neighbours fall on the same page.
+    /// The terms of the inverted index, in its own order: neighbours fall on the same page.
+    pub(crate) fn take_terms(&mut self) -> Vec<(String, u64)> {
         self.terms.sort_unstable();
-        tx.insert_terms(&self.terms).await
+        std::mem::take(&mut self.terms)
+    }
+
+    /// Nonces that the batch burnt.
+    pub(crate) fn burnt(&self) -> u32 {
+        self.burnt
     }
 
     async fn attempt(
@@ -167,7 +171,7 @@ impl<'a> Admission<'a> {
         self.counts.remember(&item, self.now);
         self.terms.extend(terms::of_record(&item.record).into_iter().map(|term| (term, index)));
         self.last_of.insert(item.record.subject, item.record.id);
-        self.blobs.extend(item.blobs);
+        self.burnt += u32::from(item.nonce.is_some());
     }
 }
 

@@ -81,10 +81,8 @@ pub struct NewEntry {
 /// One writing transaction. Dropped without a commit, it leaves nothing.
 #[async_trait]
 pub trait Transaction: Send {
-    /// The database's clock, Unix milliseconds.
-    async fn now_ms(&mut self) -> Result<u64, StoreError>;
-    /// The head, which this transaction has locked.
-    async fn head(&mut self) -> Result<Option<StoredHead>, StoreError>;
+    /// The database's clock in Unix milliseconds, and the head, which this transaction has locked.
+    async fn head(&mut self) -> Result<(u64, Option<StoredHead>), StoreError>;
     /// The widest stored version of these tiles; one that is missing is missing in the set.
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError>;
 
@@ -111,14 +109,11 @@ pub trait Transaction: Send {
 
     /// Keeps bytes by their content; nothing happens where they are kept already.
     async fn keep_blob(&mut self, blob: &Blob) -> Result<(), StoreError>;
-    /// Inserts terms of the inverted index, each with the index of an entry.
-    async fn insert_terms(&mut self, terms: &[(String, u64)]) -> Result<(), StoreError>;
-    /// Writes tiles over their narrower versions.
-    async fn put_tiles(&mut self, tiles: &[Tile]) -> Result<(), StoreError>;
     /// Deletes at most `limit` burnt nonces that expired before `before`, Unix seconds.
     async fn forget_nonces(&mut self, before: i64, limit: u32) -> Result<(), StoreError>;
-    /// Writes the head.
-    async fn put_head(&mut self, head: &StoredHead) -> Result<(), StoreError>;
+    /// Inserts terms of the inverted index, each with the index of an entry; writes tiles over their
+    /// narrower versions; writes the head.
+    async fn put_head(&mut self, terms: &[(String, u64)], tiles: &[Tile], head: &StoredHead) -> Result<(), StoreError>;
     /// Makes it durable. After an error it may or may not have been: read the head again.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
     /// Takes everything back, and frees the head's lock now rather than at the next beginning.

@@ -20,7 +20,7 @@ use crate::{
 };
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
 };
 use strongroom_ledger::{
     Checkpoint, Frontier, LedgerError, Prover, Receipt, SignedCheckpoint, Signer, TileSet, VerifierKey, append,
@@ -31,8 +31,8 @@ use tokio::sync::Mutex;
 
 /// Items that one commit takes at the most.
 pub const MAX_BATCH: usize = 256;
-/// Burnt nonces that one commit forgets at the most: more than it burns.
-const FORGOTTEN_NONCES: u32 = 512;
+/// Expired nonces are forgotten when this many were burnt since the last time, or after so many seconds.
+const FORGET_EVERY: (u32, i64) = (128, 30);
 
 /// Commits batches. Cheap to clone; all clones commit one after the other.
 #[derive(Clone)]
@@ -44,6 +44,8 @@ pub(crate) struct Writer {
     pub(crate) verifier: VerifierKey,
     /// Held while a batch commits.
     pub(crate) outside: Mutex<Outside>,
+    /// Nonces burnt since expired ones were forgotten, and when that was.
+    burnt: std::sync::Mutex<(u32, i64)>,
     signer: Arc<dyn Signer + Send + Sync>,
     replica: String,
     faults: Arc<dyn Faults>,
@@ -89,6 +91,7 @@ impl Sequencer {
             store,
             verifier,
             outside: Mutex::new(outside),
+            burnt: std::sync::Mutex::new((0, 0)),
             signer,
             replica: replica.into(),
             faults: Arc::new(NoFaults),
@@ -186,11 +189,9 @@ impl Writer {
         known: &Checkpoint,
         batch: Vec<Item>,
     ) -> Result<Result<Prepared, Vec<crate::Refusal>>, StoreError> {
-        let head = tx.head().await?.unwrap_or_else(|| StoredHead {
-            frontier: Frontier::new(),
-            time_ms: 0,
-            checkpoint: String::new(),
-        });
+        let (now_ms, head) = tx.head().await?;
+        let head =
+            head.unwrap_or_else(|| StoredHead { frontier: Frontier::new(), time_ms: 0, checkpoint: String::new() });
         let size = head.frontier.size();
         let mut wanted = edge_tiles(size);
         wanted.extend(consistency_tiles(known.size, size).unwrap_or_default());
@@ -198,12 +199,11 @@ impl Writer {
         check_extends(&head.frontier, known, &tiles)?;
         self.faults.at(CrashPoint::AfterRead)?;
 
-        let mut admission = Admission::begin(&self.replica, &head, tx).await?;
+        let mut admission = Admission::begin(&self.replica, now_ms, &head, batch.len())?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for item in batch {
             outcomes.push(admission.admit(item, tx).await?);
         }
-        admission.finish(tx).await?;
         self.faults.at(CrashPoint::AfterInsert)?;
         let entries: Vec<_> = outcomes.iter().flatten().map(|admitted| admitted.entry).collect();
         if entries.is_empty() {
@@ -213,14 +213,28 @@ impl Writer {
         let appended = append(&head.frontier, &entries, &tiles).map_err(corrupt)?;
         let signed = sign(&appended.frontier, &self.verifier, &*self.signer)?;
         self.faults.at(CrashPoint::AfterSign)?;
-        tx.put_tiles(&appended.tiles).await?;
-        tx.forget_nonces(admission.now().saturating_sub(limits::NONCE_KEPT.cast_signed()), FORGOTTEN_NONCES).await?;
+        self.forget_nonces(&admission, tx).await?;
         let head =
             StoredHead { frontier: appended.frontier, time_ms: admission.time_ms(), checkpoint: signed.to_string() };
-        tx.put_head(&head).await?;
+        tx.put_head(&admission.take_terms(), &appended.tiles, &head).await?;
         self.faults.at(CrashPoint::BeforeCommit)?;
         tiles.extend(appended.tiles);
         Ok(Ok(Prepared { outcomes, head, signed, tiles }))
+    }
+
+    /// Deletes burnt nonces that nobody could use any more: at least as many as are burnt, in the long run.
+    async fn forget_nonces(&self, admission: &Admission<'_>, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        let (now, limit) = (admission.now(), {
+            let mut burnt = self.burnt.lock().unwrap_or_else(PoisonError::into_inner);
+            burnt.0 = burnt.0.saturating_add(admission.burnt());
+            if burnt.0 < FORGET_EVERY.0 && (burnt.1..burnt.1 + FORGET_EVERY.1).contains(&admission.now()) {
+                return Ok(());
+            }
+            let limit = burnt.0.saturating_mul(2).saturating_add(FORGET_EVERY.0);
+            *burnt = (0, admission.now());
+            limit
+        });
+        tx.forget_nonces(now.saturating_sub(limits::NONCE_KEPT.cast_signed()), limit).await
     }
 
     /// After an unclear COMMIT: asks the database what became of it. Nothing is signed before that is
@@ -231,7 +245,7 @@ impl Writer {
         let mut tx = self.store.begin().await?;
         let head = tx.head().await;
         tx.roll_back().await;
-        match head? {
+        match head?.1 {
             Some(head) if head.checkpoint == prepared.head.checkpoint => Ok(()),
             // Another replica went on already: are these entries below what it wrote?
             Some(head) if head.frontier.size() > prepared.head.frontier.size() => {

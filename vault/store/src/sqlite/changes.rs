@@ -229,9 +229,16 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
     if row.state != LeaseState::Live {
         return refused("a lease begins live");
     }
+    // One lease may hold a version both for reading and for writing: one row says so. Without the
+    // lease's own row there are no others.
+    let mut held: Vec<_> = row.keys.iter().map(|key| (key.asset.as_str(), key.version)).collect();
+    held.sort_unstable();
+    held.dedup();
     let made = query(
         "INSERT INTO leases (id, version, node, statement_sha256, state, granted_at, expires_at, reattest_at, delivered,
-             row) VALUES (?, 1, ?, ?, 'live', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             row) VALUES (?, 1, ?, ?, 'live', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+         INSERT INTO held_keys (asset, lease, key_version, expires_at)
+             SELECT value ->> 0, ?, value ->> 1, ? FROM json_each(?) WHERE changes() = 1",
     )
     .bind(row.id.as_array().to_vec())
     .bind(row.node.as_array().to_vec())
@@ -240,21 +247,16 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
     .bind(row.expires_at)
     .bind(row.reattest_at)
     .bind(row.delivered)
-    .bind(to_json(row)?);
-    one(made.execute(&mut *db).await, || "a lease with this id or this statement exists".to_owned())?;
-    for key in &row.keys {
-        // One lease may hold a version both for reading and for writing.
-        query(
-            "INSERT INTO held_keys (asset, lease, key_version, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(key.asset.as_str())
-        .bind(row.id.as_array().to_vec())
-        .bind(i64::from(key.version))
-        .bind(row.expires_at)
-        .execute(&mut *db)
-        .await?;
+    .bind(to_json(row)?)
+    .bind(row.id.as_array().to_vec())
+    .bind(row.expires_at)
+    .bind(to_json(&held)?)
+    .execute(db)
+    .await?;
+    match made.rows_affected() {
+        0 => refused("a lease with this id or this statement exists"),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 async fn renew_lease(db: &mut SqliteConnection, id: LeaseId, expires_at: i64, reattest_at: i64, now: i64) -> Applied {

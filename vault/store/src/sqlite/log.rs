@@ -7,7 +7,7 @@ use crate::{
     store::StoreError,
     terms,
 };
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query, query_scalar};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
 use strongroom_ledger::{Frontier, TileId, TilePath, TileSet, edge_tiles, encode_bundle};
 use strongroom_protocol::{NodeId, audit::AuditQuery};
 
@@ -17,12 +17,14 @@ const PAGE: (u32, u32) = (100, 1000);
 const TILE_WIDTH: u64 = 256;
 
 pub(super) async fn head(db: &mut SqliteConnection) -> Result<Option<StoredHead>, StoreError> {
-    let Some(row) =
-        query("SELECT frontier, time_ms, checkpoint FROM head").fetch_optional(db).await.map_err(unavailable)?
-    else {
-        return Ok(None);
-    };
-    let frontier: &[u8] = row.try_get("frontier").map_err(unavailable)?;
+    let row = query("SELECT frontier, time_ms, checkpoint FROM head").fetch_optional(db).await.map_err(unavailable)?;
+    row.as_ref().map_or(Ok(None), stored_head)
+}
+
+/// The columns of the head; none where they are null.
+pub(super) fn stored_head(row: &SqliteRow) -> Result<Option<StoredHead>, StoreError> {
+    let frontier: Option<&[u8]> = row.try_get("frontier").map_err(unavailable)?;
+    let Some(frontier) = frontier else { return Ok(None) };
     let time_ms: i64 = row.try_get("time_ms").map_err(unavailable)?;
     Ok(Some(StoredHead {
         frontier: Frontier::from_bytes(frontier).map_err(|e| StoreError::Corrupt(e.to_string()))?,

@@ -38,16 +38,18 @@ impl Backend for SqliteStore {
 
 #[async_trait]
 impl Transaction for WriteTransaction {
-    async fn now_ms(&mut self) -> Result<u64, StoreError> {
-        let now: i64 = query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
-            .fetch_one(self.connection()?)
-            .await
-            .map_err(unavailable)?;
-        u64::try_from(now).map_err(|_| StoreError::Corrupt("the database's clock is before 1970".to_owned()))
-    }
-
-    async fn head(&mut self) -> Result<Option<StoredHead>, StoreError> {
-        log::head(self.connection()?).await
+    async fn head(&mut self) -> Result<(u64, Option<StoredHead>), StoreError> {
+        let row = query(
+            "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms, frontier, time_ms, checkpoint
+                 FROM (SELECT 1) LEFT JOIN head",
+        )
+        .fetch_one(self.connection()?)
+        .await
+        .map_err(unavailable)?;
+        let now_ms: i64 = row.try_get("now_ms").map_err(unavailable)?;
+        let now_ms =
+            u64::try_from(now_ms).map_err(|_| StoreError::Corrupt("the database's clock is before 1970".to_owned()))?;
+        Ok((now_ms, log::stored_head(&row)?))
     }
 
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError> {
@@ -148,35 +150,6 @@ impl Transaction for WriteTransaction {
             .map_err(unavailable)
     }
 
-    async fn insert_terms(&mut self, terms: &[(String, u64)]) -> Result<(), StoreError> {
-        if terms.is_empty() {
-            return Ok(());
-        }
-        query("INSERT INTO terms (term, idx) SELECT value ->> 0, value ->> 1 FROM json_each(?)")
-            .bind(rows::to_json(&terms)?)
-            .execute(self.connection()?)
-            .await
-            .map(drop)
-            .map_err(unavailable)
-    }
-
-    async fn put_tiles(&mut self, tiles: &[Tile]) -> Result<(), StoreError> {
-        let connection = self.connection()?;
-        for tile in tiles {
-            query(
-                "INSERT INTO tiles (level, idx, data) VALUES (?, ?, ?)
-                     ON CONFLICT (level, idx) DO UPDATE SET data = excluded.data",
-            )
-            .bind(i64::from(tile.id.level()))
-            .bind(integer(tile.id.index()))
-            .bind(tile.data.as_slice())
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
-        }
-        Ok(())
-    }
-
     async fn forget_nonces(&mut self, before: i64, limit: u32) -> Result<(), StoreError> {
         query(
             "DELETE FROM burnt_nonces WHERE nonce IN
@@ -190,18 +163,27 @@ impl Transaction for WriteTransaction {
         .map_err(unavailable)
     }
 
-    async fn put_head(&mut self, head: &StoredHead) -> Result<(), StoreError> {
-        query(
+    async fn put_head(&mut self, terms: &[(String, u64)], tiles: &[Tile], head: &StoredHead) -> Result<(), StoreError> {
+        // Tiles are few: two or three for a batch, none of them JSON.
+        let sql = [
+            "INSERT INTO terms (term, idx) SELECT value ->> 0, value ->> 1 FROM json_each(?);",
+            &"INSERT INTO tiles (level, idx, data) VALUES (?, ?, ?)
+                  ON CONFLICT (level, idx) DO UPDATE SET data = excluded.data;"
+                .repeat(tiles.len()),
             "INSERT INTO head (only_row, frontier, time_ms, checkpoint) VALUES (1, ?, ?, ?) ON CONFLICT (only_row)
                  DO UPDATE SET frontier = excluded.frontier, time_ms = excluded.time_ms, checkpoint = excluded.checkpoint",
-        )
-        .bind(head.frontier.to_bytes())
-        .bind(integer(head.time_ms))
-        .bind(head.checkpoint.as_str())
-        .execute(self.connection()?)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+        ];
+        let mut put = query(AssertSqlSafe(sql.concat())).bind(rows::to_json(&terms)?);
+        for tile in tiles {
+            put = put.bind(i64::from(tile.id.level())).bind(integer(tile.id.index())).bind(tile.data.as_slice());
+        }
+        put.bind(head.frontier.to_bytes())
+            .bind(integer(head.time_ms))
+            .bind(head.checkpoint.as_str())
+            .execute(self.connection()?)
+            .await
+            .map(drop)
+            .map_err(unavailable)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

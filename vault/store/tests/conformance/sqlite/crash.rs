@@ -274,10 +274,7 @@ impl Transaction for UnclearTransaction {
     async fn roll_back(self: Box<Self>) {
         self.inner.roll_back().await;
     }
-    async fn now_ms(&mut self) -> Result<u64, StoreError> {
-        self.inner.now_ms().await
-    }
-    async fn head(&mut self) -> Result<Option<StoredHead>, StoreError> {
+    async fn head(&mut self) -> Result<(u64, Option<StoredHead>), StoreError> {
         self.inner.head().await
     }
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError> {
@@ -313,17 +310,11 @@ impl Transaction for UnclearTransaction {
     async fn keep_blob(&mut self, blob: &Blob) -> Result<(), StoreError> {
         self.inner.keep_blob(blob).await
     }
-    async fn insert_terms(&mut self, terms: &[(String, u64)]) -> Result<(), StoreError> {
-        self.inner.insert_terms(terms).await
-    }
-    async fn put_tiles(&mut self, tiles: &[Tile]) -> Result<(), StoreError> {
-        self.inner.put_tiles(tiles).await
-    }
     async fn forget_nonces(&mut self, before: i64, limit: u32) -> Result<(), StoreError> {
         self.inner.forget_nonces(before, limit).await
     }
-    async fn put_head(&mut self, head: &StoredHead) -> Result<(), StoreError> {
-        self.inner.put_head(head).await
+    async fn put_head(&mut self, terms: &[(String, u64)], tiles: &[Tile], head: &StoredHead) -> Result<(), StoreError> {
+        self.inner.put_head(terms, tiles, head).await
     }
 }
 

@@ -114,9 +114,16 @@ async fn burnt_nonces_are_kept_until_nobody_could_use_them() {
     let rank = "(SELECT count(*) FROM burnt_nonces AS b WHERE b.nonce < burnt_nonces.nonce)";
     meddle(directory, &format!("UPDATE burnt_nonces SET expires_at = unixepoch() - 290 WHERE {rank} = 0")).await;
     meddle(directory, &format!("UPDATE burnt_nonces SET expires_at = unixepoch() - 302 WHERE {rank} = 1")).await;
+    // Not with every commit, but with the first of a process, and after every 128 nonces.
     w.accepted(item()).await;
-    assert_eq!(count().await, 2);
+    assert_eq!(count().await, 3);
+    w.commit((0..128).map(|_| burning(60)).collect()).await;
+    assert_eq!(count().await, 2 + 128);
     assert_eq!(w.refused(nonces[2].clone()).await, Refusal::NonceReused);
+    meddle(directory, &format!("UPDATE burnt_nonces SET expires_at = unixepoch() - 302 WHERE {rank} = 0")).await;
+    let again = sequencer(w.store.clone(), w.outside()).await.unwrap();
+    again.commit(vec![item()]).await.unwrap();
+    assert_eq!(count().await, 1 + 128);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
