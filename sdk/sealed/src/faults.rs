@@ -7,6 +7,8 @@ use crate::{
 use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::process::ExitStatusExt,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -425,6 +427,37 @@ fn nothing_stands_under_the_final_name_after_an_error() {
     writer.write_all(&plaintext()).unwrap();
     drop(writer);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_killed_process_leaves_nothing_under_the_final_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let this = std::env::current_exe().unwrap();
+    let child = Command::new(this)
+        .args(["--ignored", "--exact", "faults::seal_until_killed"])
+        .env("STRONGROOM_TEST_DIRECTORY", directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(child.status.signal(), Some(libc::SIGKILL), "{child:?}");
+    let [left] = fs::read_dir(directory.path()).unwrap().collect::<Vec<_>>().try_into().unwrap();
+    let left = left.unwrap().file_name().into_string().unwrap();
+    assert!(left.starts_with(".x.sealed.") && left.ends_with(".partial"), "{left}");
+}
+
+#[test]
+#[ignore = "the child of the test above: it kills itself"]
+fn seal_until_killed() {
+    struct Kill(AtomicU64);
+    impl Progress for Kill {
+        fn advanced(&self, _: u64) {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 2 {
+                Command::new("sh").args(["-c", "kill -9 $PPID"]).status().unwrap();
+            }
+        }
+    }
+    let Some(directory) = std::env::var_os("STRONGROOM_TEST_DIRECTORY") else { return };
+    let target = std::path::Path::new(&directory).join("x.sealed");
+    seal_file(&plaintext(), &target, false, &writer_key(), &spec(), 1, &Kill(AtomicU64::new(0))).unwrap();
 }
 
 #[test]

@@ -31,9 +31,9 @@
 //! - *Nonces* are deterministic (NIST SP 800-38D §8.2.1): the chunk's number XOR a derived 96-bit
 //!   value. Under one data key none repeats. There are at most 2^26 of them, where §8.3 allows 2^32
 //!   even for random ones; a chunk has at most 2^24 bytes, where §5.2.1.1 allows 2^36 - 32.
-//! - *Forgery* (SP 800-38D appendix C, after the proof of 2004 by the mode's authors): a chunk of ℓ blocks passes with a wrong
-//!   content with probability at most (ℓ + 1) / 2^128 for each attempt. For one attempt on every chunk
-//!   of a file this adds up to (n/16 + 2^26) / 2^128: below 2^-83. A chunk of 1 MiB alone: 2^-112.
+//! - *Forgery* (SP 800-38D appendix B): a chunk of ℓ blocks passes with a wrong content with
+//!   probability at most (ℓ + 1) / 2^128 for each attempt. For one attempt on every chunk of a file
+//!   this adds up to (n/16 + 2^26) / 2^128: below 2^-83. A chunk of 1 MiB alone: 2^-112.
 //! - *Distinguishing* (Iwata, Ohashi and Minematsu 2012, for 96-bit nonces): with σ = n/16 = 2^44 blocks
 //!   under one data key, (σ + 2^26 + 1)² / 2^129: about 2^-41. For a file of 1 TiB: 2^-57.
 //! - *Salt*: 2^32 writings of one object id draw the same 192 bits with probability 2^-129.

@@ -63,8 +63,8 @@ impl ReadAt for Vec<u8> {
 }
 
 macro_rules! by_reference {
-    ($($pointer:ty),*) => {$(
-        impl<T: ReadAt + Send + ?Sized> ReadAt for $pointer {
+    ($($pointer:ty where $($bound:ident)&&*;)*) => {$(
+        impl<T: ?Sized $(+ $bound)*> ReadAt for $pointer {
             fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
                 (**self).read_exact_at(buffer, offset)
             }
@@ -77,7 +77,11 @@ macro_rules! by_reference {
         }
     )*};
 }
-by_reference!(&T, Box<T>, Arc<T>);
+by_reference! {
+    &T where ReadAt;
+    Box<T> where ReadAt;
+    Arc<T> where ReadAt && Send;
+}
 
 /// Makes positioned reads of anything that can read and seek. Its reads wait for one another, so
 /// several threads help with decrypting only.
@@ -187,7 +191,9 @@ mod tests {
         check(bytes.as_slice());
         check(&bytes);
         check(&Arc::new(bytes.clone()));
-        check(&(Box::new(bytes.clone()) as Box<dyn ReadAt + Send>));
+        check(&(Box::new(bytes.clone()) as Box<dyn ReadAt>));
+        let dynamic: &dyn ReadAt = &bytes;
+        check(&dynamic);
         check(&Seekable::new(io::Cursor::new(bytes.clone())));
         let file = spool(bytes.as_slice(), &std::env::temp_dir(), 10).unwrap();
         check(&file);
