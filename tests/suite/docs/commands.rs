@@ -41,7 +41,6 @@ fn words(line: &str) -> Vec<String> {
     for c in line.chars() {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -49,7 +48,7 @@ fn words(line: &str) -> Vec<String> {
             (None, '#') if word.is_none() => break,
             (None, '|' | '>' | '<' | ';' | '&') => break,
             (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     assert!(quote.is_none(), "a quote is not closed: {line}");
@@ -87,11 +86,8 @@ fn shown() -> Vec<Shown> {
     for (page, words) in all_words() {
         for program in ["strongroom", "strongroomd"] {
             if let Some(at) = words.iter().position(|w| w == program) {
-                // `install … strongroom …` copies it.
-                if words[0] == "install" || words[0] == "systemctl" || words[..at].iter().any(|w| w == "useradd") {
-                    continue;
-                }
-                if words[0] == "useradd" {
+                // These name the user, the unit or the file, and do not run the program.
+                if ["install", "systemctl", "useradd"].contains(&words[0].as_str()) {
                     continue;
                 }
                 out.push(Shown { page: page.clone(), program, arguments: words[at + 1..].to_vec() });

@@ -6,7 +6,7 @@ use strongroom::{
     sealed::{Expected, Opening},
 };
 
-pub fn first_bytes(join: &JoinFile, node: &CollectorConfig, path: &Path) -> Result<Vec<u8>, Error> {
+fn first_bytes(join: &JoinFile, node: &CollectorConfig, path: &Path) -> Result<Vec<u8>, Error> {
     let room = Arc::new(Room::connect(join, Options::default())?);
     let collector = Arc::new(Collector::open(node)?);
 
