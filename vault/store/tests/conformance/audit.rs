@@ -102,7 +102,8 @@ pub(crate) async fn pages_follow_one_another(w: World) {
         let mut seen = Vec::new();
         loop {
             let page = found(&w, &query).await;
-            let Some(last) = page.last() else { break };
+            let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
+            assert!(query.after.is_none_or(|after| after < *first));
             query.after = Some(*last);
             seen.extend(page);
         }

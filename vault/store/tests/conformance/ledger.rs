@@ -1,6 +1,10 @@
 use crate::{World, rows::*, world::*};
+use std::sync::{
+    Arc, Mutex,
+    mpsc::{Receiver, Sender, channel},
+};
 use strongroom_ledger::{Checkpoint, Record, decode_bundle, leaf_hash, verify_consistency};
-use strongroom_store::{Blob, Item, MAX_BATCH, Outcome, Refusal, StoreError};
+use strongroom_store::{Blob, CrashPoint, Faults, Item, MAX_BATCH, Outcome, Refusal, StoreError};
 
 pub(crate) async fn a_receipt_proves_the_record(w: World) {
     let mut last: Option<Checkpoint> = None;
@@ -141,16 +145,40 @@ pub(crate) async fn the_tail_is_what_was_written(w: World) {
     assert!(w.sequencer.locked().is_none());
 }
 
+/// Holds one commit after it has read the head, until it is told to go on.
+struct HeldOnce(Mutex<Option<(Sender<()>, Receiver<()>)>>);
+
+impl Faults for HeldOnce {
+    fn at(&self, point: CrashPoint) -> Result<(), StoreError> {
+        if point == CrashPoint::AfterRead
+            && let Some((entered, go_on)) = self.0.lock().unwrap().take()
+        {
+            entered.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+        Ok(())
+    }
+}
+
 pub(crate) async fn a_caller_that_goes_away_does_not_stop_a_commit(w: World) {
+    let (entered, has_entered) = channel();
+    let (go_on, may_go_on) = channel();
+    let held = HeldOnce(Mutex::new(Some((entered, may_go_on))));
+    let sequencer = sequencer(w.store.clone(), w.directory.path().join("held")).await.unwrap();
+    let sequencer = sequencer.with_faults(Arc::new(held));
     let first = item();
     let id = first.record.id;
-    {
-        let mut commit = std::pin::pin!(w.sequencer.commit(vec![first]));
-        // Polled once, so that it has begun, then dropped.
-        let _ = std::future::poll_fn(|context| std::task::Poll::Ready(commit.as_mut().poll(context))).await;
-    }
+    let caller = tokio::spawn({
+        let sequencer = sequencer.clone();
+        async move { sequencer.commit(vec![first]).await }
+    });
+    tokio::task::spawn_blocking(move || has_entered.recv().unwrap()).await.unwrap();
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    go_on.send(()).unwrap();
     // The next one waits for it.
-    assert_eq!(w.accepted(item()).await.index, 1);
+    let next = accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+    assert_eq!(next.index, 1);
     assert_eq!(w.store.entry_by_id(id).await.unwrap().unwrap().index, 0);
     w.check_log().await;
 }
