@@ -123,7 +123,7 @@ mod tests {
                 for piece in run.pieces {
                     prop_assert!(piece.offset >= run.first * 10 && piece.end() <= run.end * 10);
                     for (i, byte) in piece.dest.iter_mut().enumerate() {
-                        *byte += 1 + u8::try_from(piece.offset + i as u64).unwrap() % 50;
+                        *byte += u8::try_from(1 + (piece.offset + i as u64) % 50).unwrap();
                     }
                 }
             }
