@@ -3,11 +3,11 @@
 use crate::{
     challenge,
     events::{Notice, Whose},
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault, node_actor, random, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use ring::rand::SystemRandom;
 use std::collections::BTreeMap;
 use strongroom_attest::{

@@ -5,11 +5,11 @@ use crate::{
     authority::Holder,
     clock::rfc3339,
     enrol::check_labels,
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Bytes, Code,

@@ -3,14 +3,14 @@
 use super::{Act, decisions};
 use crate::{
     authority::Holder,
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     receipts,
     vault::{Shared, Vault, subject},
 };
 use axum::{
     body::{Body, Bytes as BodyBytes},
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::header,
     response::{IntoResponse, Response},
 };

@@ -2,11 +2,11 @@
 
 use crate::{
     clock,
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault},
 };
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::Value;
 use strongroom_ledger::{Action, Record};

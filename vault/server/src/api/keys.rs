@@ -4,11 +4,11 @@ use super::{Act, assets};
 use crate::{
     authority::Holder,
     events::{Notice, Whose},
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Bytes, Code, Problem,

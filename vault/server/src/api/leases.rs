@@ -5,11 +5,11 @@ use crate::{
     authority::Holder,
     clock::rfc3339,
     events::{Notice, Whose},
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

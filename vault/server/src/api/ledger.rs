@@ -1,11 +1,12 @@
 //! The public log: checkpoint and tiles (C2SP tlog-tiles). They leak nothing: entries are hashes.
 
 use crate::{
+    json::Path,
     problem::{Answer, Refused},
     vault::Shared,
 };
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };

@@ -6,11 +6,11 @@ use crate::{
     clock::rfc3339,
     enrol::check_labels,
     events::{Notice, Whose},
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use std::collections::BTreeMap;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{

@@ -4,11 +4,11 @@ use super::Act;
 use crate::{
     authority::Holder,
     clock::rfc3339,
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -4,11 +4,11 @@ use super::Act;
 use crate::{
     authority::{Holder, TOKEN_PREFIX},
     clock::rfc3339,
-    json::Json,
+    json::{Json, Path},
     problem::{Answer, Refused},
     vault::{Shared, random, subject},
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use std::collections::BTreeSet;
 use strongroom_envelope::Secret;
 use strongroom_keys::KeysError;

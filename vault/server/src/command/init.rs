@@ -232,6 +232,8 @@ fn config_text(url: &str, waive: bool) -> String {
     // An address in the URL is one of this machine; a name may be anything, a load balancer's too.
     if let Some(address) = url.strip_prefix("https://").and_then(|a| a.parse::<std::net::SocketAddr>().ok()) {
         text = text.replace("listen = \"127.0.0.1:8443\"", &format!("listen = \"{address}\""));
+    } else if let Some(port) = url.rsplit(':').next().and_then(|p| p.parse::<u16>().ok()) {
+        text = text.replace("listen = \"127.0.0.1:8443\"", &format!("listen = \"127.0.0.1:{port}\""));
     }
     if waive {
         text = text.replace("waived = false", "waived = true");
@@ -286,7 +288,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("vault");
         let made = make(&dir, "https://vault.example:8443", "root", false, system_time()).await.unwrap();
-        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+        let permissions = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
         for (name, expected) in [
             ("", 0o700),
             ("root.key", 0o600),
@@ -295,7 +297,7 @@ mod tests {
             ("vault.db", 0o600),
             ("join.json", 0o644),
         ] {
-            assert_eq!(mode(name), expected, "{name}");
+            assert_eq!(permissions(name), expected, "{name}");
         }
         let config = Config::load(&made.config).unwrap();
         assert_eq!(config.server.url, "https://vault.example:8443");
@@ -335,5 +337,7 @@ mod tests {
         assert_eq!(config.custody.acknowledge, FILE_ACKNOWLEDGEMENT);
         assert!(config.four_eyes.waived);
         config.check().unwrap();
+        let named = Config::parse(&config_text("https://vault.example:9001", false)).unwrap();
+        assert_eq!(named.server.listen.to_string(), "127.0.0.1:9001");
     }
 }

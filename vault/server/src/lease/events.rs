@@ -3,11 +3,12 @@
 use super::possession::Held;
 use crate::{
     events::{Notice, Whose},
+    json::Path,
     problem::{Answer, Refused},
     vault::{Shared, Vault, stopped},
 };
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response, Sse, sse},
 };
 use std::{

@@ -4,12 +4,12 @@ use crate::{
     challenge,
     clock::rfc3339,
     events::{Notice, Whose},
-    json::{self, json_bytes, read_body},
+    json::{self, Path, json_bytes, read_body},
     problem::{Answer, Refused},
     vault::{Shared, Vault, node_actor, subject},
 };
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue},
     response::Response,
 };

@@ -12,7 +12,7 @@ use strongroom_protocol::{
 };
 
 pub(crate) struct Tpm {
-    ak: EcdsaKeyPair,
+    pub(crate) ak: EcdsaKeyPair,
     pub(crate) ek_public: Vec<u8>,
     pub(crate) ak_public: Vec<u8>,
     pub(crate) pcrs: PcrMap,

@@ -1,0 +1,88 @@
+//! The listener: TLS, TCP, the cap on connections, the orderly end.
+
+use crate::bench::Bench;
+use axum_server::Handle;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+use strongroom_server::{config::LimitsConfig, http, tls};
+
+type Connection = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+struct Listening {
+    address: SocketAddr,
+    client: Arc<rustls::ClientConfig>,
+    handle: Handle<SocketAddr>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+fn listening(bench: &Bench, connections: usize) -> Listening {
+    #[expect(clippy::disallowed_methods, reason = "the client judges the certificate by the real clock")]
+    let now = time::OffsetDateTime::now_utc();
+    let made = tls::make_certificates(vec!["127.0.0.1".to_owned()], now).unwrap();
+    let (certificate, key) = (bench.directory.path().join("c"), bench.directory.path().join("k"));
+    std::fs::write(&certificate, &made.certificate).unwrap();
+    std::fs::write(&key, made.key.as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(made.ca.as_bytes()).unwrap()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(Arc::new(tls::provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let handle = Handle::new();
+    let limits = LimitsConfig { connections, ..LimitsConfig::default() };
+    let (router, config, stop) =
+        (bench.router.clone(), tls::server_config(&certificate, &key).unwrap(), handle.clone());
+    let served = tokio::spawn(async move { http::serve(listener, router, config, &limits, stop).await });
+    Listening { address, client: Arc::new(client), handle, served }
+}
+
+/// A connection after its handshake, and an answered request; `None` if the vault closed it.
+fn ask(address: SocketAddr, client: Arc<rustls::ClientConfig>) -> Option<(String, Connection)> {
+    let mut tls = rustls::ClientConnection::new(client, "127.0.0.1".try_into().unwrap()).unwrap();
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp).ok()?;
+    }
+    assert_eq!(tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let group = tls.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
+    assert_eq!(group, Some(rustls::NamedGroup::X25519MLKEM768));
+    let mut stream = rustls::StreamOwned::new(tls, tcp);
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: vault\r\n\r\n").ok()?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while !String::from_utf8_lossy(&text).contains("\"alive\"") {
+        let read = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
+        text.extend_from_slice(&buffer[..read]);
+    }
+    Some((String::from_utf8_lossy(&text).into_owned(), stream))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_served_over_hybrid_tls_up_to_the_cap_and_the_end_is_orderly() {
+    let bench = Bench::new().await;
+    let Listening { address, client, handle, served } = listening(&bench, 1);
+    let second = Arc::clone(&client);
+    let (answer, refused) = tokio::task::spawn_blocking(move || {
+        let (answer, kept) = ask(address, client).unwrap();
+        let refused = ask(address, second).is_none();
+        drop(kept);
+        (answer, refused)
+    })
+    .await
+    .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("x-request-id: "), "{answer}");
+    assert!(refused, "a connection over the cap is closed");
+    handle.graceful_shutdown(Some(Duration::from_secs(5)));
+    served.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
