@@ -6,6 +6,12 @@
 //! Machine { kernel_cmdline, secure_boot, firmware } ──boot_log()──> BootLog { events }
 //!        BootLog ──extend_into(tcti)──> PCRs        └── encode() ──> the file that Linux shows
 //! Node::boot(&machine) ──collector()──> a Collector on a booted node, with its own AK
+//! Vault::init() ──trust(&node)──serve()──> a strongroomd that runs; kill(), stop(), restart()
+//!        └── admin(role), cli(role)  people with their tokens       Cli ──run([...])──> Ran
+//! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), collector(), cli
+//! Wire::to(&join) ──ask(keys)──> Asking ──attest(collector)──> a request to be sent as it is, or changed
+//! Intruder::before(&join) ──join_file()──> a TLS terminator that its victims believe in
+//! SoftTpm::new(&Manufacturer) ──quote()──> evidence in microseconds, for load::Deployment
 //! ```
 //!
 //! The suites are one test binary, `suite`, a module for each feature. To extend the harness: a
@@ -15,13 +21,27 @@
 
 pub mod boot_events;
 pub mod bootlog;
+pub mod cli;
+pub mod intruder;
+pub mod load;
 pub mod machine;
+pub mod member;
 pub mod node;
+pub mod ports;
+pub mod programs;
+pub mod soft_tpm;
 pub mod swtpm;
 pub mod swtpm_ports;
 pub mod tpm_commands;
+pub mod vault;
+pub mod wire;
 
 pub use bootlog::{BootLog, Event};
+pub use cli::{Cli, Ran};
+pub use intruder::Intruder;
 pub use machine::Machine;
+pub use member::Member;
 pub use node::Node;
 pub use swtpm::Swtpm;
+pub use vault::Vault;
+pub use wire::{Asking, Reply, Wire};

@@ -9,5 +9,9 @@
 )]
 
 mod boot;
+mod docs;
+mod release;
+mod sealing;
 mod standin_tpm;
 mod tpm;
+mod world;

@@ -2,18 +2,19 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
 };
 use strongroom_collect::{EkChoice, EkKind, TpmDevice};
-use strongroom_tests::Swtpm;
+use strongroom_tests::{Swtpm, programs};
 
 const NOBODY: &str = "65534";
 
 /// Runs it as `nobody` if we are root, without environment but for `PATH`.
 fn standin_tpm(program: &Path, arguments: &[&str]) -> String {
-    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    // Not by the owner of /proc/self: a hardened process belongs to root there.
+    let is_root = programs::is_root();
     let mut command = if is_root {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(program);

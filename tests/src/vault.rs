@@ -1,0 +1,273 @@
+//! A real vault: `strongroomd` on a directory of its own, with people who hold its roles.
+
+use crate::{
+    Cli, Node,
+    ports::{self, free_port},
+    programs::{self, bare},
+};
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+use strongroom::{Admin, Token};
+use strongroom_protocol::{
+    admin::{CreateToken, CreatedToken, PolicyFiles, Recorded, Role},
+    join::JoinFile,
+};
+use tempfile::TempDir;
+
+/// A vault starts in a fraction of a second; a loaded machine may take many.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Ports tried before giving up.
+const TRIES: u32 = 10;
+
+/// A vault. Its process ends, and everything on disk goes, when it is dropped.
+pub struct Vault {
+    dir: TempDir,
+    process: Option<Child>,
+    /// One after another: a token file is made once.
+    tokens: Mutex<()>,
+}
+
+impl Vault {
+    /// `strongroomd init`. The vault does not run yet.
+    pub fn init() -> anyhow::Result<Self> {
+        let vault = Self { dir: TempDir::new()?, process: None, tokens: Mutex::new(()) };
+        let mut init = bare(&programs::built("strongroomd")?);
+        init.arg("init").arg("--dir").arg(vault.dir());
+        init.args(["--url", &format!("https://127.0.0.1:{}", free_port()), "--person", "admin"]);
+        programs::run(&mut init)?;
+        fs::create_dir(vault.dir.path().join("tokens"))?;
+        // Many suites share an address, and a machine has one port for metrics by default.
+        vault.configure("metrics_listen", "\"\"")?;
+        vault.configure("requests_per_second", "100000")?;
+        vault.configure("burst", "100000")?;
+        Ok(vault)
+    }
+
+    /// The vault's directory.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().join("vault")
+    }
+
+    /// A directory beside the vault's, for what belongs to its clients.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        self.dir().join("strongroomd.toml")
+    }
+
+    /// What the process wrote to standard error, over all its lives.
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("strongroomd.log")
+    }
+
+    /// What the process wrote to standard output.
+    pub fn output(&self) -> PathBuf {
+        self.dir.path().join("strongroomd.out")
+    }
+
+    /// Sets a key of the configuration, which has to be in the file once; `value` is TOML.
+    pub fn configure(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(self.configuration())?;
+        let start = format!("{key} = ");
+        ensure!(text.lines().filter(|l| l.starts_with(&start)).count() == 1, "{key} is not in the configuration once");
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| if line.starts_with(&start) { format!("{start}{value}") } else { line.to_owned() })
+            .collect();
+        Ok(fs::write(self.configuration(), lines.join("\n") + "\n")?)
+    }
+
+    /// Trusts the maker of this node's TPM. The vault reads its roots when it starts.
+    pub fn trust(&self, node: &Node) -> anyhow::Result<()> {
+        let name = format!("{}.pem", node.tpm.pid().unwrap_or_default());
+        fs::copy(node.tpm.root_ca(), self.dir().join("roots/ek").join(name))?;
+        Ok(())
+    }
+
+    /// Starts the vault, and returns when it says that it serves; true if it serves locked.
+    pub fn serve(&mut self) -> anyhow::Result<bool> {
+        for _ in 1..TRIES {
+            match self.start() {
+                Err(_) if self.process.is_none() && self.port_is_taken() => self.move_to(free_port())?,
+                other => return other,
+            }
+        }
+        self.start()
+    }
+
+    /// The join file.
+    pub fn join_path(&self) -> PathBuf {
+        self.dir().join("join.json")
+    }
+
+    /// The join file's contents.
+    pub fn join_file(&self) -> anyhow::Result<JoinFile> {
+        Ok(serde_json::from_slice(&fs::read(self.join_path())?)?)
+    }
+
+    /// The file with the first token.
+    pub fn admin_token(&self) -> PathBuf {
+        self.dir().join("admin.token")
+    }
+
+    /// A token file of a person who holds this one role, and is called after it.
+    pub fn token(&self, role: Role) -> anyhow::Result<PathBuf> {
+        if role == Role::Admin {
+            return Ok(self.admin_token());
+        }
+        let path = self.dir.path().join("tokens").join(role.as_str());
+        let _alone = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if !path.exists() {
+            let request = CreateToken { person: role.as_str().to_owned(), roles: vec![role], expires_in: 3600 };
+            let created: CreatedToken = self.admin(Role::Admin)?.post("/v1/tokens", &request)?;
+            let mut options = File::options();
+            let file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+            std::io::Write::write_all(&mut &file, created.token.as_bytes())?;
+        }
+        Ok(path)
+    }
+
+    /// A connection for administration by this role.
+    pub fn admin(&self, role: Role) -> anyhow::Result<Admin> {
+        Ok(Admin::connect(&self.join_file()?, Some(Token::from_file(&self.token(role)?)?))?)
+    }
+
+    /// The command line of a person who holds this role, joined.
+    pub fn cli(&self, role: Role) -> anyhow::Result<Cli> {
+        let cli = Cli::new(self.dir.path().join("desks").join(role.as_str()))?.with_token(self.token(role)?);
+        cli.join(&self.join_path())?;
+        Ok(cli)
+    }
+
+    /// Proposes and enforces the baseline, with some of its settings changed.
+    pub fn enforce_baseline(&self, settings: &[(&str, serde_json::Value)]) -> anyhow::Result<()> {
+        let baseline = programs::project().join("policies/baseline");
+        let mut data: serde_json::Value = serde_json::from_slice(&fs::read(baseline.join("data.json"))?)?;
+        let all = data.get_mut("settings").and_then(|s| s.as_object_mut()).context("the baseline has no settings")?;
+        for (name, value) in settings {
+            all.insert((*name).to_owned(), value.clone());
+        }
+        let files = BTreeMap::from([
+            ("release.rego".to_owned(), fs::read_to_string(baseline.join("release.rego"))?),
+            ("data.json".to_owned(), data.to_string()),
+        ]);
+        let proposed: Recorded = self.admin(Role::PolicyAuthor)?.post("/v1/policies", &PolicyFiles { files })?;
+        let digest = proposed.digest.context("a proposal without a digest")?;
+        let path = format!("/v1/policies/{digest}/enforce");
+        let _: Recorded = self.admin(Role::PolicyApprover)?.post(&path, &serde_json::json!({}))?;
+        Ok(())
+    }
+
+    /// The running process.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// SIGTERM, and waits for the orderly end.
+    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.process.take().context("the vault does not run")?;
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
+        Ok(child.wait()?)
+    }
+
+    /// SIGKILL: what a power cut does to a process.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // It may have ended by itself; then there is nothing to kill.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends in order, and serves again.
+    pub fn restart(&mut self) -> anyhow::Result<bool> {
+        self.stop()?;
+        self.serve()
+    }
+
+    fn start(&mut self) -> anyhow::Result<bool> {
+        ensure!(self.process.is_none(), "the vault runs already");
+        let log = File::options().append(true).create(true).open(self.log())?;
+        let mut command = bare(&programs::built("strongroomd")?);
+        command.arg("serve").arg("--config").arg(self.configuration());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().context("starting strongroomd")?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let line = first_line(stdout, self.output());
+        match line.recv_timeout(PATIENCE) {
+            Ok(line) if line.starts_with("serving on ") => {
+                self.process = Some(child);
+                Ok(line.contains("(locked)"))
+            }
+            other => {
+                let _ = child.kill();
+                let status = child.wait()?;
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!("strongroomd did not start ({status}, {other:?}):\n{}", last.join("\n"))
+            }
+        }
+    }
+
+    fn port_is_taken(&self) -> bool {
+        let port = self.join_file().ok().and_then(|join| join.url.rsplit_once(':')?.1.parse().ok());
+        port.is_some_and(|port| !ports::is_free(port))
+    }
+
+    /// Another port, in the configuration and in the join file.
+    fn move_to(&self, port: u16) -> anyhow::Result<()> {
+        let mut join = self.join_file()?;
+        join.url = format!("https://127.0.0.1:{port}");
+        self.configure("listen", &format!("\"127.0.0.1:{port}\""))?;
+        self.configure("url", &format!("\"{}\"", join.url))?;
+        Ok(fs::write(self.join_path(), serde_json::to_vec_pretty(&join)?)?)
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Hands over the first line of `out`, and copies everything into a file until the process ends.
+fn first_line(out: impl std::io::Read + Send + 'static, copy: PathBuf) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut copy = File::options().append(true).create(true).open(copy).ok();
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if let Some(copy) = &mut copy {
+                let _ = std::io::Write::write_all(copy, format!("{line}\n").as_bytes());
+            }
+            // Only the first is waited for.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// Copies a directory's files; directories in it are not followed.
+pub fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
