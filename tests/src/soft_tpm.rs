@@ -175,7 +175,8 @@ impl SoftTpm {
 
     /// What every TPM here has in its PCRs: one boot of one machine.
     pub fn pcrs(selection: &PcrSelection) -> Pcrs {
-        let value = |pcr: u8| Bytes(digest(&SHA256, &[b"measured boot, PCR ".as_slice(), &[pcr]].concat()).as_ref().to_vec());
+        let value =
+            |pcr: u8| Bytes(digest(&SHA256, &[b"measured boot, PCR ".as_slice(), &[pcr]].concat()).as_ref().to_vec());
         let values = selection.pcrs.iter().map(|pcr| (*pcr, value(*pcr))).collect();
         Pcrs { bank: selection.bank, values: PcrMap(values) }
     }
@@ -366,8 +367,13 @@ mod tests {
         let evidence = tpm.quote(&[7; 32], &selection).unwrap();
         let verify = |signer: &SoftTpm| {
             let (ak, ek) = (Public::parse(signer.ak_public()).unwrap(), Public::parse(signer.ek_public()).unwrap());
-            let expectation =
-                QuoteExpectation { ak: &ak, ek_name: &ek.name(), extra_data: [7; 32], selection: &selection, boot: None };
+            let expectation = QuoteExpectation {
+                ak: &ak,
+                ek_name: &ek.name(),
+                extra_data: [7; 32],
+                selection: &selection,
+                boot: None,
+            };
             quote::verify(QuoteEvidence::from(&evidence), &expectation)
         };
         assert!(verify(&tpm).is_ok());

@@ -69,7 +69,10 @@ fn main() -> Result<()> {
     }
 
     let first = "clients";
-    println!("{first:>8} {:>10} {:>9} {:>9} {:>10} {:>10} {:>12}", "releases/s", "p50 ms", "p99 ms", "all p50", "all p99", "CPU ms each");
+    println!(
+        "{first:>8} {:>10} {:>9} {:>9} {:>10} {:>10} {:>12}",
+        "releases/s", "p50 ms", "p99 ms", "all p50", "all p99", "CPU ms each"
+    );
     let mut lines = Vec::new();
     for (clients, measured) in &mut all {
         lines.push(measured.line(*clients, arguments.releases * arguments.rounds)?);

@@ -63,7 +63,12 @@ pub struct Connection {
 
 impl Connection {
     /// Sends JSON and reads JSON. Anything but 200 is an error with the problem in it.
-    pub fn post<T: DeserializeOwned>(&mut self, path: &str, headers: &[(&str, &str)], body: &impl Serialize) -> Result<T> {
+    pub fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &impl Serialize,
+    ) -> Result<T> {
         self.send("POST", path, headers, &serde_json::to_vec(body)?)
     }
 

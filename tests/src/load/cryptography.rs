@@ -58,7 +58,8 @@ pub fn costs(deployment: &Deployment) -> Result<Vec<Cost>> {
     let hashed = vec![7; HASHED];
 
     let handshake = Handshake::new(deployment)?;
-    let mut costs = vec![Cost { name: "TLS 1.3 handshake, X25519MLKEM768, the server's half", time: handshake.median()? }];
+    let mut costs =
+        vec![Cost { name: "TLS 1.3 handshake, X25519MLKEM768, the server's half", time: handshake.median()? }];
     let mut cost = |name, operation: &mut dyn FnMut() -> Result<()>| -> Result<()> {
         costs.push(Cost { name, time: median(operation)? });
         Ok(())

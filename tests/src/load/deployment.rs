@@ -14,7 +14,10 @@ use std::{
 use strongroom_ledger::VerifierKey;
 use strongroom_protocol::{
     Bytes, Fixed, VaultId,
-    admin::{ApproveNode, CreateAsset, CreateToken, CreatedToken, PolicyFiles, RecordReference, Recorded, ReferenceValues, Role, Site},
+    admin::{
+        ApproveNode, CreateAsset, CreateToken, CreatedToken, PolicyFiles, RecordReference, Recorded, ReferenceValues,
+        Role, Site,
+    },
     binding::{TAG_ENROL, tpm_extra_data},
     challenge::{Challenge, ChallengeRequest, Purpose},
     enrol::{ActivateRequest, EnrolAct, EnrolChallenge, EnrolRequest, EnrolStatement, EnrolmentState},
@@ -268,7 +271,8 @@ fn policy_files(directory: &Path) -> Result<PolicyFiles> {
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     };
     let mut data: serde_json::Value = serde_json::from_str(&read("data.json")?)?;
-    let settings = data.get_mut("settings").and_then(serde_json::Value::as_object_mut).context("data.json: settings")?;
+    let settings =
+        data.get_mut("settings").and_then(serde_json::Value::as_object_mut).context("data.json: settings")?;
     for quota in ["max_leases_per_node", "max_leases_per_asset"] {
         settings.insert(quota.into(), UNLIMITED.into());
     }
@@ -276,4 +280,3 @@ fn policy_files(directory: &Path) -> Result<PolicyFiles> {
     files.files.insert("data.json".into(), serde_json::to_string(&data)?);
     Ok(files)
 }
-

@@ -153,7 +153,9 @@ pub fn settle(deployment: &Deployment, granted: Vec<Granted>) -> Result<Duration
             .map(|granted| {
                 scope.spawn(move || {
                     let mut connection = deployment.endpoint().connect()?;
-                    granted.iter().try_for_each(|granted| end(deployment, &mut connection, &verify(deployment, granted)?))
+                    granted
+                        .iter()
+                        .try_for_each(|granted| end(deployment, &mut connection, &verify(deployment, granted)?))
                 })
             })
             .collect();
