@@ -66,18 +66,17 @@ deny contains {
 	not node_ok
 }
 
-# The agent names the process that asks. Without an agent every process of the machine is the
-# same, so the machine has to be one that runs a single job.
-caller_ok if input.caller != null
-
+# Every process of a machine that can open its TPM looks the same in a quote, and so do the caller
+# bytes that any of them may bind. Until the node's agent alone can open the devices, a caller is a
+# claim and no proof: the machine has to be one that runs a single job.
 caller_ok if input.node.single_job == true
 
 deny contains {
 	"code": "caller_not_identified",
-	"message": "Evidence was collected in process; this node is not approved to run one job only.",
-	"claim": "caller",
-	"expected": "a caller that the node's agent identified",
-	"got": null,
+	"message": "Which process asked is not proved; this node is not approved to run one job only.",
+	"claim": "node.single_job",
+	"expected": true,
+	"got": object.get(input, ["node", "single_job"], null),
 } if {
 	not caller_ok
 }

@@ -36,10 +36,10 @@ good := {
 		"site": "fra-1",
 		"jurisdiction": "DE",
 		"labels": {},
-		"single_job": false,
+		"single_job": true,
 		"tpm": "IBM swtpm 0.8",
 	},
-	"caller": {"uid": 1000},
+	"caller": null,
 	"claims": {"tpm": {
 		"bank": "sha256",
 		"pcrs": quoted_pcrs,
@@ -97,9 +97,12 @@ test_a_revoked_node_is_refused if {
 	refused_only_by(changed({"node": {"state": "revoked"}}), "node_not_approved")
 }
 
-test_collection_in_process_is_for_single_job_nodes if {
-	released(changed({"caller": null, "node": {"single_job": true}}))
-	refused_only_by(changed({"caller": null}), "caller_not_identified")
+test_only_nodes_that_run_one_job_are_released_to if {
+	refused_only_by(changed({"node": {"single_job": false}}), "caller_not_identified")
+}
+
+test_a_caller_proves_nothing_without_an_agent if {
+	refused_only_by(changed({"caller": {"uid": 1000}, "node": {"single_job": false}}), "caller_not_identified")
 }
 
 # --- The place
