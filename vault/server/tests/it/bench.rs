@@ -213,10 +213,10 @@ impl Bench {
         serde_json::from_value(state["node"].clone()).unwrap()
     }
 
-    /// A node, approved into a site.
+    /// A node, approved into a site to run one job only.
     pub(crate) async fn approved(&self, tpm: &Tpm, site: &str) -> NodeId {
         let node = self.pending(tpm).await;
-        let body = json!({ "site": site, "labels": {}, "single_job": false });
+        let body = json!({ "site": site, "labels": {}, "single_job": true });
         self.post(Role::Operator, &format!("/v1/nodes/{node}/approve"), body).await.ok();
         node
     }
