@@ -14,7 +14,8 @@ mod times;
 use clap::Parser;
 use commands::Command;
 use context::Context;
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Keys and files of confidential machines: seal, open, administer, audit.
 #[derive(Parser)]
@@ -44,11 +45,15 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
+        // Standard error is then one JSON document, too.
+        0 if cli.json => LevelFilter::OFF,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    log.with_ansi(colours).with_target(false).init();
     let result = Context::new(cli.home, cli.token_file, cli.json).and_then(|context| cli.command.run(&context));
     output::finish(result, cli.json)
 }

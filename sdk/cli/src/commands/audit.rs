@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 use strongroom::{
@@ -123,7 +123,7 @@ impl Audit {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::Query(filter) => {
-                let page = fetch(context, &filter)?;
+                let page = fetch(context, "/v1/audit/records", &filter)?;
                 Answer::new(&page, entries_table(&page))
             }
             Self::Show { record } => {
@@ -139,8 +139,9 @@ impl Audit {
     }
 }
 
-/// A page of records, each with its bytes checked against its entry.
-pub(crate) fn fetch(context: &Context, filter: &Filter) -> Result<Value, Failure> {
+/// A page of records of `/v1/audit/records` or `/v1/decisions`, each with its bytes checked against
+/// its entry.
+pub(crate) fn fetch(context: &Context, endpoint: &str, filter: &Filter) -> Result<Value, Failure> {
     let from = match &filter.last {
         Some(last) => {
             let seconds = i64::try_from(times::seconds(last)?).unwrap_or(i64::MAX);
@@ -163,7 +164,7 @@ pub(crate) fn fetch(context: &Context, filter: &Filter) -> Result<Value, Failure
         after: filter.after,
         limit: filter.limit,
     };
-    let page: AuditPage = context.admin()?.get(&format!("/v1/audit/records?{}", query_string(&query)?))?;
+    let page: AuditPage = context.admin()?.get(&format!("{endpoint}?{}", query_string(&query)?))?;
     let mut records = Vec::new();
     for entry in &page.entries {
         if let (Some(record), Some(salt)) = (&entry.record, &entry.salt) {
@@ -253,7 +254,7 @@ fn prove(context: &Context, record: &str, out: Option<&Path>) -> Result<Answer, 
         .and_then(|receipt| receipt.verify(&entry, std::slice::from_ref(admin.ledger_key())))
         .map_err(|e| Failure::refused(format!("the proof does not verify: {e}")))?;
     if let Some(out) = out {
-        std::fs::write(out, &proof.receipt).map_err(|e| Failure::file(out, e))?;
+        write_whole(out, &proof.receipt)?;
     }
     Answer::new(
         &json!({ "record": record, "index": verified.index, "size": verified.checkpoint.size, "receipt": proof.receipt }),
@@ -275,6 +276,13 @@ fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failur
         &json!({ "file": out, "bytes": bytes }),
         format!("{bytes} bytes written to {}\nverify it: strongroom audit verify {}", out.display(), out.display()),
     )
+}
+
+/// A receipt or a checkpoint: there whole, or as it was before.
+fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut partial = PartialFile::create(path, true).map_err(Error::from)?;
+    partial.write_all(text.as_bytes()).map_err(|e| Failure::file(path, e))?;
+    Ok(partial.commit().map_err(Error::from)?)
 }
 
 impl Verify {
@@ -308,7 +316,7 @@ impl Verify {
         let report = verify_export(lines, &keys, known.as_ref())
             .map_err(|e| Failure::new(Exit::Refused, format!("{} does not verify: {e}", self.file.display())))?;
         if let (Some(path), Some(checkpoint)) = (&self.save_checkpoint, footer) {
-            std::fs::write(path, checkpoint).map_err(|e| Failure::file(path, e))?;
+            write_whole(path, &checkpoint)?;
         }
         let actions: serde_json::Map<String, Value> =
             report.actions.iter().map(|(action, count)| (action.as_str().to_owned(), json!(count))).collect();

@@ -30,7 +30,7 @@ impl Decision {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let Self::List(mut filter) = self;
         filter.action = Some("release.decided".to_owned());
-        let page = fetch(context, &filter)?;
+        let page = fetch(context, "/v1/decisions", &filter)?;
         Answer::new(&page, entries_table(&page))
     }
 }

@@ -37,7 +37,7 @@ impl Lease {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::List { all } => {
-                let path = if all { "/v1/leases?all=true" } else { "/v1/leases" };
+                let path = if all { "/v1/leases?limit=10000" } else { "/v1/leases?live=true&limit=10000" };
                 let leases: Vec<LeaseView> = context.admin()?.get(path)?;
                 let rows: Vec<_> = leases
                     .iter()

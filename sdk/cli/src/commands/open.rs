@@ -7,9 +7,8 @@ use crate::{
 };
 use std::{
     fmt::Write as _,
-    fs::{File, OpenOptions},
+    fs::File,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use strongroom::{
@@ -18,6 +17,7 @@ use strongroom::{
     protocol::{ObjectId, admin::Integrity, statement::ObjectRef},
     sealed::{Expected, Opening},
 };
+use tempfile::NamedTempFile;
 
 /// Opens a sealed file in protected memory.
 #[derive(clap::Args)]
@@ -52,6 +52,9 @@ impl Open {
         let opening = Opening::start(file, &expected).map_err(Error::from)?;
         let header = opening.header();
         let (version, bytes) = (header.version, opening.len());
+        if let Some(path) = self.plaintext_to.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
+            return Err(Failure::usage(format!("{} is there already, and plaintext replaces nothing", path.display())));
+        }
         let object = ObjectRef { writer: header.writer, object: header.object };
 
         let mut protection = Protection::default();
@@ -107,11 +110,10 @@ fn digest(opened: &OpenObject) -> Result<String, Failure> {
 fn write_plaintext(opened: &OpenObject, path: &Path) -> Result<(), Failure> {
     let failed = |e| Failure::file(path, e);
     let plaintext = opened.plaintext()?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let written = file.write_all(&plaintext).and_then(|()| file.sync_all());
-    written.map_err(|e| {
-        // Half a file of plaintext under its final name helps nobody.
-        let _ = std::fs::remove_file(path);
-        failed(e)
-    })
+    // Under a hidden name until it is whole: half a file of plaintext under its final name helps nobody.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::with_prefix_in(".plaintext.", directory).map_err(failed)?;
+    file.write_all(&plaintext).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|e| failed(e.error))?;
+    Ok(())
 }
