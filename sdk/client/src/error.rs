@@ -2,7 +2,7 @@
 
 use crate::lease::LeaseOver;
 use std::path::PathBuf;
-use strongroom_protocol::Problem;
+use strongroom_protocol::{Code, Problem};
 
 /// Each variant says what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may be asked once more under a fresh nonce.
+    pub(crate) fn wants_fresh_nonce(&self) -> bool {
+        self.problem().is_some_and(|problem| matches!(problem.code, Code::NonceExpired | Code::NonceReused))
+    }
+
     /// The vault's problem document, where this is one.
     pub fn problem(&self) -> Option<&Problem> {
         match self {

@@ -103,11 +103,7 @@ fn keep(lease: &Weak<Inner>, room: &Room, attester: &dyn Attester, stop: &Stop) 
         let result = if attest { reattest(&lease, room, attester) } else { lease.renew_by_possession(None) };
         match result {
             Ok(()) => {}
-            Err(Error::Refused(problem)) if (400..500).contains(&problem.status) && problem.status != 429 => {
-                tracing::warn!(code = problem.code.as_str(), "the vault does not renew this lease");
-                lease.finish(LeaseOver::Revoked(Some(problem.title.clone())));
-                return;
-            }
+            Err(_) if lease.check().is_err() => return,
             Err(error) => {
                 tracing::warn!(%error, "the lease could not be renewed; trying again until it expires");
                 drop(lease);
@@ -124,7 +120,7 @@ fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), E
     let recipient = RecipientKey::from_seed(lease.recipient()?)?;
     let start = Moment::now();
     let asked = room.ask(Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
-    let response = room.send(&asked, attester)?;
+    let response = room.send(&asked, attester).inspect_err(|e| lease.heed(e))?;
     let payload = open_checked(room.vault(), &asked, &response, &recipient)?;
     if payload.lease.id != lease.id || !payload.keys.is_empty() {
         return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
@@ -142,7 +138,8 @@ fn listen(lease: Weak<Inner>, stop: Arc<Stop>) {
             if stop.is_set() || held.check().is_err() {
                 return;
             }
-            let opened = open_stream(&held);
+            // Revoked before anybody listened: then there is nothing to listen to.
+            let opened = open_stream(&held).inspect_err(|e| held.heed(e));
             drop(held);
             if let Err(error) = opened.and_then(|stream| follow(stream, &lease, &stop)) {
                 tracing::debug!(%error, "the event stream broke; opening another");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strongroom_envelope::{LeaseTerms, ObjectKey, Secret, VersionKey, WriterKey};
 use strongroom_memory::KeySlot;
 use strongroom_protocol::{
-    DecisionId, LeaseId, ObjectId, WriterId,
+    Code, DecisionId, LeaseId, ObjectId, WriterId,
     lease::{ACT_END, ACT_RENEW, EndAnswer, EndRequest, Handling, RenewAnswer, RenewRequest},
     statement::{KeyRequest, Scope},
 };
@@ -199,6 +199,17 @@ impl Inner {
         self.shelf.clear();
     }
 
+    /// Ends the lease if this refusal says that the vault will not prolong it any more. All else may
+    /// pass: a nonce that was used by an answer which got lost, a vault that is locked or busy.
+    pub(crate) fn heed(&self, error: &Error) {
+        if let Some(problem) = error.problem()
+            && matches!(problem.code, Code::Denied | Code::KeyDestroyed | Code::PossessionRefused)
+        {
+            tracing::warn!(code = problem.code.as_str(), "the vault does not renew this lease");
+            self.finish(LeaseOver::Revoked(Some(problem.title.clone())));
+        }
+    }
+
     fn end(&self) -> Result<(), Error> {
         let secret = self.copy(|held| &held.secret);
         self.finish(LeaseOver::Ended);
@@ -214,7 +225,9 @@ impl Inner {
         let start = Moment::now();
         let path = format!("/v1/leases/{}/renew", self.id);
         let answer: RenewAnswer =
-            self.prover(&secret).ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })?;
+            self.prover(&secret)
+                .ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })
+                .inspect_err(|e| self.heed(e))?;
         if answer.lease != self.id {
             return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
         }

@@ -49,7 +49,8 @@ impl Prover<'_> {
         Ok(Proof { header: possession.to_string(), nonce: challenge.nonce, client_random })
     }
 
-    /// Sends `body` under possession and reads the answer, once its signature has verified.
+    /// Sends `body` under possession and reads the answer, once its signature has verified. Where
+    /// the answer to a first attempt was lost, or the nonce lived too short, it is proved anew.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         method: &Method,
@@ -58,8 +59,21 @@ impl Prover<'_> {
         body: &impl Serialize,
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(|e| Error::Malformed(e.to_string()))?;
-        let proof = self.prove(act, &body)?;
-        let answer = self.transport.send(method, path, &body, &[proof.header()])?;
+        match self.ask_once(method, path, act, &body) {
+            Err(error) if error.wants_fresh_nonce() => self.ask_once(method, path, act, &body),
+            done => done,
+        }
+    }
+
+    fn ask_once<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        act: &str,
+        body: &[u8],
+    ) -> Result<T, Error> {
+        let proof = self.prove(act, body)?;
+        let answer = self.transport.send(method, path, body, &[proof.header()])?;
         let signature: Fixed<64> = answer
             .signature
             .as_deref()

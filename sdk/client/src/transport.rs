@@ -30,6 +30,7 @@ pub(crate) struct Answer {
 pub(crate) struct Transport {
     agent: Agent,
     url: String,
+    timeout: Duration,
 }
 
 impl Transport {
@@ -62,7 +63,7 @@ impl Transport {
             .timeout_send_body(Some(timeout))
             .build()
             .new_agent();
-        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned() })
+        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned(), timeout })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -118,7 +119,7 @@ impl Transport {
     }
 
     fn once(&self, method: &Method, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer, Error> {
-        let response = self.open(method, path, body, headers)?;
+        let response = self.exchange(method, path, body, headers, Some(self.timeout))?;
         let signature = response
             .headers()
             .get(strongroom_protocol::lease::SIGNATURE_HEADER)
@@ -129,7 +130,8 @@ impl Transport {
         Ok(Answer { body, signature })
     }
 
-    /// One request whose answer is read by the caller, for streams. Problems are errors already.
+    /// One request whose answer is read by the caller, for streams, which may be quiet for long.
+    /// Problems are errors already.
     pub(crate) fn open(
         &self,
         method: &Method,
@@ -137,16 +139,28 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Response<ureq::Body>, Error> {
+        self.exchange(method, path, body, headers, None)
+    }
+
+    /// `patience`: for the whole body of the answer, where it is read at once.
+    fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+        patience: Option<Duration>,
+    ) -> Result<Response<ureq::Body>, Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let result = if body.is_empty() {
-            request.body(()).map(|r| self.agent.run(r))
+            request.body(()).map(|r| self.agent.run(self.agent.configure_request(r).timeout_recv_body(patience).build()))
         } else {
             request.header("content-type", "application/json").body(body).map(|r| {
-                let request = self.agent.configure_request(r).allow_non_standard_methods(true).build();
-                self.agent.run(request)
+                let request = self.agent.configure_request(r).allow_non_standard_methods(true);
+                self.agent.run(request.timeout_recv_body(patience).build())
             })
         };
         let response = result
@@ -169,7 +183,26 @@ impl Transport {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Error {
-        Error::Unreachable { url: self.url.clone(), cause: error.to_string() }
+        match certificate_problem(error) {
+            Some(problem) => Error::NotBelieved(format!(
+                "the TLS certificate of {} does not chain to the join file's `tls_ca` ({problem})",
+                self.url
+            )),
+            None => Error::Unreachable { url: self.url.clone(), cause: error.to_string() },
+        }
+    }
+}
+
+/// What rustls says of a certificate, if that is why there is no connection.
+fn certificate_problem(error: &ureq::Error) -> Option<String> {
+    let rustls = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        _ => None,
+    };
+    match rustls {
+        Some(rustls::Error::InvalidCertificate(problem)) => Some(problem.to_string()),
+        _ => None,
     }
 }
 
