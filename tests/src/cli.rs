@@ -1,6 +1,9 @@
 //! The command line under test: `strongroom`, run as its users run it.
 
-use crate::programs::{bare, built};
+use crate::{
+    member::Turn,
+    programs::{bare, built},
+};
 use anyhow::{Context as _, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,6 +22,7 @@ pub struct Cli {
     token: Option<PathBuf>,
     program: PathBuf,
     starter: Vec<OsString>,
+    turn: Option<Turn>,
 }
 
 /// How a command ended.
@@ -36,7 +40,7 @@ impl Cli {
     /// The command line of somebody whose home is this directory.
     pub fn new(home: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&home)?;
-        Ok(Self { home, token: None, program: built("strongroom")?, starter: Vec::new() })
+        Ok(Self { home, token: None, program: built("strongroom")?, starter: Vec::new(), turn: None })
     }
 
     /// With a token file.
@@ -51,6 +55,13 @@ impl Cli {
     pub fn started_by(mut self, program: PathBuf, starter: &[&str]) -> Self {
         self.program = program;
         self.starter = starter.iter().map(OsString::from).collect();
+        self
+    }
+
+    /// On a node whose TPM others use too.
+    #[must_use]
+    pub fn in_turn(mut self, turn: &Turn) -> Self {
+        self.turn = Some(turn.clone());
         self
     }
 
@@ -87,6 +98,7 @@ impl Cli {
 
     /// Runs a command to its end.
     pub fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Ran> {
+        let _alone = self.turn.as_ref().map(Turn::take);
         let output = self.command(arguments).output().context("starting strongroom")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })

@@ -102,11 +102,7 @@ impl Intruder {
 
     /// A join file of a client that believes the intruder's CA, and pins the vault all the same.
     pub fn join_file(&self) -> JoinFile {
-        JoinFile {
-            url: format!("https://127.0.0.1:{}", self.port),
-            tls_ca: self.ca.clone(),
-            ..self.vault.clone()
-        }
+        JoinFile { url: format!("https://127.0.0.1:{}", self.port), tls_ca: self.ca.clone(), ..self.vault.clone() }
     }
 }
 
@@ -119,7 +115,12 @@ impl Drop for Intruder {
 }
 
 /// Answers one request a connection.
-fn answer(stream: TcpStream, tls: Arc<ServerConfig>, tamper: &Mutex<Tamper>, upstream: &Upstream) -> anyhow::Result<()> {
+fn answer(
+    stream: TcpStream,
+    tls: Arc<ServerConfig>,
+    tamper: &Mutex<Tamper>,
+    upstream: &Upstream,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(tls)?, stream));
     let seen = read(&mut stream)?;

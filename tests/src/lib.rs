@@ -8,8 +8,8 @@
 //! Node::boot(&machine) ──collector()──> a Collector on a booted node, with its own AK
 //! Vault::init() ──trust(&node)──serve()──> a strongroomd that runs; kill(), stop(), restart()
 //!        └── admin(role), cli(role)  people with their tokens       Cli ──run([...])──> Ran
-//! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), collector(), cli
-//! Wire::to(&join) ──ask(keys)──> Asking ──attest(collector)──> a request to be sent as it is, or changed
+//! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), devices(), cli
+//! Wire::to(&join) ──ask(keys)──> Asking ──attest(devices)──> a request to be sent as it is, or changed
 //! Intruder::before(&join) ──join_file()──> a TLS terminator that its victims believe in
 //! SoftTpm::new(&Manufacturer) ──quote()──> evidence in microseconds, for load::Deployment
 //! ```

@@ -116,14 +116,18 @@ impl Swtpm {
     /// Shuts down, in order, a TPM that was started by another process.
     pub fn stop(port: u16) -> anyhow::Result<()> {
         tpm_commands::shut_down(&mut tpm_commands::connect(&format!("swtpm:host=127.0.0.1,port={port}"))?)?;
-        end(port)
+        ask_to_end(port)?;
+        wait_until_gone(port)
     }
 
     fn power_off(&mut self) -> anyhow::Result<()> {
-        end(self.port)?;
-        if let Some(mut child) = self.process.take() {
-            child.wait().context("waiting for swtpm to end")?;
+        ask_to_end(self.port)?;
+        // By the process, not by its port: somebody else may have taken that by now.
+        match &mut self.process {
+            Some(child) => wait_for(|| Ok(child.try_wait()?.is_some())).context("swtpm did not end")?,
+            None => wait_until_gone(self.port)?,
         }
+        self.process = None;
         Ok(())
     }
 
@@ -222,8 +226,8 @@ fn manufacture(dir: &Path) -> anyhow::Result<()> {
     run(&mut command)
 }
 
-/// Ends the swtpm that listens on `port`, which then writes its state.
-fn end(port: u16) -> anyhow::Result<()> {
+/// Tells the swtpm that listens on `port` to write its state and end.
+fn ask_to_end(port: u16) -> anyhow::Result<()> {
     let mut control = TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).context("connecting to swtpm's control")?;
     control.set_read_timeout(Some(PATIENCE))?;
     control.write_all(&CMD_SHUTDOWN.to_be_bytes())?;
@@ -232,6 +236,10 @@ fn end(port: u16) -> anyhow::Result<()> {
     if control.read_exact(&mut answer).is_ok() {
         ensure!(answer == [0; 4], "swtpm refused to end: {answer:?}");
     }
+    Ok(())
+}
+
+fn wait_until_gone(port: u16) -> anyhow::Result<()> {
     wait_for(|| Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err())).context("swtpm did not end")
 }
 

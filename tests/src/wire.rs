@@ -5,11 +5,16 @@ use ring::{
     hmac,
     rand::{SecureRandom as _, SystemRandom},
 };
-use rustls::crypto::aws_lc_rs;
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::aws_lc_rs, version::TLS13};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
-use strongroom_collect::{Attester as _, Collector};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
+use strongroom_collect::Attester;
 use strongroom_envelope::{RecipientKey, ReleasePayload};
 use strongroom_protocol::{
     Bytes, Fixed, LeaseId, Problem, Statement, VaultId,
@@ -36,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Wire {
     agent: Agent,
+    tls: Arc<ClientConfig>,
     url: String,
     /// The vault, as it says.
     pub vault: VaultId,
@@ -52,6 +58,16 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
+}
+
+/// A TLS client that believes the CA of a join file and no other.
+fn tls(join: &JoinFile) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for der in CertificateDer::pem_slice_iter(join.tls_ca.as_bytes()) {
+        roots.add(der?)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    Ok(config.with_protocol_versions(&[&TLS13])?.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// An HTTPS client that believes the CA of a join file and no other.
@@ -99,7 +115,8 @@ impl Wire {
     pub fn to(join: &JoinFile) -> anyhow::Result<Self> {
         let agent = agent(join)?;
         let info: VaultInfo = send(&agent, "GET", &format!("{}/v1/vault", join.url), &[], Vec::new())?.json()?;
-        Ok(Self { agent, url: join.url.clone(), vault: info.vault_id, selection: info.pcr_selection })
+        let tls = Arc::new(tls(join)?);
+        Ok(Self { agent, tls, url: join.url.clone(), vault: info.vault_id, selection: info.pcr_selection })
     }
 
     /// Sends bytes as JSON with these headers.
@@ -118,6 +135,26 @@ impl Wire {
     /// Posts bytes as JSON.
     pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> anyhow::Result<Reply> {
         self.send("POST", path, &[], body)
+    }
+
+    /// Announces a JSON body of so many bytes, sends none of it, and reads the answer.
+    pub fn announce(&self, path: &str, length: usize) -> anyhow::Result<Reply> {
+        let address = self.url.strip_prefix("https://").context("not an https URL")?;
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let connection = ClientConnection::new(Arc::clone(&self.tls), ServerName::try_from("127.0.0.1")?)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        let head = "content-type: application/json\r\nconnection: close";
+        write!(stream, "POST {path} HTTP/1.1\r\nhost: {address}\r\n{head}\r\ncontent-length: {length}\r\n\r\n")?;
+        let mut answer = Vec::new();
+        // Whoever closes without a goodbye has answered all the same.
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("answered {text:?}"))?;
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)?.parse().ok()).context("no status")?;
+        let header = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
+        Ok(Reply { status, headers: lines.filter_map(header).collect(), body: body.as_bytes().to_vec() })
     }
 
     /// Asks for a release.
@@ -177,7 +214,8 @@ impl Reply {
     pub fn problem(&self) -> anyhow::Result<Problem> {
         ensure!(self.status >= 400, "answered {}", self.status);
         let text = String::from_utf8_lossy(&self.body);
-        let problem: Problem = serde_json::from_str(&text).with_context(|| format!("answered {}: {text}", self.status))?;
+        let problem: Problem =
+            serde_json::from_str(&text).with_context(|| format!("answered {}: {text}", self.status))?;
         ensure!(self.header("content-type") == Some("application/problem+json"), "not a problem's media type");
         if problem.status != self.status {
             bail!("the document says {}, the answer {}", problem.status, self.status);
@@ -206,15 +244,15 @@ impl Asking {
     }
 
     /// The request, with this node's evidence over the statement.
-    pub fn attest(&self, wire: &Wire, collector: &Collector) -> anyhow::Result<ReleaseRequest> {
+    pub fn attest(&self, wire: &Wire, attester: &dyn Attester) -> anyhow::Result<ReleaseRequest> {
         let statement = self.bytes()?;
-        let evidence = collector.collect(&statement, None, &wire.selection)?;
+        let evidence = attester.collect(&statement, None, &wire.selection)?;
         Ok(ReleaseRequest { statement: Bytes(statement), caller: None, job_token: None, evidence })
     }
 
     /// Attests and sends; the answer as it came.
-    pub fn send(&self, wire: &Wire, collector: &Collector) -> anyhow::Result<Reply> {
-        wire.release(&self.attest(wire, collector)?)
+    pub fn send(&self, wire: &Wire, attester: &dyn Attester) -> anyhow::Result<Reply> {
+        wire.release(&self.attest(wire, attester)?)
     }
 
     /// Opens the envelope, without asking whether the answer is to be believed.

@@ -8,10 +8,15 @@
     reason = "all of this is test code: a failed test is how it speaks"
 )]
 
+mod attacks;
+mod audit;
 mod boot;
+mod crash;
 mod docs;
+mod refusals;
 mod release;
 mod sealing;
+mod secrets;
 mod standin_tpm;
 mod tpm;
 mod world;

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::sync::Arc;
 use strongroom::{Request, Room};
-use strongroom_collect::Collector;
+use strongroom_tests::member::Devices;
 
 static WORLD: Shared = Shared::new();
 
@@ -20,8 +20,8 @@ fn world() -> Arc<World> {
 }
 
 /// The SDK on the world's node.
-fn client(world: &World) -> (Room, Collector) {
-    (world.node().room(&world.vault).unwrap(), world.node().collector().unwrap())
+fn client(world: &World) -> (Room, Devices) {
+    (world.node().room(&world.vault).unwrap(), world.node().devices().unwrap())
 }
 
 #[test]

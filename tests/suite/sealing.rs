@@ -9,7 +9,7 @@ use strongroom::{
     memory::Protection,
     sealed::{Expected, Opening},
 };
-use strongroom_collect::Collector;
+use strongroom_collect::Attester;
 use strongroom_protocol::statement::ObjectRef;
 
 /// Seals these bytes under a lease, into a new file.
@@ -23,13 +23,13 @@ pub(crate) fn seal(lease: &Lease, asset: &str, plaintext: &[u8], target: &Path) 
 /// Seals these bytes under a write lease of its own.
 pub(crate) fn seal_once(
     room: &Room,
-    collector: &Collector,
+    attester: &dyn Attester,
     asset: &str,
     version: u32,
     plaintext: &[u8],
     target: &Path,
 ) {
-    let lease = room.release(collector, Request::new().writer(asset, version)).unwrap();
+    let lease = room.release(attester, Request::new().writer(asset, version)).unwrap();
     seal(&lease, asset, plaintext, target);
     lease.end().unwrap();
 }
@@ -47,9 +47,9 @@ pub(crate) fn object(asset: &str, file: &Path) -> (u32, ObjectRef) {
 }
 
 /// Asks for the key of a sealed file.
-pub(crate) fn read_lease(room: &Room, collector: &Collector, asset: &str, file: &Path) -> Result<Lease, Error> {
+pub(crate) fn read_lease(room: &Room, attester: &dyn Attester, asset: &str, file: &Path) -> Result<Lease, Error> {
     let (version, object) = object(asset, file);
-    room.release(collector, Request::new().objects(asset, version, vec![object]))
+    room.release(attester, Request::new().objects(asset, version, vec![object]))
 }
 
 /// Opens a sealed file in protected memory.

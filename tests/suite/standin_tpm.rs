@@ -1,11 +1,6 @@
 //! The software TPM as the demo runs it: from a shell, by a user who has nothing.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use strongroom_collect::{EkChoice, EkKind, TpmDevice};
 use strongroom_tests::{Swtpm, programs};
 

@@ -26,7 +26,12 @@ impl World {
     /// Sites `fra-1` (DE) and `iad-1` (US), the baseline with these settings, and so many nodes in
     /// `fra-1`, all booted into the machine that the reference set `usual` is of.
     pub(crate) fn with<const N: usize>(settings: &[(&str, Value)]) -> Self {
-        let world = Self::found::<N>(&[]);
+        Self::configured::<N>(settings, &[])
+    }
+
+    /// The same, with keys of the configuration set.
+    pub(crate) fn configured<const N: usize>(settings: &[(&str, Value)], configuration: &[(&str, &str)]) -> Self {
+        let world = Self::found::<N>(configuration);
         for node in &world.nodes {
             node.approve(&world.vault, "fra-1").unwrap();
         }

@@ -59,7 +59,7 @@ fn the_main_job_by_the_command_line_alone() {
         assert_eq!(opened["sha256"], hex::encode(sha256(plaintext)), "{opened}");
         let inspected: Value = desk.ask(["inspect", path]).unwrap();
         assert_eq!(inspected["asset"], "minilm");
-        assert_eq!(on.run(["seal", file.to_str().unwrap(), "--asset", "minilm"]).unwrap().code, Some(1), "replaced");
+        assert_eq!(on.run(["seal", file.to_str().unwrap(), "--asset", "minilm"]).unwrap().code, Some(2), "replaced");
     }
     let granted = vera.run(["audit", "query", "--last", "1h", "--asset", "minilm", "--verdict", "released"]).unwrap();
     assert_eq!(granted.done().unwrap().stdout.matches("release.decided").count(), 9);

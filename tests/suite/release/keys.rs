@@ -98,7 +98,7 @@ fn a_rotated_key_opens_what_was_sealed_and_a_destroyed_one_nothing() {
     assert!(refused.problem().unwrap().reasons.contains(&"key_decrypt_only".to_owned()), "{refused}");
 
     let (room, collector) = (Arc::new(room), Arc::new(collector));
-    let holding = read_lease(&room, &collector, "turned", &old).unwrap();
+    let holding = read_lease(&room, collector.as_ref(), "turned", &old).unwrap();
     let opened = open(&holding, "turned", &old).unwrap();
     assert_eq!(&*opened.plaintext().unwrap(), b"under the first key");
     let keeper = holding.keep(Arc::clone(&room), Arc::clone(&collector) as _);
@@ -111,11 +111,11 @@ fn a_rotated_key_opens_what_was_sealed_and_a_destroyed_one_nothing() {
     assert!(opened.plaintext().is_err());
     drop(keeper);
 
-    let refused = read_lease(&room, &collector, "turned", &old).err().unwrap();
+    let refused = read_lease(&room, collector.as_ref(), "turned", &old).err().unwrap();
     let problem = refused.problem().unwrap();
     assert_eq!((problem.status, problem.code), (410, Code::KeyDestroyed));
     assert!(problem.decision_id.is_some(), "a destroyed key is a decision");
-    let reading = read_lease(&room, &collector, "turned", &new).unwrap();
+    let reading = read_lease(&room, collector.as_ref(), "turned", &new).unwrap();
     assert_eq!(&*open(&reading, "turned", &new).unwrap().plaintext().unwrap(), b"under the second");
     let again = custodian.refused(["key", "destroy", "turned@1", "--yes"]).unwrap();
     assert!(again.status == 409 || again.status == 410, "{again:?}");

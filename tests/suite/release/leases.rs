@@ -87,7 +87,7 @@ fn a_revocation_takes_the_plaintext_at_once() {
     let (room, collector) = client(&world);
     seal_once(&room, &collector, "revoked", 1, &content(2, 1 << 20), &file);
     let (room, attester) = (Arc::new(room), Arc::new(collector));
-    let lease = read_lease(&room, &attester, "revoked", &file).unwrap();
+    let lease = read_lease(&room, attester.as_ref(), "revoked", &file).unwrap();
     let opened = open(&lease, "revoked", &file).unwrap();
     let keeper = lease.keep(room, attester);
     assert_eq!(over(&opened), None);
@@ -96,7 +96,8 @@ fn a_revocation_takes_the_plaintext_at_once() {
     let start = Instant::now();
     let why = eventually("the end of the plaintext", || over(&opened));
     println!("a revocation reached the plaintext after {:?}", start.elapsed());
-    assert_eq!(why, LeaseOver::Revoked(Some("incident 17".into())));
+    // Whether the reason comes along depends on whether the notice or a look at the store was first.
+    assert!(why == LeaseOver::Revoked(Some("incident 17".into())) || why == LeaseOver::Revoked(None), "{why:?}");
     assert!(matches!(open(&lease, "revoked", &file), Err(Error::LeaseOver(LeaseOver::Revoked(_)))));
     assert!(matches!(lease.renew(), Err(Error::LeaseOver(LeaseOver::Revoked(_)))));
     drop(keeper);
@@ -158,7 +159,7 @@ fn a_keeper_prolongs_a_lease_by_possession_and_by_evidence() {
 fn the_same_statement_gets_the_same_decision_and_the_same_secret() {
     let world = world();
     world.asset("re-sent", |_| ());
-    let collector = world.node().collector().unwrap();
+    let collector = world.node().devices().unwrap();
     let wire = Wire::to(&world.vault.join_file().unwrap()).unwrap();
     let asking = wire.ask(vec![writer_key("re-sent", 1)]).unwrap();
     let request = asking.attest(&wire, &collector).unwrap();

@@ -73,13 +73,14 @@ fn the_right_to_lock_memory_is_all_that_is_needed_and_it_is_needed() {
     let config = config.replace(world.node().node.boot_log().to_str().unwrap(), log.to_str().unwrap());
     fs::write(home.join("node.json"), config).unwrap();
 
-    let allowed = Cli::new(home.clone()).unwrap().started_by(program.clone(), &WITH_IPC_LOCK);
+    let allowed =
+        Cli::new(home.clone()).unwrap().started_by(program.clone(), &WITH_IPC_LOCK).in_turn(&world.node().turn);
     let sealed: Value = allowed.ask(["seal", plain.to_str().unwrap(), "--asset", "unprivileged"]).unwrap();
     let file = sealed["file"].as_str().unwrap();
     let opened: Value = allowed.ask(["open", file, "--asset", "unprivileged", "--digest"]).unwrap();
     assert_eq!(opened["handling"]["weakened"], serde_json::json!([]));
 
-    let lacking = Cli::new(home).unwrap().started_by(program, &WITHOUT);
+    let lacking = Cli::new(home).unwrap().started_by(program, &WITHOUT).in_turn(&world.node().turn);
     let ran = lacking.run(["open", file, "--asset", "unprivileged", "--digest"]).unwrap();
     println!("without the right to lock memory: exit {:?}: {}", ran.code, ran.stderr.trim());
     assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
