@@ -68,6 +68,27 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Ids are base64url: one in sixty-four begins with a hyphen.
+    #[test]
+    fn an_id_that_begins_with_a_hyphen_is_an_id() {
+        for start in ["-i", "-v", "-h", "-V", "--", "-1"] {
+            let id = format!("{start}{}", "A".repeat(41));
+            for line in [
+                vec!["node", "approve", &id, "--site", "fra-1", "--single-job"],
+                vec!["node", "revoke", &id, "--reason", "r"],
+                vec!["--json", "node", "status", &id],
+                vec!["reference", "record", "set", "--from-node", &id],
+                vec!["policy", "enforce", &id, "--token-file", "t"],
+                vec!["audit", "query", "--node", &id, "--json"],
+            ] {
+                let parsed = Cli::try_parse_from(["strongroom"].iter().chain(&line));
+                assert!(parsed.is_ok(), "{line:?}: {}", parsed.err().unwrap());
+            }
+        }
+        let lease = format!("-v{}", "A".repeat(20));
+        assert!(Cli::try_parse_from(["strongroom", "lease", "revoke", &lease, "--reason", "r"]).is_ok());
+    }
+
     /// Help is part of the product: every command that does something shows how.
     #[test]
     fn every_command_has_an_example() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{fmt::Write as _, io::Write as _, path::PathBuf, process::ExitCode};
-use strongroom::{Error, protocol::Problem};
+use strongroom::{Error, protocol::Problem, sealed::SealedError};
 
 /// Exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +73,34 @@ impl From<Error> for Failure {
             | Error::Obligation(_)
             | Error::LeaseOver(_)
             | Error::NoKey(_)
-            | Error::Sealed(_)
             | Error::Envelope(_) => Exit::Refused,
+            Error::Sealed(sealed) => match sealed {
+                SealedError::TargetExists { .. } | SealedError::NotWritable { .. } => Exit::Usage,
+                SealedError::DiskFull { .. } | SealedError::Io { .. } | SealedError::Cryptography { .. } => {
+                    Exit::Machine
+                }
+                _ => Exit::Refused,
+            },
             Error::Collect(_) | Error::Memory(_) | Error::File { .. } | Error::NoRandomness => Exit::Machine,
         };
-        let message = error.to_string();
+        let message = with_causes(&error);
         let problem = if let Error::Refused(problem) = error { Some(problem) } else { None };
         Self { exit, message, problem }
     }
+}
+
+/// An error with what caused it, each cause said once.
+fn with_causes(error: &Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            let _ = write!(message, ": {text}");
+        }
+        cause = error.source();
+    }
+    message
 }
 
 /// Prints an answer or a failure, and gives the exit code.

@@ -75,7 +75,7 @@ pub(crate) struct Filter {
     #[arg(long)]
     asset: Option<String>,
     /// Node id
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     node: Option<String>,
     /// Site
     #[arg(long)]

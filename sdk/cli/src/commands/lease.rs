@@ -26,6 +26,7 @@ pub(crate) enum Lease {
     #[command(after_help = "Example:\n  strongroom lease revoke LEASE_ID --reason 'incident 17'")]
     Revoke {
         /// The lease
+        #[arg(allow_hyphen_values = true)]
         lease: LeaseId,
         /// Why; its holder and the ledger are told
         #[arg(long)]
@@ -37,7 +38,7 @@ impl Lease {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::List { all } => {
-                let path = if all { "/v1/leases?limit=10000" } else { "/v1/leases?live=true&limit=10000" };
+                let path = if all { "/v1/leases?all=true&limit=10000" } else { "/v1/leases?limit=10000" };
                 let leases: Vec<LeaseView> = context.admin()?.get(path)?;
                 let rows: Vec<_> = leases
                     .iter()

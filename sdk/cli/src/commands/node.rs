@@ -57,6 +57,7 @@ pub(crate) struct Enroll {
 #[derive(clap::Args)]
 pub(crate) struct Approve {
     /// The node
+    #[arg(allow_hyphen_values = true)]
     node: NodeId,
     /// The site that it stands in
     #[arg(long)]
@@ -73,6 +74,7 @@ pub(crate) struct Approve {
 #[derive(clap::Args)]
 pub(crate) struct Revoke {
     /// The node
+    #[arg(allow_hyphen_values = true)]
     node: NodeId,
     /// Why; the ledger keeps it
     #[arg(long)]
@@ -83,6 +85,7 @@ pub(crate) struct Revoke {
 #[derive(clap::Args)]
 pub(crate) struct Status {
     /// The node; asking for another than this machine's needs a token
+    #[arg(allow_hyphen_values = true)]
     node: Option<NodeId>,
 }
 

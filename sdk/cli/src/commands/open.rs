@@ -29,7 +29,7 @@ pub(crate) struct Open {
     #[arg(long)]
     asset: String,
     /// The object that is expected
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     object: Option<ObjectId>,
     /// Print the SHA-256 of the plaintext
     #[arg(long)]

@@ -38,6 +38,7 @@ pub(crate) enum Policy {
     #[command(after_help = "Example:\n  strongroom policy enforce DIGEST --token-file approver.token")]
     Enforce {
         /// The policy's digest, as `policy propose` printed it
+        #[arg(allow_hyphen_values = true)]
         digest: Fixed<32>,
     },
     /// All policies

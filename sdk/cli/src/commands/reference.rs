@@ -24,7 +24,7 @@ pub(crate) enum Reference {
         /// The set's name
         name: String,
         /// Take the PCR values that this node showed last
-        #[arg(long, value_name = "NODE_ID")]
+        #[arg(long, value_name = "NODE_ID", allow_hyphen_values = true)]
         from_node: Option<NodeId>,
         /// Take the values of a JSON file: {"bank": "sha256", "pcrs": {"0": "…"}}
         #[arg(long, value_name = "FILE")]
