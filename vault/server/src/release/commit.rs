@@ -54,7 +54,7 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
                 quota_refused += 1;
                 continue;
             }
-            Err(QueueError::Refused(Refusal::NonceReused)) if !renewal => {
+            Err(QueueError::Refused(Refusal::NonceReused | Refusal::Stale(Guard::NewStatement(_)))) if !renewal => {
                 // The same statement may have been decided a moment ago on another connection.
                 attested.known = vault.store.lease_by_statement(attested.asked.statement_sha256).await?;
                 return match attested.known {
