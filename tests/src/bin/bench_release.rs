@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     let costs = cryptography::costs(&deployment)?;
 
     // Warm: code, page cache, the database's statements.
-    settle(&deployment, round(&deployment, 8, 200)?.granted)?;
+    settle(&deployment, &round(&deployment, 8, 200)?.granted)?;
     let mut all: Vec<_> = arguments.clients.iter().map(|clients| (*clients, Measured::default())).collect();
     for _ in 0..arguments.rounds {
         for (clients, measured) in &mut all {
@@ -103,7 +103,7 @@ impl Measured {
         self.rates.push(count / round.elapsed.as_secs_f64());
         self.cpu_ms.push(round.server_cpu * 1e3 / count);
         let cpu = deployment.cpu_seconds()?;
-        settle(deployment, round.granted)?;
+        settle(deployment, &round.granted)?;
         self.end_cpu_ms.push((deployment.cpu_seconds()? - cpu) * 1e3 / count);
         Ok(())
     }

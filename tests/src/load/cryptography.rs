@@ -161,7 +161,7 @@ impl<'a> Handshake<'a> {
                 client.process_new_packets()?;
             }
         }
-        let group = server.negotiated_key_exchange_group().map(|group| group.name());
+        let group = server.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
         ensure!(group == Some(NamedGroup::X25519MLKEM768), "the handshake used {group:?}");
         Ok(timed)
     }

@@ -144,7 +144,7 @@ pub fn key_request() -> KeyRequest {
 }
 
 /// Verifies every answer as the SDK does, and ends every lease by possession. Gives the time that it took.
-pub fn settle(deployment: &Deployment, granted: Vec<Granted>) -> Result<Duration> {
+pub fn settle(deployment: &Deployment, granted: &[Granted]) -> Result<Duration> {
     let start = Instant::now();
     let share = granted.len().div_ceil(ENDING).max(1);
     thread::scope(|scope| {
