@@ -224,10 +224,10 @@ impl Inner {
         let secret = self.copy(|held| &held.secret)?;
         let start = Moment::now();
         let path = format!("/v1/leases/{}/renew", self.id);
-        let answer: RenewAnswer =
-            self.prover(&secret)
-                .ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })
-                .inspect_err(|e| self.heed(e))?;
+        let answer: RenewAnswer = self
+            .prover(&secret)
+            .ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })
+            .inspect_err(|e| self.heed(e))?;
         if answer.lease != self.id {
             return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
         }

@@ -65,13 +65,7 @@ impl Prover<'_> {
         }
     }
 
-    fn ask_once<T: DeserializeOwned>(
-        &self,
-        method: &Method,
-        path: &str,
-        act: &str,
-        body: &[u8],
-    ) -> Result<T, Error> {
+    fn ask_once<T: DeserializeOwned>(&self, method: &Method, path: &str, act: &str, body: &[u8]) -> Result<T, Error> {
         let proof = self.prove(act, body)?;
         let answer = self.transport.send(method, path, body, &[proof.header()])?;
         let signature: Fixed<64> = answer

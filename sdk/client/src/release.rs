@@ -75,19 +75,19 @@ pub(crate) struct Asked {
 impl Room {
     /// Asks for keys on fresh evidence, and takes them over under a lease.
     pub fn release(&self, attester: &dyn Attester, request: Request) -> Result<Lease, Error> {
-        match self.release_once(attester, &request) {
+        match self.release_once(attester, request.clone()) {
             // A TPM that others use may take longer than a nonce lives.
-            Err(error) if error.wants_fresh_nonce() => self.release_once(attester, &request),
+            Err(error) if error.wants_fresh_nonce() => self.release_once(attester, request),
             done => done,
         }
     }
 
-    fn release_once(&self, attester: &dyn Attester, request: &Request) -> Result<Lease, Error> {
+    fn release_once(&self, attester: &dyn Attester, request: Request) -> Result<Lease, Error> {
         let recipient = RecipientKey::generate()?;
         let start = Moment::now();
-        let asked = self.ask(Act::Release, None, request.keys.clone(), &recipient, start)?;
+        let asked = self.ask(Act::Release, None, request.keys, &recipient, start)?;
         let response = self.send(&asked, attester)?;
-        self.accept(&asked, &response, &recipient, request.plaintext_to_disk)
+        self.accept(&asked, &response, &recipient, plaintext_to_disk)
     }
 
     /// Writes a statement under a fresh nonce.

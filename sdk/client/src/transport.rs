@@ -156,7 +156,9 @@ impl Transport {
             request = request.header(*name, *value);
         }
         let result = if body.is_empty() {
-            request.body(()).map(|r| self.agent.run(self.agent.configure_request(r).timeout_recv_body(patience).build()))
+            request
+                .body(())
+                .map(|r| self.agent.run(self.agent.configure_request(r).timeout_recv_body(patience).build()))
         } else {
             request.header("content-type", "application/json").body(body).map(|r| {
                 let request = self.agent.configure_request(r).allow_non_standard_methods(true);
