@@ -52,7 +52,11 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn now(&self) -> Result<i64, StoreError> {
-        query_scalar("SELECT unixepoch()").fetch_one(&self.readers).await.map_err(unavailable)
+        // What `unixepoch()` gives, without the way to a reader's thread and back.
+        #[expect(clippy::disallowed_methods, reason = "this machine's clock is SQLite's")]
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+        seconds.ok_or_else(|| StoreError::Corrupt("the database's clock is before 1970".to_owned()))
     }
 
     async fn vault(&self) -> Result<Option<VaultRow>, StoreError> {
@@ -163,15 +167,27 @@ impl Store for SqliteStore {
     }
 
     async fn references(&self, names: &[String]) -> Result<(Vec<ReferenceRow>, i64), StoreError> {
-        // The generation first: what is read after it is at least as new, so a commit that compares
-        // the generation can only be too careful.
-        let generation = self.generation("references").await?;
-        let asked = query(
-            "SELECT row FROM reference_sets AS found WHERE name IN (SELECT value FROM json_each(?)) AND set_version =
-                 (SELECT max(set_version) FROM reference_sets WHERE name = found.name) ORDER BY name",
+        // One statement is one snapshot, and one way to a reader's thread.
+        let found = query(
+            "SELECT generations.value AS generation, found.row AS row FROM generations
+                 LEFT JOIN reference_sets AS found ON found.name IN (SELECT value FROM json_each(?))
+                     AND found.set_version = (SELECT max(set_version) FROM reference_sets WHERE name = found.name)
+                 WHERE generations.name = 'references' ORDER BY found.name",
         )
-        .bind(rows::to_json(&names)?);
-        Ok((self.all(asked, rows::json).await?, generation))
+        .bind(rows::to_json(&names)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let first = found.first().ok_or_else(|| StoreError::Corrupt("it has no generation of references".to_owned()))?;
+        let generation = first.try_get("generation").map_err(unavailable)?;
+        let mut references = Vec::with_capacity(found.len());
+        for row in &found {
+            // Without any set there is one row, with the generation alone.
+            if row.try_get::<Option<&str>, _>("row").map_err(unavailable)?.is_some() {
+                references.push(rows::json(row)?);
+            }
+        }
+        Ok((references, generation))
     }
 
     async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError> {
@@ -245,14 +261,24 @@ impl Store for SqliteStore {
     }
 
     async fn live_leases(&self, node: NodeId, assets: &[String]) -> Result<(u64, Vec<u64>), StoreError> {
-        let mut tx = self.readers.begin().await.map_err(unavailable)?;
-        let now: i64 = query_scalar("SELECT unixepoch()").fetch_one(&mut *tx).await.map_err(unavailable)?;
-        let of_node = log::live_leases_of_node(&mut tx, node, now).await?;
-        let mut of_assets = Vec::with_capacity(assets.len());
-        for asset in assets {
-            of_assets.push(log::live_leases_of_asset(&mut tx, asset, now).await?);
-        }
-        Ok((of_node, of_assets))
+        // One statement is one snapshot, with one time, and one way to a reader's thread.
+        let counts: Vec<i64> = query_scalar(
+            "SELECT live FROM (
+                 SELECT -1 AS place, (SELECT count(*) FROM leases WHERE node = ? AND state = 'live'
+                     AND expires_at > unixepoch()) AS live
+                 UNION ALL
+                 SELECT wanted.key, (SELECT count(*) FROM (SELECT DISTINCT lease FROM held_keys
+                     WHERE asset = wanted.value AND expires_at > unixepoch())) FROM json_each(?) AS wanted
+             ) ORDER BY place",
+        )
+        .bind(node.as_array().to_vec())
+        .bind(rows::to_json(&assets)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let mut counts = counts.into_iter().map(i64::cast_unsigned);
+        let of_node = counts.next().ok_or_else(|| StoreError::Corrupt("it counts no leases".to_owned()))?;
+        Ok((of_node, counts.collect()))
     }
 
     async fn lapsed_leases(&self, undelivered_before: i64, limit: u32) -> Result<Vec<LeaseRow>, StoreError> {
