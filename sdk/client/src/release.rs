@@ -87,7 +87,7 @@ impl Room {
         let start = Moment::now();
         let asked = self.ask(Act::Release, None, request.keys, &recipient, start)?;
         let response = self.send(&asked, attester)?;
-        self.accept(&asked, &response, &recipient, plaintext_to_disk)
+        self.accept(&asked, &response, &recipient, request.plaintext_to_disk)
     }
 
     /// Writes a statement under a fresh nonce.
