@@ -178,7 +178,8 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;
-        let first = found.first().ok_or_else(|| StoreError::Corrupt("it has no generation of references".to_owned()))?;
+        let first =
+            found.first().ok_or_else(|| StoreError::Corrupt("it has no generation of references".to_owned()))?;
         let generation = first.try_get("generation").map_err(unavailable)?;
         let mut references = Vec::with_capacity(found.len());
         for row in &found {
