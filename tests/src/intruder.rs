@@ -10,6 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, version::TLS13};
 use rustls_pki_types::PrivateKeyDer;
 use std::{
+    fmt::Write as _,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     sync::{
@@ -128,10 +129,10 @@ fn answer(
     let mut head = format!("HTTP/1.1 {} Told\r\n", reply.status);
     for (name, value) in &reply.headers {
         if !matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection") {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
     }
-    head += &format!("content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len());
+    let _ = write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len());
     let stream = stream.get_mut();
     stream.write_all(head.as_bytes())?;
     stream.write_all(&reply.body)?;

@@ -29,11 +29,11 @@ pub fn bare(program: &Path) -> Command {
 
 /// Runs a command that has to succeed.
 pub fn run(command: &mut Command) -> anyhow::Result<Output> {
-    let output = command.output().with_context(|| format!("starting {:?}", command.get_program()))?;
+    let output = command.output().with_context(|| format!("starting {}", command.get_program().display()))?;
     ensure!(
         output.status.success(),
-        "{:?} ended with {}: {}",
-        command.get_program(),
+        "{} ended with {}: {}",
+        command.get_program().display(),
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );

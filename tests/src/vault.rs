@@ -26,7 +26,7 @@ use strongroom_protocol::{
 use tempfile::TempDir;
 
 /// A vault starts in a fraction of a second; a loaded machine may take many.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Ports tried before giving up.
 const TRIES: u32 = 10;
 

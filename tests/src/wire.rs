@@ -35,7 +35,7 @@ use ureq::{
 };
 
 /// Patience with one request.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Raw HTTPS to a vault.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ fn an_identity_is_the_ek_that_can_open_the_credential() {
     let challenge: EnrolChallenge =
         begin(&theirs.ek_certificate_chain, &theirs.ek_public, &own.ak_public).json().unwrap();
     let opened = thief.activate_credential(&challenge.credential_blob.0, &challenge.encrypted_secret.0);
-    let error = opened.err().expect("another TPM's credential was opened");
+    let error = opened.expect_err("another TPM's credential was opened");
     told("another node's EK with one's own AK, at one's own TPM", &format!("TPM: {error}"));
     let nonce = wire.nonce(Purpose::Enrol).unwrap();
     let quote = thief.enrolment_quote(wire.vault, nonce, challenge.enrolment, &wire.selection).unwrap();

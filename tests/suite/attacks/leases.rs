@@ -37,10 +37,10 @@ fn a_renewal_is_believed_once_and_as_it_was_signed() {
     });
     lease.renew().unwrap();
     let old = kept.lock().unwrap().take().unwrap();
-    let replay = old.clone();
+    let earlier = old.clone();
     intruder.tamper(
         move |seen, upstream| {
-            if seen.path.ends_with("/renew") { Ok(replay.clone()) } else { upstream.forward(seen) }
+            if seen.path.ends_with("/renew") { Ok(earlier.clone()) } else { upstream.forward(seen) }
         },
     );
     not_believed("the answer to an earlier renewal", lease.renew(), unsigned);
@@ -72,10 +72,10 @@ fn a_renewal_is_believed_once_and_as_it_was_signed() {
         Ok(reply)
     });
     lease.reattest(&room, &collector).unwrap();
-    let replay = kept.lock().unwrap().take().unwrap();
+    let earlier = kept.lock().unwrap().take().unwrap();
     intruder.tamper(
         move |seen, upstream| {
-            if seen.path == "/v1/releases" { Ok(replay.clone()) } else { upstream.forward(seen) }
+            if seen.path == "/v1/releases" { Ok(earlier.clone()) } else { upstream.forward(seen) }
         },
     );
     let again = lease.reattest(&room, &collector);
