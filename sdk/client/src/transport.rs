@@ -92,7 +92,11 @@ impl Transport {
         let bearer = token.map(Token::header);
         let headers: &[(&str, &str)] =
             &bearer.as_ref().map(|b| ("authorization", b.as_str())).into_iter().collect::<Vec<_>>();
-        Ok(self.send(method, path, body, headers)?.body)
+        // An act whose answer was lost may have been done: only reading is repeated.
+        if *method == Method::GET {
+            return Ok(self.send(method, path, body, headers)?.body);
+        }
+        Ok(self.once(method, path, body, headers)?.body)
     }
 
     /// One request, tried again with jitter while the vault says that it is busy, and while no

@@ -82,6 +82,8 @@ impl SqliteStore {
             .busy_timeout(options.busy_timeout)
             .statement_cache_capacity(256)
             .pragma("cache_size", "-16384")
+            // What is deleted or replaced, a destroyed key's wrapping above all, is overwritten with zeros.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let writing = connect.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let mut connection = SqliteConnection::connect_with(&writing).await.map_err(unavailable)?;

@@ -1,5 +1,6 @@
 //! `strongroom audit`.
 
+use super::segment;
 use crate::{
     context::{Context, read_capped},
     output::{Answer, Exit, Failure, table},
@@ -11,6 +12,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 use strongroom::{
@@ -127,8 +129,8 @@ impl Audit {
                 Answer::new(&page, entries_table(&page))
             }
             Self::Show { record } => {
-                let entry: EntryView = context.admin()?.get(&format!("/v1/audit/records/{record}"))?;
-                let body = body(&entry);
+                let entry: EntryView = context.admin()?.get(&format!("/v1/audit/records/{}", segment(&record)?))?;
+                let body = body(&entry)?;
                 let text = format!("ledger index {}\n{body:#}", entry.index);
                 Answer::new(&json!({ "entry": entry, "record": body }), text)
             }
@@ -167,13 +169,7 @@ pub(crate) fn fetch(context: &Context, endpoint: &str, filter: &Filter) -> Resul
     let page: AuditPage = context.admin()?.get(&format!("{endpoint}?{}", query_string(&query)?))?;
     let mut records = Vec::new();
     for entry in &page.entries {
-        if let (Some(record), Some(salt)) = (&entry.record, &entry.salt) {
-            let salt: [u8; 16] = salt.0.as_slice().try_into().map_err(|_| not_its_entry(entry.index))?;
-            if entry_hash(&salt, &record.0).as_slice() != entry.entry.0.as_slice() {
-                return Err(not_its_entry(entry.index));
-            }
-        }
-        records.push(json!({ "index": entry.index, "record": body(entry) }));
+        records.push(json!({ "index": entry.index, "record": body(entry)? }));
     }
     Ok(json!({ "checkpoint": page.checkpoint, "next": page.next, "records": records }))
 }
@@ -201,8 +197,19 @@ fn query_string(query: &AuditQuery) -> Result<String, Failure> {
     Ok(parts.join("&"))
 }
 
-fn body(entry: &EntryView) -> Value {
-    entry.record.as_ref().and_then(|r| serde_json::from_slice(&r.0).ok()).unwrap_or(Value::Null)
+/// The record of an entry, once it has hashed to the entry; null where the body was pruned. Half a
+/// body cannot be checked, and so is not shown.
+fn body(entry: &EntryView) -> Result<Value, Failure> {
+    let (record, salt) = match (&entry.record, &entry.salt) {
+        (Some(record), Some(salt)) => (record, salt),
+        (None, None) => return Ok(Value::Null),
+        _ => return Err(not_its_entry(entry.index)),
+    };
+    let salt: [u8; 16] = salt.0.as_slice().try_into().map_err(|_| not_its_entry(entry.index))?;
+    if entry_hash(&salt, &record.0).as_slice() != entry.entry.0.as_slice() {
+        return Err(not_its_entry(entry.index));
+    }
+    serde_json::from_slice(&record.0).map_err(|_| not_its_entry(entry.index))
 }
 
 /// Records for people.
@@ -242,13 +249,10 @@ pub(crate) fn entries_table(page: &Value) -> String {
 
 fn prove(context: &Context, record: &str, out: Option<&Path>) -> Result<Answer, Failure> {
     let admin = context.admin()?;
-    let proof: ProofView = admin.get(&format!("/v1/audit/records/{record}/proof"))?;
+    let proof: ProofView = admin.get(&format!("/v1/audit/records/{}/proof", segment(record)?))?;
     let entry: [u8; 32] = proof.entry.entry.0.as_slice().try_into().map_err(|_| not_its_entry(proof.entry.index))?;
-    if let (Some(record), Some(salt)) = (&proof.entry.record, &proof.entry.salt) {
-        let salt: [u8; 16] = salt.0.as_slice().try_into().map_err(|_| not_its_entry(proof.entry.index))?;
-        if entry_hash(&salt, &record.0) != entry {
-            return Err(not_its_entry(proof.entry.index));
-        }
+    if body(&proof.entry)?.get("id").and_then(Value::as_str) != Some(record) {
+        return Err(Failure::refused(format!("the answer does not prove the record {record}, but another entry")));
     }
     let verified = Receipt::parse(&proof.receipt)
         .and_then(|receipt| receipt.verify(&entry, std::slice::from_ref(admin.ledger_key())))
@@ -272,6 +276,7 @@ fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failur
     let mut partial = PartialFile::create(out, replace).map_err(Error::from)?;
     let bytes = std::io::copy(&mut stream, &mut partial).map_err(|e| Failure::file(out, e))?;
     partial.commit().map_err(Error::from)?;
+    keep_private(out)?;
     Answer::new(
         &json!({ "file": out, "bytes": bytes }),
         format!("{bytes} bytes written to {}\nverify it: strongroom audit verify {}", out.display(), out.display()),
@@ -282,7 +287,13 @@ fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failur
 fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
     let mut partial = PartialFile::create(path, true).map_err(Error::from)?;
     partial.write_all(text.as_bytes()).map_err(|e| Failure::file(path, e))?;
-    Ok(partial.commit().map_err(Error::from)?)
+    partial.commit().map_err(Error::from)?;
+    keep_private(path)
+}
+
+/// An export names persons, nodes and assets, and holds the salts that keep the public tiles quiet.
+fn keep_private(path: &Path) -> Result<(), Failure> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|e| Failure::file(path, e))
 }
 
 impl Verify {
@@ -335,13 +346,22 @@ impl Verify {
             let _ =
                 write!(text, "\nthe recorded time goes back {} times: somebody should know why", report.clock_steps);
         }
-        Answer::new(
+        if report.pruned > 0 {
+            let _ = write!(
+                text,
+                "\n{} entries have no body: nothing in this version prunes, so somebody took them out",
+                report.pruned
+            );
+        }
+        let mut answer = Answer::new(
             &json!({
-                "verified": true, "entries": report.checkpoint.size, "released": report.released, "denied": report.denied,
+                "verified": report.pruned == 0, "entries": report.checkpoint.size, "released": report.released, "denied": report.denied,
                 "pruned": report.pruned, "clock_steps": report.clock_steps, "actions": actions,
             }),
             text,
-        )
+        )?;
+        answer.holds = report.pruned == 0;
+        Ok(answer)
     }
 }
 

@@ -25,7 +25,8 @@ impl Inspect {
             }),
             format!(
                 "key       {}@{}\nobject    {}\nwriter    {}\nplaintext {} bytes in {} chunks of {}\nindex     {} bytes\nfile      {} bytes\nnot authenticated: only opening it is proof\n",
-                header.asset,
+                // Whoever wrote the file chose its asset's name: no line or escape of theirs is printed.
+                header.asset.escape_debug(),
                 header.version,
                 header.object,
                 header.writer,

@@ -1,6 +1,6 @@
 //! `strongroom key`.
 
-use super::recorded;
+use super::{recorded, segment};
 use crate::{
     context::Context,
     output::{Answer, Failure},
@@ -33,7 +33,7 @@ impl Key {
         match self {
             Self::Rotate { asset } => {
                 let answer: Recorded =
-                    context.admin()?.post(&format!("/v1/assets/{asset}/keys"), &serde_json::json!({}))?;
+                    context.admin()?.post(&format!("/v1/assets/{}/keys", segment(&asset)?), &serde_json::json!({}))?;
                 recorded(&format!("{asset}@{} is the active key version", answer.version.unwrap_or_default()), &answer)
             }
             Self::Destroy { key, yes } => {
@@ -43,7 +43,8 @@ impl Key {
                         "what was sealed under {key} can never be opened again; give --yes if that is meant"
                     )));
                 }
-                let answer: Recorded = context.admin()?.delete(&format!("/v1/assets/{asset}/keys/{version}"))?;
+                let answer: Recorded =
+                    context.admin()?.delete(&format!("/v1/assets/{}/keys/{version}", segment(asset)?))?;
                 recorded(&format!("{key} is destroyed"), &answer)
             }
         }

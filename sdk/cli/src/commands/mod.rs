@@ -115,6 +115,13 @@ fn recorded(what: &str, recorded: &Recorded) -> Result<Answer, Failure> {
     Answer::new(recorded, format!("{what}\nrecord {} at ledger index {}", recorded.record, recorded.index))
 }
 
+/// An id or a name as one segment of a path: nothing in it can lead to another endpoint.
+fn segment(text: &str) -> Result<&str, Failure> {
+    strongroom::protocol::statement::check_asset_name(text)
+        .map(|()| text)
+        .map_err(|e| Failure::usage(format!("`{}` is not an id or a name: {e}", text.escape_debug())))
+}
+
 /// `name=value`, as labels are given.
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -138,7 +138,7 @@ impl Enroll {
         Answer::new(
             &serde_json::json!({ "node": enrolled.node, "enrolment": enrolled.enrolment, "state": enrolled.state.state }),
             format!(
-                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE",
+                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE --single-job",
                 enrolled.node, enrolled.node
             ),
         )

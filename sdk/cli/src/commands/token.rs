@@ -1,6 +1,6 @@
 //! `strongroom token`.
 
-use super::recorded;
+use super::{recorded, segment};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
@@ -63,7 +63,7 @@ impl Token {
                 )
             }
             Self::Revoke { id } => {
-                let answer: Recorded = context.admin()?.delete(&format!("/v1/tokens/{id}"))?;
+                let answer: Recorded = context.admin()?.delete(&format!("/v1/tokens/{}", segment(&id)?))?;
                 recorded(&format!("token {id} revoked"), &answer)
             }
             Self::List => {
