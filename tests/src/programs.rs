@@ -19,9 +19,22 @@ pub fn built(name: &str) -> anyhow::Result<PathBuf> {
     found.with_context(|| format!("{name} is not built: run `make build`"))
 }
 
+/// A command that inherits no file but the first three.
+///
+/// libtss2 does not mark its sockets close-on-exec. A child that is started while another thread
+/// talks to a software TPM would hold that connection open, and the TPM, which serves one at a time,
+/// would serve nobody else as long as the child lives.
+pub fn without_inherited_files(program: &Path) -> Command {
+    const CLOSE: &str =
+        r#"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done; exec "$@""#;
+    let mut command = Command::new("bash");
+    command.args(["-c", CLOSE, "bash"]).arg(program);
+    command
+}
+
 /// A command without an environment, but for what finds programs and keeps libtss2 quiet.
 pub fn bare(program: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = without_inherited_files(program);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("TSS2_LOG", "all+NONE");
     command.stdin(Stdio::null());
     command
@@ -29,11 +42,10 @@ pub fn bare(program: &Path) -> Command {
 
 /// Runs a command that has to succeed.
 pub fn run(command: &mut Command) -> anyhow::Result<Output> {
-    let output = command.output().with_context(|| format!("starting {}", command.get_program().display()))?;
+    let output = command.output().context("starting bash")?;
     ensure!(
         output.status.success(),
-        "{} ended with {}: {}",
-        command.get_program().display(),
+        "{command:?} ended with {}: {}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );

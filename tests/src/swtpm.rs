@@ -1,6 +1,6 @@
 //! A software TPM 2.0 (swtpm) with an EK certificate of its own CA, as a vendor would make one.
 
-use crate::{swtpm_ports, tpm_commands};
+use crate::{programs::without_inherited_files, swtpm_ports, tpm_commands};
 use anyhow::{Context as _, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
@@ -59,7 +59,7 @@ impl Swtpm {
         let mut tpm = tpm_commands::connect(&self.tcti())?;
         let (x, y) = tpm_commands::p256_ek(&mut tpm)?;
         let certificate = self.dir.join("ek-p256.der");
-        let mut command = Command::new("swtpm_cert");
+        let mut command = without_inherited_files(Path::new("swtpm_cert"));
         command.args(["--type", "ek", "--tpm2", "--decryption", "--days", "-1", "--serial", "9000"]);
         command.args(["--ecc-curveid", "secp256r1", "--ecc-x", &hex::encode(x), "--ecc-y", &hex::encode(y)]);
         command.args(["--tpm-manufacturer", "id:00001014", "--tpm-model", "swtpm", "--tpm-version", "id:20191023"]);
@@ -150,7 +150,7 @@ impl Swtpm {
     /// Powers on, and returns when this very process listens on both ports.
     fn power_on_at(&mut self, port: u16) -> anyhow::Result<()> {
         let log = File::options().append(true).create(true).open(self.dir.join("swtpm.log"))?;
-        let mut command = Command::new("swtpm");
+        let mut command = without_inherited_files(Path::new("swtpm"));
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
         command.arg("--tpmstate").arg(format!("dir={}", self.dir.join("state").display()));
         command.arg("--server").arg(format!("type=tcp,port={port}"));
@@ -219,7 +219,7 @@ fn manufacture(dir: &Path) -> anyhow::Result<()> {
         dir.join("swtpm-localca.options"),
         "--platform-manufacturer Strongroom\n--platform-version 1.0\n--platform-model StandIn\n",
     )?;
-    let mut command = Command::new("swtpm_setup");
+    let mut command = without_inherited_files(Path::new("swtpm_setup"));
     command.args(["--tpm2", "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256"]);
     command.arg("--tpm-state").arg(format!("dir://{}", state.display()));
     command.arg("--config").arg(dir.join("swtpm_setup.conf"));
@@ -255,15 +255,11 @@ fn wait_for(mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()
 
 /// Runs a tool and shows its output when it fails.
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("starting {name} (packages `swtpm` and `swtpm-tools`)"))?;
+    let output = command.stdin(Stdio::null()).output().context("starting bash")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(
         output.status.success(),
-        "{name} ended with {}: {}{}",
+        "{command:?} (packages `swtpm` and `swtpm-tools`) ended with {}: {}{}",
         output.status,
         text(&output.stdout),
         text(&output.stderr)

@@ -34,14 +34,14 @@ const TRIES: u32 = 10;
 pub struct Vault {
     dir: TempDir,
     process: Option<Child>,
-    /// One after another: a token file is made once.
-    tokens: Mutex<()>,
+    /// One after another: a token is made once, a desk joins once.
+    alone: Mutex<()>,
 }
 
 impl Vault {
     /// `strongroomd init`. The vault does not run yet.
     pub fn init() -> anyhow::Result<Self> {
-        let vault = Self { dir: TempDir::new()?, process: None, tokens: Mutex::new(()) };
+        let vault = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
         let mut init = bare(&programs::built("strongroomd")?);
         init.arg("init").arg("--dir").arg(vault.dir());
         init.args(["--url", &format!("https://127.0.0.1:{}", free_port()), "--person", "admin"]);
@@ -130,7 +130,7 @@ impl Vault {
             return Ok(self.admin_token());
         }
         let path = self.dir.path().join("tokens").join(role.as_str());
-        let _alone = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         if !path.exists() {
             let request = CreateToken { person: role.as_str().to_owned(), roles: vec![role], expires_in: 3600 };
             let created: CreatedToken = self.admin(Role::Admin)?.post("/v1/tokens", &request)?;
@@ -148,7 +148,9 @@ impl Vault {
 
     /// The command line of a person who holds this role, joined.
     pub fn cli(&self, role: Role) -> anyhow::Result<Cli> {
-        let cli = Cli::new(self.dir.path().join("desks").join(role.as_str()))?.with_token(self.token(role)?);
+        let token = self.token(role)?;
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let cli = Cli::new(self.dir.path().join("desks").join(role.as_str()))?.with_token(token);
         cli.join(&self.join_path())?;
         Ok(cli)
     }

@@ -3,7 +3,7 @@
 use crate::{
     attacks::key_tree,
     sealing::{open, read_lease, seal_once},
-    world::World,
+    world::{World, eventually},
 };
 use base64::{Engine as _, engine::general_purpose};
 use std::{
@@ -157,6 +157,12 @@ fn no_secret_is_found_where_anybody_looks() {
         let _alone = node.turn.take();
         let mut command = node.cli.command(["-vv", "open", sealed_path, "--asset", "secret", "--digest"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Until then it is the shell that starts it.
+        let started = |exe: std::path::PathBuf| exe.ends_with("strongroom").then_some(());
+        let exe = format!("/proc/{}/exe", child.id());
+        if programs::is_root() {
+            eventually("the client's start", || fs::read_link(&exe).ok().and_then(started));
+        }
         found.process("a running client", child.id());
         child.wait().unwrap();
     }

@@ -4,7 +4,7 @@ use crate::output::{Exit, Failure};
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 use strongroom::{
@@ -12,6 +12,7 @@ use strongroom::{
     collect::{Collector, CollectorConfig},
     protocol::{EnrolmentId, join::JoinFile},
 };
+use tempfile::NamedTempFile;
 
 /// Longest configuration file that is read, bytes.
 const CONFIGURATION: u64 = 1 << 20;
@@ -111,11 +112,11 @@ impl Context {
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let failed = |source| Failure::file(path, source);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.home).map_err(failed)?;
-        let part = path.with_extension("part");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&part, path).map_err(failed)
+        // A name of its own (and mode 0600): two commands may write at one time.
+        let mut file = NamedTempFile::new_in(&self.home).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(path).map_err(|e| failed(e.error))?;
+        Ok(())
     }
 }
 
