@@ -21,8 +21,8 @@ test: build ## All tests but the long ones
 	$(CARGO) test --workspace --locked
 	target/debug/strongroom policy test policies/baseline
 
-test-long: test ## The long suites too
-	$(CARGO) test --workspace --locked -- --ignored
+# Ignored tests are the children that others start, some of which kill themselves: never run by name.
+test-long: test fuzz ## The long suites too: every fuzz target for FUZZ_SECONDS each
 
 lint: setup ## Formatting, clippy, licences, bans, sources
 	@.ci/lint
