@@ -13,6 +13,8 @@ mod changes;
 mod log;
 mod reads;
 mod rows;
+mod schema;
+mod shred;
 mod transaction;
 
 use crate::{outside::sync_directory_of, store::StoreError};
@@ -76,20 +78,34 @@ impl SqliteStore {
     /// Opens the database at `path` with other options than the default ones.
     pub async fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         prepare_file(path)?;
-        let connect = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(true)
-            .busy_timeout(options.busy_timeout)
-            .statement_cache_capacity(256)
-            .pragma("cache_size", "-16384")
-            // What is deleted or replaced, a destroyed key's wrapping above all, is overwritten with zeros.
-            .pragma("secure_delete", "ON")
-            .disable_statement_logging();
+        let connect = connect_options(path, &options);
         let writing = connect.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let mut connection = SqliteConnection::connect_with(&writing).await.map_err(unavailable)?;
         MIGRATIONS.run(&mut connection).await.map_err(|e| {
             StoreError::Unavailable(format!("its tables cannot be brought up to date with this software: {e}"))
         })?;
+        Self::assemble(path, &options, connect, writing, connection).await
+    }
+
+    /// Opens the database at `path`, which has to be there, and leaves its tables as they are: if
+    /// they are not those of this program it is refused ([`StoreError::Schema`]).
+    pub async fn open_as_it_is(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        check_file(path)?;
+        let connect = connect_options(path, &options);
+        // No journal mode is asked for: to ask for another one than the file has would change it.
+        let writing = connect.clone().create_if_missing(false).synchronous(SqliteSynchronous::Full);
+        let mut connection = SqliteConnection::connect_with(&writing).await.map_err(unavailable)?;
+        schema::check(&mut connection, &MIGRATIONS).await?;
+        Self::assemble(path, &options, connect, writing, connection).await
+    }
+
+    async fn assemble(
+        path: &Path,
+        options: &SqliteOptions,
+        connect: SqliteConnectOptions,
+        writing: SqliteConnectOptions,
+        connection: SqliteConnection,
+    ) -> Result<Self, StoreError> {
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers.max(1))
             .test_before_acquire(false)
@@ -175,25 +191,43 @@ impl WriteTransaction {
     }
 }
 
+fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(options.busy_timeout)
+        .statement_cache_capacity(256)
+        .pragma("cache_size", "-16384")
+        // What is deleted or replaced, a destroyed key's wrapping above all, is overwritten with zeros.
+        .pragma("secure_delete", "ON")
+        .disable_statement_logging()
+}
+
 /// Makes a file that only its owner may read, or finds one; SQLite gives its WAL the same mode.
 fn prepare_file(path: &Path) -> Result<(), StoreError> {
-    let unusable = |e: io::Error| StoreError::Unavailable(format!("its file cannot be used: {e}"));
     match create_private(path) {
         Ok(()) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::metadata(path).map_err(unusable)?;
-            if !found.is_file() {
-                return Err(StoreError::Unavailable("its path is not a file".to_owned()));
-            }
-            if found.permissions().mode() & 0o077 != 0 {
-                return Err(StoreError::Unavailable(
-                    "others than its owner may use its file: make sure of its content, then `chmod 600` it".to_owned(),
-                ));
-            }
-            Ok(())
-        }
-        Err(e) => Err(unusable(e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => check_file(path),
+        Err(e) => Err(unusable(&e)),
     }
+}
+
+/// A file that only its owner may use.
+fn check_file(path: &Path) -> Result<(), StoreError> {
+    let found = fs::metadata(path).map_err(|e| unusable(&e))?;
+    if !found.is_file() {
+        return Err(StoreError::Unavailable("its path is not a file".to_owned()));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(StoreError::Unavailable(
+            "others than its owner may use its file: make sure of its content, then `chmod 600` it".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn unusable(error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("its file cannot be used: {error}"))
 }
 
 fn create_private(path: &Path) -> io::Result<()> {

@@ -27,6 +27,14 @@ pub enum StoreError {
         /// Bytes kept in reserve.
         needed: u64,
     },
+    /// The tables are not those of this program, and it was asked to leave them as they are.
+    #[error("the database has schema {found}, this program wants {wanted}: {}", schema_remedy(*.found, *.wanted))]
+    Schema {
+        /// The newest migration that was applied; 0 where there is none.
+        found: i64,
+        /// The newest migration of this program.
+        wanted: i64,
+    },
     /// The head does not extend the checkpoint kept outside the database.
     #[error(
         "the ledger has gone back in time or was forked: the database has {database}, the checkpoint kept outside has {outside}; the vault stays locked until a person decides"
@@ -40,6 +48,10 @@ pub enum StoreError {
     /// A fault that a test asked for.
     #[error("fault injected at {0}")]
     Injected(&'static str),
+}
+
+fn schema_remedy(found: i64, wanted: i64) -> &'static str {
+    if found < wanted { "run serve, which brings it up to date" } else { "use the newer program that wrote it" }
 }
 
 /// What the vault reads. Every backend passes the same conformance suite.
@@ -101,6 +113,10 @@ pub trait Store: Send + Sync + 'static {
     async fn lease_by_statement(&self, sha256: Fixed<32>) -> Result<Option<Versioned<LeaseRow>>, StoreError>;
     /// Leases, newest first; only live ones if `live`, at most `limit`.
     async fn leases(&self, live: bool, limit: u32) -> Result<Vec<LeaseRow>, StoreError>;
+    /// Every lease that [`crate::Change::CloseLeasesOfNode`] would close now.
+    async fn leases_of_node(&self, node: NodeId) -> Result<Vec<LeaseRow>, StoreError>;
+    /// Every lease that [`crate::Change::CloseLeasesOfKey`] would close now.
+    async fn leases_of_key(&self, asset: &str, version: u32) -> Result<Vec<LeaseRow>, StoreError>;
     /// Live leases of a node, and of each asset.
     async fn live_leases(&self, node: NodeId, assets: &[String]) -> Result<(u64, Vec<u64>), StoreError>;
     /// Live leases whose time ran out, or that nobody proved possession of since `undelivered_before`
@@ -124,4 +140,7 @@ pub trait Store: Send + Sync + 'static {
     async fn blob(&self, sha256: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError>;
     /// A consistent copy of the whole database at a new path; the vault keeps serving.
     async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError>;
+    /// Takes what was overwritten or deleted out of the database's own files, its log of changes
+    /// included. False if somebody who reads, or another process, held it up: ask again.
+    async fn shred(&self) -> Result<bool, StoreError>;
 }

@@ -261,6 +261,19 @@ impl Store for SqliteStore {
         self.all(asked.bind(i64::from(limit)), |row| Ok(lease_now(row)?.row)).await
     }
 
+    async fn leases_of_node(&self, node: NodeId) -> Result<Vec<LeaseRow>, StoreError> {
+        let asked = query("SELECT * FROM leases WHERE node = ? AND state = 'live'").bind(node.as_array().to_vec());
+        self.all(asked, |row| Ok(rows::lease(row, None)?.row)).await
+    }
+
+    async fn leases_of_key(&self, asset: &str, version: u32) -> Result<Vec<LeaseRow>, StoreError> {
+        let asked =
+            query("SELECT * FROM leases WHERE id IN (SELECT lease FROM held_keys WHERE asset = ? AND key_version = ?)")
+                .bind(asset.to_owned())
+                .bind(i64::from(version));
+        self.all(asked, |row| Ok(rows::lease(row, None)?.row)).await
+    }
+
     async fn live_leases(&self, node: NodeId, assets: &[String]) -> Result<(u64, Vec<u64>), StoreError> {
         // One statement is one snapshot, with one time, and one way to a reader's thread.
         let counts: Vec<i64> = query_scalar(
@@ -338,6 +351,10 @@ impl Store for SqliteStore {
 
     async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.copy_to(to).await
+    }
+
+    async fn shred(&self) -> Result<bool, StoreError> {
+        self.truncate_log().await
     }
 }
 

@@ -69,6 +69,7 @@ macro_rules! every_backend {
             reads::lists_have_their_order,
             reads::leases_are_listed_by_what_they_are_now,
             reads::the_newest_reference_is_in_force,
+            reads::leases_are_found_by_node_and_by_key,
             audit::each_filter_selects,
             audit::filters_are_taken_together,
             audit::pages_follow_one_another,

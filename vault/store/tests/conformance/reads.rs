@@ -100,3 +100,29 @@ pub(crate) async fn the_newest_reference_is_in_force(w: World) {
     let (found, generation) = w.store.references(&["other".into(), "boot".into()]).await.unwrap();
     assert_eq!((found, generation), (vec![reference("boot", 2), reference("other", 1)], 3));
 }
+
+pub(crate) async fn leases_are_found_by_node_and_by_key(w: World) {
+    let now = w.now().await;
+    w.accepted(with(vec![
+        Change::PutNode(node(1)),
+        Change::PutNode(node(2)),
+        Change::CreateAsset(asset("minilm")),
+        Change::CreateAsset(asset("corpus")),
+        Change::GrantLease(lease(1, 1, "minilm", now + 1000)),
+        Change::GrantLease(lease(2, 2, "minilm", now + 1000)),
+        Change::GrantLease(lease(3, 2, "corpus", now + 1000)),
+        // Its time is over, but nobody has closed it: closing the node's leases would.
+        Change::GrantLease(lease(4, 2, "corpus", now - 1)),
+        Change::GrantLease(lease(5, 2, "minilm", now + 1000)),
+        Change::CloseLease(lease_id(5), LeaseState::Ended),
+    ]))
+    .await;
+    let ids = |leases: Vec<strongroom_store::model::LeaseRow>| {
+        let mut ids: Vec<_> = leases.into_iter().map(|lease| lease.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(w.store.leases_of_node(node_id(2)).await.unwrap()), [lease_id(2), lease_id(3), lease_id(4)]);
+    assert_eq!(ids(w.store.leases_of_key("minilm", 1).await.unwrap()), [lease_id(1), lease_id(2)]);
+    assert!(w.store.leases_of_key("minilm", 2).await.unwrap().is_empty());
+}

@@ -355,6 +355,8 @@ pass_on! {
     fn lease(id: LeaseId) -> Option<Versioned<LeaseRow>>;
     fn lease_by_statement(sha256: Fixed<32>) -> Option<Versioned<LeaseRow>>;
     fn leases(live: bool, limit: u32) -> Vec<LeaseRow>;
+    fn leases_of_node(node: NodeId) -> Vec<LeaseRow>;
+    fn leases_of_key(asset: &str, version: u32) -> Vec<LeaseRow>;
     fn live_leases(node: NodeId, assets: &[String]) -> (u64, Vec<u64>);
     fn lapsed_leases(undelivered_before: i64, limit: u32) -> Vec<LeaseRow>;
     fn head() -> Option<Head>;
@@ -365,4 +367,5 @@ pass_on! {
     fn tile(path: &str) -> Option<Vec<u8>>;
     fn blob(sha256: Fixed<32>) -> Option<Vec<u8>>;
     fn backup(to: &Path) -> ();
+    fn shred() -> bool;
 }

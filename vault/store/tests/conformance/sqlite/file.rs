@@ -3,7 +3,7 @@
 use super::{damage::meddle, open, world};
 use crate::{rows::*, world::*};
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
-use strongroom_store::{Item, Quota, Refusal, SqliteStore, Store as _, StoreError, sqlite::SqliteOptions};
+use strongroom_store::{Change, Item, Quota, Refusal, SqliteStore, Store as _, StoreError, sqlite::SqliteOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_owner_reads_the_files() {
@@ -176,4 +176,72 @@ async fn a_row_that_is_not_what_was_written_is_said_to_be_corrupt() {
     w.store.initialise(&vault()).await.unwrap();
     meddle(w.directory.path(), "UPDATE vault SET row = '{}'").await;
     assert!(matches!(w.store.vault().await, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_overwritten_is_in_no_file_once_it_is_shredded() {
+    use strongroom_protocol::{Bytes, admin::KeyState};
+    let w = world().await;
+    let live = key("minilm", 1, KeyState::Active);
+    let live =
+        strongroom_store::model::KeyRow { wrapped: Bytes(b"a wrapped key, sixty bytes or so of it".to_vec()), ..live };
+    let needle = live.wrapped.to_string();
+    let found = || {
+        let holds = |name: &str| {
+            let bytes = std::fs::read(w.directory.path().join(name)).unwrap();
+            bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+        };
+        holds("vault.db") || holds("vault.db-wal")
+    };
+    w.accepted(with(vec![Change::CreateAsset(asset("minilm")), Change::PutKey(live.clone())])).await;
+    assert!(w.store.shred().await.unwrap());
+    assert!(found(), "a live key is not shredded");
+    let gone = strongroom_store::model::KeyRow { state: KeyState::Destroyed, wrapped: Bytes::default(), ..live };
+    w.accepted(with(vec![Change::PutKey(gone)])).await;
+    assert!(found(), "before the checkpoint the page as it was is still there");
+    assert!(w.store.shred().await.unwrap());
+    assert!(!found());
+    assert_eq!(std::fs::metadata(w.directory.path().join("vault.db-wal")).unwrap().len(), 0);
+
+    // Somebody who reads an older state holds it up, and is waited for only so long.
+    let mut reader = reader_of(&w).await;
+    w.accepted(item()).await;
+    assert!(!w.store.shred().await.unwrap());
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    assert!(w.store.shred().await.unwrap());
+}
+
+/// A reading transaction that has seen the database as it is now.
+async fn reader_of(w: &crate::World) -> sqlx::SqliteConnection {
+    use sqlx::Connection as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(w.directory.path().join("vault.db"));
+    let mut reader = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT * FROM head").execute(&mut reader).await.unwrap();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_another_schema_is_left_as_it_is() {
+    let w = world().await;
+    w.accepted(item()).await;
+    let path = w.directory.path().join("vault.db");
+    let as_it_is = async || SqliteStore::open_as_it_is(&path, SqliteOptions::default()).await.map(drop);
+    as_it_is().await.unwrap();
+    meddle(w.directory.path(), "UPDATE _sqlx_migrations SET version = version + 100").await;
+    let newer = as_it_is().await.unwrap_err();
+    assert!(matches!(newer, StoreError::Schema { found, wanted } if found == wanted + 100));
+    assert!(newer.to_string().contains("newer program"), "{newer}");
+    meddle(w.directory.path(), "DELETE FROM _sqlx_migrations").await;
+    let older = as_it_is().await.unwrap_err().to_string();
+    assert!(older.contains("schema 0, this program wants 1: run serve"), "{older}");
+
+    let empty = w.directory.path().join("empty.db");
+    assert!(SqliteStore::open_as_it_is(&empty, SqliteOptions::default()).await.is_err());
+    assert!(!empty.exists());
+    std::fs::write(&empty, b"").unwrap();
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let error = SqliteStore::open_as_it_is(&empty, SqliteOptions::default()).await.err().unwrap();
+    assert!(matches!(error, StoreError::Schema { found: 0, .. }));
+    assert_eq!(std::fs::metadata(&empty).unwrap().len(), 0);
 }
