@@ -2,7 +2,7 @@
 
 use crate::{Machine, Swtpm};
 use std::path::PathBuf;
-use strongroom_collect::{BootLog, Collector, CollectorConfig, EkChoice};
+use strongroom_collect::{BootLog, Collector, CollectorConfig};
 use tempfile::TempDir;
 
 /// A booted node. The TPM ends, and everything on disk goes, when it is dropped.
@@ -40,12 +40,8 @@ impl Node {
 
     /// The collector's configuration on this node.
     pub fn config(&self) -> anyhow::Result<CollectorConfig> {
-        Ok(CollectorConfig {
-            tcti: self.tpm.tcti().parse()?,
-            state_dir: self.state_dir(),
-            ek: EkChoice::Auto,
-            boot_log: BootLog::File(self.boot_log()),
-        })
+        let config = CollectorConfig::new(self.tpm.tcti().parse()?, self.state_dir());
+        Ok(CollectorConfig { boot_log: BootLog::File(self.boot_log()), ..config })
     }
 
     /// A collector on this node; the first one makes the AK.

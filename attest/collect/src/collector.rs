@@ -1,10 +1,16 @@
 //! All that a node can say of itself, behind two traits.
 
 use crate::{
-    ak::AkBlob, boot_log::BootLog, ek::EkChoice, error::CollectError, quote::Quote, tcti::TctiConfig, tpm::TpmDevice,
+    ak::AkBlob,
+    boot_log::BootLog,
+    ek::EkChoice,
+    error::CollectError,
+    quote::Quote,
+    tcti::TctiConfig,
+    tpm::{TIMEOUT_S, TpmDevice},
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use strongroom_protocol::{
     Bytes, EnrolmentId, Fixed, VaultId,
     binding::{TAG_ENROL, TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
@@ -85,6 +91,22 @@ pub struct CollectorConfig {
     /// Where the boot log comes from.
     #[serde(default)]
     pub boot_log: BootLog,
+    /// How long one operation of the TPM may take, seconds; 60 unless given. One that takes longer
+    /// is given up.
+    #[serde(default = "timeout_s")]
+    pub tpm_timeout_s: u64,
+}
+
+impl CollectorConfig {
+    /// The TPM, with its AK in `state_dir`; all else as it is by default.
+    pub fn new(tcti: TctiConfig, state_dir: PathBuf) -> Self {
+        let (ek, boot_log) = (EkChoice::default(), BootLog::default());
+        Self { tcti, state_dir, ek, boot_log, tpm_timeout_s: timeout_s() }
+    }
+}
+
+fn timeout_s() -> u64 {
+    TIMEOUT_S
 }
 
 /// A node's devices. Shared by threads.
@@ -99,7 +121,7 @@ impl Collector {
     ///
     /// An AK that this TPM did not make is an error: another one needs another enrolment.
     pub fn open(config: &CollectorConfig) -> Result<Self, CollectError> {
-        let tpm = TpmDevice::open(&config.tcti)?;
+        let tpm = TpmDevice::open_within(&config.tcti, Duration::from_secs(config.tpm_timeout_s))?;
         let ak = if let Some(ak) = AkBlob::read(&config.state_dir)? {
             tpm.check_ak(&ak)?;
             ak

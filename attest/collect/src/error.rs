@@ -1,7 +1,7 @@
 //! What can go wrong, with the device and the remedy.
 
 use crate::{ek::EkKind, tcti::TctiConfig};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 /// Why there is no evidence.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,18 @@ pub enum CollectError {
         attempts: u32,
         /// The TPM's last answer.
         source: tss_esapi::Error,
+    },
+    /// The TPM did not answer in time; the operation was given up.
+    #[error(
+        "{device}: {doing}: no answer within {} s; find the process that holds the TPM, or restart what emulates it; for a slow TPM raise `tpm_timeout_s` in node.json", .timeout.as_secs_f32()
+    )]
+    TpmTimeout {
+        /// The TPM.
+        device: TctiConfig,
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        timeout: Duration,
     },
     /// The TPM gave something that its own description does not allow.
     #[error("{device}: {doing}: the TPM answered with {what}")]

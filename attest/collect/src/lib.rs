@@ -15,12 +15,14 @@
 //! derives its tag from whether there is a caller; callers cannot name a tag, so nobody can have
 //! bytes of their own signed under the enrolment tag.
 //!
+//! libtss2 waits without end; an operation runs on a thread of its own, and is given up at a deadline.
 //! Nothing is read from the environment, and no handle or session outlives the operation that
 //! made it, even one that failed.
 
 mod ak;
 mod boot_log;
 mod collector;
+mod deadline;
 mod ek;
 mod error;
 mod quote;

@@ -6,16 +6,13 @@
 
 use crate::{
     ak::AkBlob,
+    deadline::{Lost, Worker},
     ek::{self, EkCertificates, EkChoice, EkKind, kind_of},
     error::CollectError,
     quote::{self, Quote},
     tcti::TctiConfig,
 };
-use std::{
-    str::FromStr as _,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{str::FromStr as _, time::Duration};
 use strongroom_protocol::evidence::{PcrSelection, Pcrs};
 use tss_esapi::{
     Context, TctiNameConf,
@@ -35,20 +32,29 @@ use zeroize::Zeroizing;
 const ATTEMPTS: u32 = 9;
 /// The first pause; each one after is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long one operation may take, unless it is said otherwise, seconds. An RSA key takes a discrete
+/// TPM up to half a minute.
+pub(crate) const TIMEOUT_S: u64 = 60;
 
 /// A TPM 2.0. Shared by threads: operations wait for each other.
 #[derive(Debug)]
 pub struct TpmDevice {
     tcti: TctiConfig,
-    /// Software TPMs have three slots for keys and no resource manager.
-    gate: Mutex<()>,
+    /// Software TPMs have three slots for keys and no resource manager: one operation at a time.
+    worker: Worker,
 }
 
 impl TpmDevice {
-    /// Checks that the device can be opened and that a TPM 2.0 answers.
+    /// Checks that the device can be opened and that a TPM 2.0 answers. Each operation may take a
+    /// minute.
     pub fn open(tcti: &TctiConfig) -> Result<Self, CollectError> {
+        Self::open_within(tcti, Duration::from_secs(TIMEOUT_S))
+    }
+
+    /// The same, and no operation, this one included, is waited for longer than `timeout`.
+    pub fn open_within(tcti: &TctiConfig, timeout: Duration) -> Result<Self, CollectError> {
         tcti.probe()?;
-        let device = Self { tcti: tcti.clone(), gate: Mutex::new(()) };
+        let device = Self { tcti: tcti.clone(), worker: Worker::new(timeout) };
         let family =
             device.run("asking for its family", |ctx| Ok(ctx.get_tpm_property(PropertyTag::FamilyIndicator)?))?;
         // TPM_SPEC_FAMILY, "2.0" and a zero (TPM 2.0 Library, Part 2, §6.13).
@@ -66,13 +72,15 @@ impl TpmDevice {
 
     /// The EK's certificate, and issuers' certificates if the TPM carries any.
     pub fn ek_certificate_chain(&self, choice: EkChoice) -> Result<EkCertificates, CollectError> {
-        self.run("reading the EK certificate", |ctx| ek::certificates(ctx, &self.tcti, choice))
+        let tcti = self.tcti.clone();
+        self.run("reading the EK certificate", move |ctx| ek::certificates(ctx, &tcti, choice))
     }
 
     /// The EK's `TPMT_PUBLIC`.
     pub fn ek_public(&self, kind: EkKind) -> Result<Vec<u8>, CollectError> {
-        self.run("reading the EK", |ctx| {
-            let ek = ek::load(ctx, &self.tcti, kind)?;
+        let tcti = self.tcti.clone();
+        self.run("reading the EK", move |ctx| {
+            let ek = ek::load(ctx, &tcti, kind)?;
             let (public, _, _) = ctx.execute_without_session(|ctx| ctx.read_public(ek))?;
             Ok(public.marshall()?)
         })
@@ -80,17 +88,19 @@ impl TpmDevice {
 
     /// Makes an AK under the EK: P-256, restricted, ECDSA with SHA-256. The TPM keeps nothing of it.
     pub fn create_ak(&self, kind: EkKind) -> Result<AkBlob, CollectError> {
-        self.run("making the AK", |ctx| {
-            let ek = ek::load(ctx, &self.tcti, kind)?;
+        let tcti = self.tcti.clone();
+        self.run("making the AK", move |ctx| {
+            let ek = ek::load(ctx, &tcti, kind)?;
             AkBlob::create(ctx, ek, kind)
         })
     }
 
     /// Loads the AK once: an error if it was not made by this TPM.
     pub fn check_ak(&self, ak: &AkBlob) -> Result<(), CollectError> {
-        self.run("loading the AK", |ctx| {
-            let ek = ek::load(ctx, &self.tcti, ak.kind())?;
-            ak.load(ctx, &self.tcti, ek).map(drop)
+        let (tcti, ak) = (self.tcti.clone(), ak.clone());
+        self.run("loading the AK", move |ctx| {
+            let ek = ek::load(ctx, &tcti, ak.kind())?;
+            ak.load(ctx, &tcti, ek).map(drop)
         })
     }
 
@@ -107,16 +117,17 @@ impl TpmDevice {
         let blob = IdObject::try_from(credential_blob).map_err(|_| malformed("credential_blob is too long"))?;
         let seed =
             EncryptedSecret::try_from(encrypted_secret).map_err(|_| malformed("encrypted_secret is too long"))?;
-        self.run("activating the credential", |ctx| {
-            let ek = ek::load(ctx, &self.tcti, ak.kind())?;
-            let ak = ak.load(ctx, &self.tcti, ek)?;
+        let (tcti, ak) = (self.tcti.clone(), ak.clone());
+        self.run("activating the credential", move |ctx| {
+            let ek = ek::load(ctx, &tcti, ak.kind())?;
+            let ak = ak.load(ctx, &tcti, ek)?;
             let policy = ek_policy(ctx)?;
             let sessions = (Some(AuthSession::Password), Some(policy), None);
             match ctx.execute_with_sessions(sessions, |ctx| ctx.activate_credential(ak, ek, blob.clone(), seed.clone()))
             {
                 Ok(secret) => Ok(Zeroizing::new(secret.to_vec())),
                 Err(error) if is_refusal(ctx, error) => {
-                    Err(CollectError::CredentialRefused { device: self.tcti.clone() }.into())
+                    Err(CollectError::CredentialRefused { device: tcti.clone() }.into())
                 }
                 Err(error) => Err(Step::Tpm(error)),
             }
@@ -128,10 +139,11 @@ impl TpmDevice {
         if selection.bitmap().is_none() {
             return Err(CollectError::Selection);
         }
-        self.run("quoting", |ctx| {
-            let ek = ek::load(ctx, &self.tcti, ak.kind())?;
-            let ak = ak.load(ctx, &self.tcti, ek)?;
-            quote::quote(ctx, &self.tcti, ak, extra_data, selection)
+        let (tcti, ak, extra_data, selection) = (self.tcti.clone(), ak.clone(), *extra_data, selection.clone());
+        self.run("quoting", move |ctx| {
+            let ek = ek::load(ctx, &tcti, ak.kind())?;
+            let ak = ak.load(ctx, &tcti, ek)?;
+            quote::quote(ctx, &tcti, ak, &extra_data, &selection)
         })
     }
 
@@ -140,41 +152,50 @@ impl TpmDevice {
         if selection.bitmap().is_none() {
             return Err(CollectError::Selection);
         }
-        self.run("reading PCRs", |ctx| quote::read_pcrs(ctx, &self.tcti, selection))
+        let (tcti, selection) = (self.tcti.clone(), selection.clone());
+        self.run("reading PCRs", move |ctx| quote::read_pcrs(ctx, &tcti, &selection))
     }
 
-    /// Runs one operation on a connection of its own, again while the TPM is busy.
-    fn run<T>(
+    /// Runs one operation on a connection of its own, again while the TPM is busy, and gives it up
+    /// when the TPM does not answer in time.
+    fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
-        mut operation: impl FnMut(&mut Context) -> Result<T, Step>,
+        mut operation: impl FnMut(&mut Context) -> Result<T, Step> + Send + 'static,
     ) -> Result<T, CollectError> {
-        // A thread that panicked left no state behind: its connection is gone.
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = || {
-            let mut ctx = self.connect(doing)?;
-            operation(&mut ctx)
+        let tcti = self.tcti.clone();
+        let attempts = move || {
+            let attempt = || {
+                let mut ctx = connect(&tcti, doing)?;
+                operation(&mut ctx)
+            };
+            patiently(ATTEMPTS, std::thread::sleep, attempt)
         };
-        patiently(ATTEMPTS, std::thread::sleep, attempt).map_err(|stop| match stop {
-            Stop::Final(error) => error,
-            Stop::Tpm(source) => CollectError::Tpm { device: self.tcti.clone(), doing, source },
-            Stop::Busy(source) => {
-                CollectError::TpmBusy { device: self.tcti.clone(), doing, attempts: ATTEMPTS, source }
+        let device = || self.tcti.clone();
+        match self.worker.run(attempts) {
+            Ok(result) => result.map_err(|stop| match stop {
+                Stop::Final(error) => error,
+                Stop::Tpm(source) => CollectError::Tpm { device: device(), doing, source },
+                Stop::Busy(source) => CollectError::TpmBusy { device: device(), doing, attempts: ATTEMPTS, source },
+            }),
+            Err(Lost::TimedOut) => {
+                Err(CollectError::TpmTimeout { device: device(), doing, timeout: self.worker.deadline() })
             }
-        })
-    }
-
-    fn connect(&self, doing: &'static str) -> Result<Context, Step> {
-        let name = TctiNameConf::from_str(&self.tcti.to_string())?;
-        Context::new(name).map_err(|source| match self.tcti.probe() {
-            Err(reason) => reason.into(),
-            Ok(()) => CollectError::Tpm { device: self.tcti.clone(), doing, source }.into(),
-        })
+            Err(Lost::NoThread) => Err(self.unexpected(doing, "nothing: no thread could do it")),
+        }
     }
 
     fn unexpected(&self, doing: &'static str, what: &'static str) -> CollectError {
         CollectError::UnexpectedAnswer { device: self.tcti.clone(), doing, what }
     }
+}
+
+fn connect(tcti: &TctiConfig, doing: &'static str) -> Result<Context, Step> {
+    let name = TctiNameConf::from_str(&tcti.to_string())?;
+    Context::new(name).map_err(|source| match tcti.probe() {
+        Err(reason) => reason.into(),
+        Ok(()) => CollectError::Tpm { device: tcti.clone(), doing, source }.into(),
+    })
 }
 
 /// Why one attempt ended: by the TPM, which may be worth another, or for good.
@@ -302,6 +323,10 @@ pub(crate) fn handles_from(ctx: &mut Context, first: u32) -> Result<Vec<u32>, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        time::Instant,
+    };
     use tss_esapi::constants::response_code::{FormatOneResponseCode, FormatZeroResponseCode, Tss2ResponseCode};
 
     fn retry() -> Step {
@@ -353,5 +378,24 @@ mod tests {
         );
         assert!(matches!(answer, Err(Stop::Tpm(error)) if error == integrity));
         assert_eq!(calls, 1);
+    }
+
+    /// A TPM that hangs: its ports take connections, and nothing is ever answered.
+    #[test]
+    fn a_tpm_that_never_answers_is_given_up_in_time() {
+        let pair = || {
+            let data = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+            let port = data.local_addr().ok()?.port();
+            let control = TcpListener::bind((Ipv4Addr::LOCALHOST, port.checked_add(1)?)).ok()?;
+            Some((data, control, port))
+        };
+        let (_data, _control, port) = (0..50).find_map(|_| pair()).unwrap();
+        let tcti: TctiConfig = format!("swtpm:host=127.0.0.1,port={port}").parse().unwrap();
+        let start = Instant::now();
+        let error = TpmDevice::open_within(&tcti, Duration::from_millis(300)).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(matches!(error, CollectError::TpmTimeout { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&tcti.to_string()) && text.contains("tpm_timeout_s"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Enrolled, Error, Options, Room,
-    collect::{BootLog, Collector, CollectorConfig, EkChoice, TctiConfig},
+    collect::{BootLog, Collector, CollectorConfig, TctiConfig},
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
@@ -126,10 +126,8 @@ impl Enroll {
             )));
         }
         let config = CollectorConfig {
-            tcti: self.tcti,
-            state_dir: context.state_dir(),
-            ek: EkChoice::default(),
             boot_log: self.boot_log.map_or_else(BootLog::default, BootLog::File),
+            ..CollectorConfig::new(self.tcti, context.state_dir())
         };
         let room = context.room(Options::default())?;
         let collector = Collector::open(&config).map_err(Error::from)?;
