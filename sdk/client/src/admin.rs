@@ -1,13 +1,14 @@
 //! Administration by bearer tokens: for people and machines that are no nodes.
 
 use crate::{
-    Error,
+    Error, Patience,
     pinned::PinnedVault,
     room::reach,
     transport::{Transport, parse},
 };
+use rustix::process::geteuid;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io::Read, path::Path, time::Duration};
+use std::{io::Read, os::unix::fs::MetadataExt, path::Path, time::Duration};
 use strongroom_ledger::VerifierKey;
 use strongroom_protocol::{admin::VaultInfo, join::JoinFile};
 use ureq::http::Method;
@@ -21,9 +22,17 @@ pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// Reads a token file: one line. A token never travels in an argument or the environment.
+    ///
+    /// A file that others may read or write is refused, as ssh does with a key: it is as good as
+    /// lost. Group bits count only on a file of the caller's own: a service manager that hands a
+    /// credential to a service may own it and let the service in as a group.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
+        let seen = file.metadata().map_err(failed)?;
+        if exposed(seen.mode(), seen.uid() == geteuid().as_raw()) {
+            return Err(Error::TokenExposed { path: path.to_owned(), mode: seen.mode() & 0o777 });
+        }
         let mut text = Zeroizing::new(String::with_capacity(256));
         file.take(TOKEN).read_to_string(&mut text).map_err(failed)?;
         Ok(Self::new(text.trim()))
@@ -39,6 +48,11 @@ impl Token {
     }
 }
 
+/// Whether somebody else may read or write a file of this mode.
+fn exposed(mode: u32, own: bool) -> bool {
+    mode & if own { 0o077 } else { 0o007 } != 0
+}
+
 /// A connection for administration, with or without a token.
 pub struct Admin {
     transport: Transport,
@@ -50,7 +64,12 @@ pub struct Admin {
 impl Admin {
     /// Connects, and refuses a vault that the join file does not pin.
     pub fn connect(join: &JoinFile, token: Option<Token>) -> Result<Self, Error> {
-        let (transport, vault, info) = reach(join, Duration::from_mins(1))?;
+        Self::connect_patiently(join, token, Patience::default())
+    }
+
+    /// The same, with another patience than the default one.
+    pub fn connect_patiently(join: &JoinFile, token: Option<Token>, patience: Patience) -> Result<Self, Error> {
+        let (transport, vault, info) = reach(join, Duration::from_mins(1), patience)?;
         Ok(Self { transport, vault, info, token })
     }
 
@@ -86,5 +105,35 @@ impl Admin {
         let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("authorization", b.as_str())).collect();
         let response = self.transport.open(&Method::GET, path, &[], &headers)?;
         Ok(Box::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn a_token_that_others_may_read_is_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "srt_x\n").unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = Token::from_file(&path).err().unwrap();
+            assert!(matches!(error, Error::TokenExposed { mode: seen, .. } if seen == mode), "{mode:o}: {error}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        for mode in [0o600, 0o400] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Token::from_file(&path).unwrap().header().as_str(), "Bearer srt_x");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_a_service_manager_hands_over_may_have_a_group() {
+        assert!(!exposed(0o100_440, false));
+        assert!(exposed(0o100_440, true));
+        assert!(exposed(0o100_444, false));
     }
 }

@@ -1,7 +1,7 @@
 //! Why the SDK did not do what it was asked for.
 
 use crate::lease::LeaseOver;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use strongroom_protocol::{Code, Problem};
 
 /// Each variant says what was wrong and what to do.
@@ -17,6 +17,16 @@ pub enum Error {
         url: String,
         /// What the connection said.
         cause: String,
+    },
+    /// The vault stayed busy or away for as long as was allowed.
+    #[error("gave up after {} s and {attempts} attempts: {cause}; more patience (`--patience`) may help, or see why it is so", .waited.as_secs())]
+    PatienceOver {
+        /// How long, from the first attempt on.
+        waited: Duration,
+        /// Attempts made.
+        attempts: u32,
+        /// Why the last one did not succeed.
+        cause: Box<Self>,
     },
     /// An answer that the protocol does not allow.
     #[error("the vault's answer is not what the protocol says: {0}")]
@@ -56,6 +66,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Others than its owner may read or write the token file.
+    #[error("token file {} has mode {mode:04o}: others may use the token; run `chmod 600` on it, and revoke the token if somebody may have", path.display())]
+    TokenExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The operating system has no random bytes.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
@@ -71,6 +89,7 @@ impl Error {
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),
+            Self::PatienceOver { cause, .. } => cause.problem(),
             _ => None,
         }
     }

@@ -22,6 +22,7 @@ mod error;
 mod keeper;
 mod lease;
 mod open;
+mod patience;
 mod pinned;
 mod possession;
 mod release;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use keeper::Keeper;
 pub use lease::{Lease, LeaseOver};
 pub use open::{OpenObject, Plaintext};
+pub use patience::{Patience, Waiting};
 pub use release::Request;
 pub use room::{Options, Room};
 

@@ -1,6 +1,6 @@
 //! A joined client: the vault it believes, the PCRs to quote, and the memory it keeps keys in.
 
-use crate::{Error, pinned::PinnedVault, transport::Transport};
+use crate::{Error, Patience, pinned::PinnedVault, transport::Transport};
 use std::{sync::Arc, time::Duration};
 use strongroom_ledger::VerifierKey;
 use strongroom_memory::{Hardening, KeyPages, Protection, harden_process};
@@ -20,11 +20,13 @@ pub struct Options {
     pub protection: Protection,
     /// Patience with one connection or answer.
     pub timeout: Duration,
+    /// Patience with one request, over all attempts at it.
+    pub patience: Patience,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { protection: Protection::default(), timeout: Duration::from_secs(30) }
+        Self { protection: Protection::default(), timeout: Duration::from_secs(30), patience: Patience::default() }
     }
 }
 
@@ -44,7 +46,7 @@ impl Room {
     pub fn connect(join: &JoinFile, options: Options) -> Result<Self, Error> {
         let hardening = harden_process()?;
         let pages = KeyPages::new(&options.protection)?;
-        let (transport, vault, info) = reach(join, options.timeout)?;
+        let (transport, vault, info) = reach(join, options.timeout, options.patience)?;
         Ok(Self { transport: Arc::new(transport), vault, info, pages, protection: options.protection, hardening })
     }
 
@@ -99,9 +101,13 @@ impl Room {
 }
 
 /// Connects and checks who answers.
-pub(crate) fn reach(join: &JoinFile, timeout: Duration) -> Result<(Transport, PinnedVault, VaultInfo), Error> {
+pub(crate) fn reach(
+    join: &JoinFile,
+    timeout: Duration,
+    patience: Patience,
+) -> Result<(Transport, PinnedVault, VaultInfo), Error> {
     let vault = PinnedVault::from_join(join)?;
-    let transport = Transport::new(join, timeout)?;
+    let transport = Transport::new(join, timeout, patience)?;
     let info: VaultInfo = transport.get("/v1/vault", None)?;
     let answered = VaultId::from(sha256(info.identity_key.as_array()));
     if answered != vault.id() || info.vault_id != vault.id() {

@@ -1,11 +1,15 @@
 //! HTTPS to the vault: TLS 1.3 with X25519MLKEM768, the join file's CA and no other, JSON.
 
-use crate::{Error, admin::Token};
+use crate::{Error, Patience, admin::Token};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 use strongroom_protocol::{Code, Problem, join::JoinFile};
 use ureq::{
     Agent,
@@ -17,6 +21,8 @@ use ureq::{
 const ANSWER: u64 = 16 << 20;
 /// Attempts at one request, the first included.
 const ATTEMPTS: u32 = 6;
+/// Least time that an attempt gets, however little patience is left.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest pause between two attempts, milliseconds.
 const LONGEST_PAUSE: u64 = 8_000;
 
@@ -31,10 +37,11 @@ pub(crate) struct Transport {
     agent: Agent,
     url: String,
     timeout: Duration,
+    patience: Patience,
 }
 
 impl Transport {
-    pub(crate) fn new(join: &JoinFile, timeout: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(join: &JoinFile, timeout: Duration, patience: Patience) -> Result<Self, Error> {
         if !join.url.starts_with("https://") {
             return Err(Error::Join(format!("`url` is {}, and must start with https://", join.url)));
         }
@@ -58,12 +65,9 @@ impl Transport {
             .proxy(None)
             .no_delay(true)
             .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(timeout))
-            .timeout_recv_response(Some(timeout))
-            .timeout_send_body(Some(timeout))
             .build()
             .new_agent();
-        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned(), timeout })
+        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned(), timeout, patience })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -96,12 +100,13 @@ impl Transport {
         if *method == Method::GET {
             return Ok(self.send(method, path, body, headers)?.body);
         }
-        Ok(self.once(method, path, body, headers)?.body)
+        Ok(self.once(method, path, body, headers, self.patience.total)?.body)
     }
 
     /// One request, tried again with jitter while the vault says that it is busy, and while no
-    /// connection can be made. A request whose answer was lost is tried again too: every request of
-    /// this protocol may be repeated, by its nonce or because it only reads.
+    /// connection can be made; for no longer than patience lasts. A request whose answer was lost is
+    /// tried again too: every request of this protocol may be repeated, by its nonce or because it
+    /// only reads.
     pub(crate) fn send(
         &self,
         method: &Method,
@@ -109,21 +114,35 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Answer, Error> {
+        let start = Instant::now();
         let mut attempt = 1;
         loop {
-            let error = match self.once(method, path, body, headers) {
+            let error = match self.once(method, path, body, headers, self.patience.left(start.elapsed())) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let Some(pause) = pause_before_retry(&error, attempt) else { return Err(error) };
+            let waited = start.elapsed();
+            if !self.patience.allows(pause, waited, &error) {
+                return Err(Error::PatienceOver { waited, attempts: attempt, cause: Box::new(error) });
+            }
             tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "trying again");
             thread::sleep(pause);
             attempt += 1;
         }
     }
 
-    fn once(&self, method: &Method, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer, Error> {
-        let response = self.exchange(method, path, body, headers, Some(self.timeout))?;
+    /// One attempt, each step of which has at most `left` to itself.
+    fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+        left: Duration,
+    ) -> Result<Answer, Error> {
+        let timeout = self.timeout.min(left).max(LEAST_TIMEOUT);
+        let response = self.exchange(method, path, body, headers, timeout, Some(timeout))?;
         let signature = response
             .headers()
             .get(strongroom_protocol::lease::SIGNATURE_HEADER)
@@ -143,30 +162,34 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Response<ureq::Body>, Error> {
-        self.exchange(method, path, body, headers, None)
+        self.exchange(method, path, body, headers, self.timeout, None)
     }
 
-    /// `patience`: for the whole body of the answer, where it is read at once.
+    /// `timeout`: for connecting, sending and the head of the answer, each; `reading`: for the whole
+    /// body of the answer, where it is read at once.
     fn exchange(
         &self,
         method: &Method,
         path: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-        patience: Option<Duration>,
+        timeout: Duration,
+        reading: Option<Duration>,
     ) -> Result<Response<ureq::Body>, Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let result = if body.is_empty() {
-            request
-                .body(())
-                .map(|r| self.agent.run(self.agent.configure_request(r).timeout_recv_body(patience).build()))
+            request.body(()).map(|r| {
+                let request = self.agent.configure_request(r).timeout_connect(Some(timeout));
+                self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
+            })
         } else {
             request.header("content-type", "application/json").body(body).map(|r| {
                 let request = self.agent.configure_request(r).allow_non_standard_methods(true);
-                self.agent.run(request.timeout_recv_body(patience).build())
+                let request = request.timeout_connect(Some(timeout)).timeout_send_body(Some(timeout));
+                self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
             })
         };
         let response = result
@@ -269,7 +292,9 @@ mod tests {
             vault_ids: vec![],
             ledger_verifier_key: String::new(),
         };
-        let connect = |join: &JoinFile| Transport::new(join, Duration::from_secs(1)).err().unwrap().to_string();
+        let connect = |join: &JoinFile| {
+            Transport::new(join, Duration::from_secs(1), Patience::default()).err().unwrap().to_string()
+        };
         assert!(connect(&join).contains("https://"));
         join.url = "https://vault".into();
         assert!(connect(&join).contains("no certificate"));
