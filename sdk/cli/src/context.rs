@@ -1,6 +1,9 @@
 //! Where this client keeps what it knows: join file, node configuration, AK, token.
 
-use crate::output::{Exit, Failure};
+use crate::{
+    output::{Exit, Failure},
+    private_file::PrivateFile,
+};
 use std::{
     fs,
     io::Write,
@@ -8,11 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use strongroom::{
-    Admin, Options, Room, Token,
+    Admin, Options, Patience, Room, Token,
     collect::{Collector, CollectorConfig},
     protocol::{EnrolmentId, join::JoinFile},
 };
-use tempfile::NamedTempFile;
 
 /// Longest configuration file that is read, bytes.
 const CONFIGURATION: u64 = 1 << 20;
@@ -22,10 +24,16 @@ pub(crate) struct Context {
     home: PathBuf,
     token_file: Option<PathBuf>,
     pub(crate) json: bool,
+    patience: Patience,
 }
 
 impl Context {
-    pub(crate) fn new(home: Option<PathBuf>, token_file: Option<PathBuf>, json: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        home: Option<PathBuf>,
+        token_file: Option<PathBuf>,
+        json: bool,
+        patience: Patience,
+    ) -> Result<Self, Failure> {
         let home = match home {
             Some(home) => home,
             None if rustix::process::geteuid().is_root() => PathBuf::from("/etc/strongroom"),
@@ -33,7 +41,7 @@ impl Context {
                 .map(|home| home.join(".config/strongroom"))
                 .ok_or_else(|| Failure::usage("there is no home directory: give --home DIR"))?,
         };
-        Ok(Self { home, token_file, json })
+        Ok(Self { home, token_file, json, patience })
     }
 
     pub(crate) fn join_path(&self) -> PathBuf {
@@ -60,7 +68,7 @@ impl Context {
     }
 
     pub(crate) fn room(&self, options: Options) -> Result<Room, Failure> {
-        Ok(Room::connect(&self.join_file()?, options)?)
+        Ok(Room::connect(&self.join_file()?, Options { patience: self.patience, ..options })?)
     }
 
     /// For commands that ask the vault as a person or a machine that administers.
@@ -72,12 +80,17 @@ impl Context {
                 path.display()
             )));
         }
-        Ok(Admin::connect(&self.join_file()?, Some(Token::from_file(&path)?))?)
+        self.connect(&self.join_file()?, Some(Token::from_file(&path)?))
     }
 
     /// For commands that need nothing but the vault.
     pub(crate) fn anonymous(&self) -> Result<Admin, Failure> {
-        Ok(Admin::connect(&self.join_file()?, None)?)
+        self.connect(&self.join_file()?, None)
+    }
+
+    /// Asks the vault of a join file who it is.
+    pub(crate) fn connect(&self, join: &JoinFile, token: Option<Token>) -> Result<Admin, Failure> {
+        Ok(Admin::connect_patiently(join, token, self.patience)?)
     }
 
     pub(crate) fn collector_config(&self) -> Result<CollectorConfig, Failure> {
@@ -112,11 +125,10 @@ impl Context {
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let failed = |source| Failure::file(path, source);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.home).map_err(failed)?;
-        // A name of its own (and mode 0600): two commands may write at one time.
-        let mut file = NamedTempFile::new_in(&self.home).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(path).map_err(|e| failed(e.error))?;
-        Ok(())
+        // Under a hidden name of its own first: two commands may write at one time.
+        let mut file = PrivateFile::create(path, true, ".strongroom.")?;
+        file.write_all(bytes).map_err(failed)?;
+        file.commit()
     }
 }
 

@@ -8,13 +8,16 @@
 mod commands;
 mod context;
 mod output;
+mod plain;
+mod private_file;
 mod progress;
 mod times;
 
 use clap::Parser;
 use commands::Command;
 use context::Context;
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use strongroom::Patience;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Keys and files of confidential machines: seal, open, administer, audit.
@@ -35,6 +38,9 @@ struct Cli {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// How long one request may wait for a vault that is busy or away, over all attempts
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = times::duration)]
+    patience: Duration,
     /// Say more of what is done, on standard error (repeat for more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -54,7 +60,10 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
     log.with_ansi(colours).with_target(false).init();
-    let result = Context::new(cli.home, cli.token_file, cli.json).and_then(|context| cli.command.run(&context));
+    let tell = if cli.json { progress::tell_json } else { progress::tell };
+    let patience = Patience { total: cli.patience, tell: Some(tell) };
+    let result =
+        Context::new(cli.home, cli.token_file, cli.json, patience).and_then(|context| cli.command.run(&context));
     output::finish(result, cli.json)
 }
 

@@ -1,5 +1,6 @@
 //! What a command prints, and how it ends.
 
+use crate::plain;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{fmt::Write as _, io::Write as _, path::PathBuf, process::ExitCode};
@@ -66,8 +67,8 @@ impl From<Error> for Failure {
                 423 | 429 | 500.. => Exit::Unavailable,
                 _ => Exit::Refused,
             },
-            Error::Unreachable { .. } => Exit::Unavailable,
-            Error::Join(_) => Exit::Usage,
+            Error::Unreachable { .. } | Error::PatienceOver { .. } => Exit::Unavailable,
+            Error::Join(_) | Error::TokenExposed { .. } => Exit::Usage,
             Error::Malformed(_)
             | Error::NotBelieved(_)
             | Error::Obligation(_)
@@ -83,8 +84,9 @@ impl From<Error> for Failure {
             },
             Error::Collect(_) | Error::Memory(_) | Error::File { .. } | Error::NoRandomness => Exit::Machine,
         };
-        let message = with_causes(&error);
-        let problem = if let Error::Refused(problem) = error { Some(problem) } else { None };
+        // One line, whatever a vault or a file wrote into it.
+        let message = plain::line(&with_causes(&error));
+        let problem = error.problem().cloned().map(Box::new);
         Self { exit, message, problem }
     }
 }
@@ -107,7 +109,7 @@ fn with_causes(error: &Error) -> String {
 pub(crate) fn finish(result: Result<Answer, Failure>, json: bool) -> ExitCode {
     match result {
         Ok(answer) => {
-            let text = if json { format!("{:#}\n", answer.json) } else { answer.text };
+            let text = if json { plain::json(&format!("{:#}\n", answer.json)) } else { plain::lines(&answer.text) };
             let mut out = std::io::stdout().lock();
             // A reader that went away (a closed pipe) is no failure of the command.
             let _ = out.write_all(text.as_bytes());
@@ -121,9 +123,9 @@ pub(crate) fn finish(result: Result<Answer, Failure>, json: bool) -> ExitCode {
                 let error = json!({
                     "error": { "exit": failure.exit as u8, "message": failure.message, "problem": failure.problem }
                 });
-                eprintln!("{error:#}");
+                eprintln!("{}", plain::json(&format!("{error:#}")));
             } else {
-                eprintln!("strongroom: {}", failure.message);
+                eprintln!("strongroom: {}", plain::lines(&failure.message));
             }
             ExitCode::from(failure.exit as u8)
         }
@@ -133,7 +135,9 @@ pub(crate) fn finish(result: Result<Answer, Failure>, json: bool) -> ExitCode {
 /// Rows under their headings, columns as wide as their longest cell.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut width = head.map(|cell| cell.chars().count());
-    for row in rows {
+    // A cell stays in its line and its column, whatever it says.
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| plain::line(cell))).collect();
+    for row in &rows {
         for (width, cell) in width.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -148,7 +152,7 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
         out.push('\n');
     };
     line(head);
-    for row in rows {
+    for row in &rows {
         line(std::array::from_fn(|i| row.get(i).map_or("", String::as_str)));
     }
     if rows.is_empty() {
@@ -166,5 +170,30 @@ mod tests {
         let rows = [["a".to_owned(), "long cell".to_owned()], ["bbb".to_owned(), String::new()]];
         assert_eq!(table(["X", "Y"], &rows), "X    Y\na    long cell\nbbb\n");
         assert_eq!(table(["X"], &[]), "X\n(none)\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_leave_its_place() {
+        let rows = [["a\nNODE  approved\u{1b}[1A".to_owned()]];
+        assert_eq!(table(["X"], &rows), "X\na\\nNODE  approved\\u{1b}[1A\n");
+    }
+
+    #[test]
+    fn what_a_vault_says_of_a_refusal_is_one_line() {
+        let mut problem = Problem::new(strongroom::protocol::Code::Denied);
+        problem.detail = Some("no\nstrongroom: opened\u{202e}".to_owned());
+        let failure = Failure::from(Error::Refused(Box::new(problem)));
+        assert!(!failure.message.contains('\n') && failure.message.contains("no\\nstrongroom"), "{}", failure.message);
+        assert!(!failure.message.contains('\u{202e}'), "{}", failure.message);
+    }
+
+    #[test]
+    fn patience_that_is_over_says_so_and_why() {
+        let cause = Error::Refused(Box::new(Problem::new(strongroom::protocol::Code::LedgerUnavailable)));
+        let waited = std::time::Duration::from_secs(61);
+        let failure = Failure::from(Error::PatienceOver { waited, attempts: 3, cause: Box::new(cause) });
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert_eq!(failure.problem.unwrap().code, strongroom::protocol::Code::LedgerUnavailable);
+        assert!(failure.message.contains("61 s") && failure.message.contains("--patience"), "{}", failure.message);
     }
 }

@@ -1,12 +1,14 @@
-//! Progress of long work: a bar on a terminal, JSON lines on standard error with `--json`.
+//! Progress of long work, and what is waited for: on a terminal, or as JSON lines on standard error with
+//! `--json`.
 
+use crate::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal,
     sync::Mutex,
     time::{Duration, Instant},
 };
-use strongroom::sealed::Progress;
+use strongroom::{Waiting, sealed::Progress};
 
 /// Least time between two JSON lines.
 const EVERY: Duration = Duration::from_millis(500);
@@ -53,4 +55,19 @@ impl Drop for Shown {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Says what is waited for.
+pub(crate) fn tell(waiting: &Waiting<'_>) {
+    let cause = plain::line(&waiting.cause.to_string());
+    let (pause, left) = (waiting.pause.as_secs_f32(), waiting.left.as_secs());
+    eprintln!("strongroom: waiting {pause:.0} s: {cause} (patience for {left} s)");
+}
+
+/// The same as a JSON line.
+pub(crate) fn tell_json(waiting: &Waiting<'_>) {
+    let line = serde_json::json!({
+        "waiting": waiting.cause.to_string(), "pause_ms": waiting.pause.as_millis(), "patience_ms": waiting.left.as_millis()
+    });
+    eprintln!("{}", plain::json(&line.to_string()));
 }

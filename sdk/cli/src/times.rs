@@ -1,7 +1,7 @@
 //! Times and durations as people write them.
 
 use crate::output::Failure;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// This machine's clock, for defaults of queries and nothing that is trusted.
@@ -29,6 +29,11 @@ pub(crate) fn seconds(text: &str) -> Result<u64, Failure> {
         _ => 1,
     };
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
+}
+
+/// The same, as an argument.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    seconds(text).map(Duration::from_secs).map_err(|failure| failure.message)
 }
 
 #[cfg(test)]

@@ -1,29 +1,20 @@
 //! `strongroom audit`.
 
-use super::segment;
+use super::{entries, segment, verify::Verify};
 use crate::{
-    context::{Context, read_capped},
-    output::{Answer, Exit, Failure, table},
+    context::Context,
+    output::{Answer, Failure, table},
+    private_file::PrivateFile,
     times,
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
-    fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::fs::PermissionsExt,
+    io::Write,
     path::{Path, PathBuf},
 };
-use strongroom::{
-    Error,
-    protocol::audit::{AuditPage, AuditQuery, EntryView, ProofView},
-    sealed::PartialFile,
-};
-use strongroom_ledger::{Receipt, SignedCheckpoint, VerifierKey, entry_hash, parse_export_line, verify_export};
-
-/// Longest line of an export that is read, bytes.
-const LINE: u64 = 2 << 20;
+use strongroom::protocol::audit::{AuditPage, AuditQuery, EntryView, ProofView};
 
 /// The ledger.
 #[derive(Subcommand)]
@@ -105,22 +96,6 @@ pub(crate) struct Filter {
     limit: Option<u32>,
 }
 
-/// Arguments of `audit verify`.
-#[derive(clap::Args)]
-pub(crate) struct Verify {
-    /// The export
-    file: PathBuf,
-    /// Your own copy of the ledger's verifier key; without it, the one of the join file
-    #[arg(long, value_name = "VKEY")]
-    key: Option<VerifierKey>,
-    /// A checkpoint that you kept: the export must contain what it covers, unchanged
-    #[arg(long, value_name = "FILE")]
-    known: Option<PathBuf>,
-    /// Keep the checkpoint of this export for the next time
-    #[arg(long, value_name = "FILE")]
-    save_checkpoint: Option<PathBuf>,
-}
-
 impl Audit {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
@@ -130,8 +105,11 @@ impl Audit {
             }
             Self::Show { record } => {
                 let entry: EntryView = context.admin()?.get(&format!("/v1/audit/records/{}", segment(&record)?))?;
-                let body = body(&entry)?;
-                let text = format!("ledger index {}\n{body:#}", entry.index);
+                let body = entries::named(&entry, &record)?;
+                let text = format!(
+                    "ledger index {}; the record hashes to its entry (audit prove shows that this is in the ledger)\n{body:#}",
+                    entry.index
+                );
                 Answer::new(&json!({ "entry": entry, "record": body }), text)
             }
             Self::Prove { record, out } => prove(context, &record, out.as_deref()),
@@ -141,8 +119,8 @@ impl Audit {
     }
 }
 
-/// A page of records of `/v1/audit/records` or `/v1/decisions`, each with its bytes checked against
-/// its entry.
+/// A page of records of `/v1/audit/records` or `/v1/decisions`, believed as far as it can be: see
+/// [`entries::page`].
 pub(crate) fn fetch(context: &Context, endpoint: &str, filter: &Filter) -> Result<Value, Failure> {
     let from = match &filter.last {
         Some(last) => {
@@ -166,16 +144,10 @@ pub(crate) fn fetch(context: &Context, endpoint: &str, filter: &Filter) -> Resul
         after: filter.after,
         limit: filter.limit,
     };
-    let page: AuditPage = context.admin()?.get(&format!("{endpoint}?{}", query_string(&query)?))?;
-    let mut records = Vec::new();
-    for entry in &page.entries {
-        records.push(json!({ "index": entry.index, "record": body(entry)? }));
-    }
+    let admin = context.admin()?;
+    let page: AuditPage = admin.get(&format!("{endpoint}?{}", query_string(&query)?))?;
+    let records = entries::page(&page, filter.after, admin.ledger_key())?;
     Ok(json!({ "checkpoint": page.checkpoint, "next": page.next, "records": records }))
-}
-
-fn not_its_entry(index: u64) -> Failure {
-    Failure::refused(format!("entry {index}: the record does not hash to its entry; do not believe this answer"))
 }
 
 /// The query as a query string; values are percent-encoded.
@@ -195,21 +167,6 @@ fn query_string(query: &AuditQuery) -> Result<String, Failure> {
         parts.push(format!("{name}={encoded}"));
     }
     Ok(parts.join("&"))
-}
-
-/// The record of an entry, once it has hashed to the entry; null where the body was pruned. Half a
-/// body cannot be checked, and so is not shown.
-fn body(entry: &EntryView) -> Result<Value, Failure> {
-    let (record, salt) = match (&entry.record, &entry.salt) {
-        (Some(record), Some(salt)) => (record, salt),
-        (None, None) => return Ok(Value::Null),
-        _ => return Err(not_its_entry(entry.index)),
-    };
-    let salt: [u8; 16] = salt.0.as_slice().try_into().map_err(|_| not_its_entry(entry.index))?;
-    if entry_hash(&salt, &record.0).as_slice() != entry.entry.0.as_slice() {
-        return Err(not_its_entry(entry.index));
-    }
-    serde_json::from_slice(&record.0).map_err(|_| not_its_entry(entry.index))
 }
 
 /// Records for people.
@@ -244,39 +201,38 @@ pub(crate) fn entries_table(page: &Value) -> String {
             [text("verdict"), list("reasons", &reason)].join(" ").trim().to_owned(),
         ]);
     }
-    table(["INDEX", "TIME", "RECORD", "ACTION", "ACTOR", "KEYS", "VERDICT"], &rows)
+    let mut text = table(["INDEX", "TIME", "RECORD", "ACTION", "ACTOR", "KEYS", "VERDICT"], &rows);
+    if let Some(next) = page.get("next").and_then(Value::as_u64) {
+        let _ = writeln!(text, "there may be more: the same with --after {next} shows it; --limit takes up to 1000");
+    }
+    text
 }
 
 fn prove(context: &Context, record: &str, out: Option<&Path>) -> Result<Answer, Failure> {
     let admin = context.admin()?;
     let proof: ProofView = admin.get(&format!("/v1/audit/records/{}/proof", segment(record)?))?;
-    let entry: [u8; 32] = proof.entry.entry.0.as_slice().try_into().map_err(|_| not_its_entry(proof.entry.index))?;
-    if body(&proof.entry)?.get("id").and_then(Value::as_str) != Some(record) {
-        return Err(Failure::refused(format!("the answer does not prove the record {record}, but another entry")));
-    }
-    let verified = Receipt::parse(&proof.receipt)
-        .and_then(|receipt| receipt.verify(&entry, std::slice::from_ref(admin.ledger_key())))
-        .map_err(|e| Failure::refused(format!("the proof does not verify: {e}")))?;
+    let proved = entries::proved(&proof, record, admin.ledger_key())?;
     if let Some(out) = out {
-        write_whole(out, &proof.receipt)?;
+        write_private(out, ".receipt.", &proof.receipt)?;
     }
     Answer::new(
-        &json!({ "record": record, "index": verified.index, "size": verified.checkpoint.size, "receipt": proof.receipt }),
+        &json!({ "record": record, "index": proved.index, "size": proved.size, "receipt": proof.receipt }),
         format!(
             "record {record} is entry {} of a ledger of {} entries, under a checkpoint signed by {}\n",
-            verified.index,
-            verified.checkpoint.size,
+            proved.index,
+            proved.size,
             admin.ledger_key().name()
         ),
     )
 }
 
+/// An export names persons, nodes and assets, and holds the salts that keep the public tiles quiet:
+/// it is private from its first byte.
 fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failure> {
-    let mut stream = context.admin()?.stream("/v1/audit/export")?;
-    let mut partial = PartialFile::create(out, replace).map_err(Error::from)?;
-    let bytes = std::io::copy(&mut stream, &mut partial).map_err(|e| Failure::file(out, e))?;
-    partial.commit().map_err(Error::from)?;
-    keep_private(out)?;
+    let admin = context.admin()?;
+    let mut file = PrivateFile::create(out, replace, ".export.")?;
+    let bytes = std::io::copy(&mut admin.stream("/v1/audit/export")?, &mut file).map_err(|e| Failure::file(out, e))?;
+    file.commit()?;
     Answer::new(
         &json!({ "file": out, "bytes": bytes }),
         format!("{bytes} bytes written to {}\nverify it: strongroom audit verify {}", out.display(), out.display()),
@@ -284,109 +240,10 @@ fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failur
 }
 
 /// A receipt or a checkpoint: there whole, or as it was before.
-fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut partial = PartialFile::create(path, true).map_err(Error::from)?;
-    partial.write_all(text.as_bytes()).map_err(|e| Failure::file(path, e))?;
-    partial.commit().map_err(Error::from)?;
-    keep_private(path)
-}
-
-/// An export names persons, nodes and assets, and holds the salts that keep the public tiles quiet.
-fn keep_private(path: &Path) -> Result<(), Failure> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|e| Failure::file(path, e))
-}
-
-impl Verify {
-    fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let key = match self.key {
-            Some(key) => key,
-            None => context
-                .join_file()?
-                .ledger_verifier_key
-                .parse()
-                .map_err(|e| Failure::usage(format!("the join file's `ledger_verifier_key`: {e}")))?,
-        };
-        let keys = [key];
-        let known = self
-            .known
-            .map(|path| {
-                let bytes = read_capped(&path, 1 << 20)?;
-                let text = String::from_utf8(bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-                SignedCheckpoint::parse(&text)
-                    .and_then(|signed| signed.verify(&keys).cloned())
-                    .map_err(|e| Failure::refused(format!("the checkpoint in {}: {e}", path.display())))
-            })
-            .transpose()?;
-        let file = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
-        let mut footer = None;
-        let lines = Lines { reader: BufReader::new(file), number: 0 }.inspect(|line| {
-            if let Ok(strongroom::protocol::audit::ExportLine::Footer { checkpoint }) = line {
-                footer = Some(checkpoint.clone());
-            }
-        });
-        let report = verify_export(lines, &keys, known.as_ref())
-            .map_err(|e| Failure::new(Exit::Refused, format!("{} does not verify: {e}", self.file.display())))?;
-        if let (Some(path), Some(checkpoint)) = (&self.save_checkpoint, footer) {
-            write_whole(path, &checkpoint)?;
-        }
-        let actions: serde_json::Map<String, Value> =
-            report.actions.iter().map(|(action, count)| (action.as_str().to_owned(), json!(count))).collect();
-        let mut text = format!(
-            "{} verifies: {} entries, signed by {}\n{} releases, {} denials",
-            self.file.display(),
-            report.checkpoint.size,
-            keys.first().map_or("", VerifierKey::name),
-            report.released,
-            report.denied
-        );
-        if let (Some(earliest), Some(latest)) = (&report.earliest, &report.latest) {
-            let _ = write!(text, ", from {earliest} to {latest}");
-        }
-        if report.clock_steps > 0 {
-            let _ =
-                write!(text, "\nthe recorded time goes back {} times: somebody should know why", report.clock_steps);
-        }
-        if report.pruned > 0 {
-            let _ = write!(
-                text,
-                "\n{} entries have no body: nothing in this version prunes, so somebody took them out",
-                report.pruned
-            );
-        }
-        let mut answer = Answer::new(
-            &json!({
-                "verified": report.pruned == 0, "entries": report.checkpoint.size, "released": report.released, "denied": report.denied,
-                "pruned": report.pruned, "clock_steps": report.clock_steps, "actions": actions,
-            }),
-            text,
-        )?;
-        answer.holds = report.pruned == 0;
-        Ok(answer)
-    }
-}
-
-/// The lines of an export, each with a cap.
-struct Lines<R> {
-    reader: R,
-    number: u64,
-}
-
-impl<R: BufRead> Iterator for Lines<R> {
-    type Item = Result<strongroom::protocol::audit::ExportLine, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut line = Vec::new();
-        self.number += 1;
-        let read = self.reader.by_ref().take(LINE).read_until(b'\n', &mut line);
-        match read {
-            Ok(0) => None,
-            Ok(_) => {
-                let parsed = parse_export_line(line.trim_ascii_end());
-                Some(parsed.map_err(|e| format!("line {}: {e}", self.number)))
-            }
-            Err(error) => Some(Err(format!("line {}: {error}", self.number))),
-        }
-    }
+pub(super) fn write_private(path: &Path, prefix: &str, text: &str) -> Result<(), Failure> {
+    let mut file = PrivateFile::create(path, true, prefix)?;
+    file.write_all(text.as_bytes()).map_err(|e| Failure::file(path, e))?;
+    file.commit()
 }
 
 #[cfg(test)]

@@ -1,13 +1,23 @@
 //! `strongroom decision` and `strongroom explain`.
 
-use super::audit::{Filter, entries_table, fetch};
+use super::{
+    audit::{Filter, entries_table, fetch},
+    entries,
+};
 use crate::{
     context::Context,
     output::{Answer, Failure},
+    plain,
 };
 use clap::Subcommand;
 use std::fmt::Write as _;
-use strongroom::protocol::{DecisionId, audit::DecisionView};
+use strongroom::{
+    Admin,
+    protocol::{
+        Code, DecisionId,
+        audit::{DecisionView, ProofView},
+    },
+};
 use strongroom_policy::explain;
 
 /// Decisions.
@@ -37,8 +47,10 @@ impl Decision {
 
 impl Explain {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let view: DecisionView = context.admin()?.get(&format!("/v1/decisions/{}", self.decision))?;
-        let field = |name: &str| view.record.get(name).and_then(|v| v.as_str()).unwrap_or("").to_owned();
+        let admin = context.admin()?;
+        let view: DecisionView = admin.get(&format!("/v1/decisions/{}", self.decision))?;
+        let proved = in_ledger(&admin, self.decision, &view)?;
+        let field = |name: &str| plain::line(view.record.get(name).and_then(|v| v.as_str()).unwrap_or(""));
         let verdict = field("verdict");
         let mut text = format!("decision {} at ledger index {}: {verdict}\n", view.decision_id, view.index);
         for (label, name) in [("time", "time"), ("node", "node"), ("site", "site"), ("jurisdiction", "jurisdiction")] {
@@ -47,7 +59,8 @@ impl Explain {
             }
         }
         for key in view.record.get("keys").and_then(|k| k.as_array()).into_iter().flatten() {
-            let word = |name: &str| key.get(name).map(|v| v.to_string().replace('"', "")).unwrap_or_default();
+            let word =
+                |name: &str| key.get(name).map(|v| plain::line(&v.to_string()).replace('"', "")).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "  key          {}@{} {}/{}",
@@ -62,6 +75,38 @@ impl Explain {
         } else {
             text.push_str(&explain(&view.denials));
         }
-        Answer::new(&view, text)
+        let _ = match proved {
+            Some(size) => writeln!(
+                text,
+                "checked: the record is in the ledger, under a signed checkpoint of {size} entries; claims and expectations are what the vault says"
+            ),
+            None => writeln!(
+                text,
+                "not checked: this token may not read the ledger, so the record is what the vault says; an auditor can run `strongroom audit prove {}`",
+                self.decision
+            ),
+        };
+        let mut answer = Answer::new(&view, text)?;
+        if let Some(fields) = answer.json.as_object_mut() {
+            fields.insert("in_ledger".to_owned(), proved.is_some().into());
+        }
+        Ok(answer)
     }
+}
+
+/// The size of the ledger that the decision's record is proved to be in; none where the token's roles
+/// do not let it ask for a proof. A record that is not the ledger's is refused.
+fn in_ledger(admin: &Admin, decision: DecisionId, view: &DecisionView) -> Result<Option<u64>, Failure> {
+    let proof: ProofView = match admin.get(&format!("/v1/audit/records/{decision}/proof")) {
+        Ok(proof) => proof,
+        Err(error) if error.problem().is_some_and(|problem| problem.code == Code::Forbidden) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let proved = entries::proved(&proof, &decision.to_string(), admin.ledger_key())?;
+    if view.decision_id != decision || view.index != proved.index || view.record != proved.record {
+        return Err(Failure::refused(format!(
+            "the decision that the vault explains is not the record {decision} of its ledger; do not believe this answer"
+        )));
+    }
+    Ok(Some(proved.size))
 }

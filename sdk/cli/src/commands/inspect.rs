@@ -1,6 +1,9 @@
 //! `strongroom inspect`.
 
-use crate::output::{Answer, Failure};
+use crate::{
+    output::{Answer, Failure},
+    plain,
+};
 use std::{fs::File, path::PathBuf};
 use strongroom::{Error, sealed};
 
@@ -26,7 +29,7 @@ impl Inspect {
             format!(
                 "key       {}@{}\nobject    {}\nwriter    {}\nplaintext {} bytes in {} chunks of {}\nindex     {} bytes\nfile      {} bytes\nnot authenticated: only opening it is proof\n",
                 // Whoever wrote the file chose its asset's name: no line or escape of theirs is printed.
-                header.asset.escape_debug(),
+                plain::line(&header.asset),
                 header.version,
                 header.object,
                 header.writer,

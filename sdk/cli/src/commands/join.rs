@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::json;
 use std::path::PathBuf;
-use strongroom::{Admin, protocol::join::JoinFile};
+use strongroom::protocol::join::JoinFile;
 
 /// Joins a vault.
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ impl Join {
             )));
         }
         let join: JoinFile = read_json(&self.file)?;
-        let admin = Admin::connect(&join, None)?;
+        let admin = context.connect(&join, None)?;
         let info = admin.info();
         let bytes = serde_json::to_vec_pretty(&join).map_err(|e| Failure::new(Exit::Machine, e.to_string()))?;
         context.write(&path, &bytes)?;

@@ -12,6 +12,9 @@ use strongroom::protocol::{
     lease::{LeaseView, RevokeLease},
 };
 
+/// Most leases that the vault lists.
+const MOST: usize = 10_000;
+
 /// Leases.
 #[derive(Subcommand)]
 pub(crate) enum Lease {
@@ -38,8 +41,8 @@ impl Lease {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::List { all } => {
-                let path = if all { "/v1/leases?all=true&limit=10000" } else { "/v1/leases?limit=10000" };
-                let leases: Vec<LeaseView> = context.admin()?.get(path)?;
+                let path = format!("/v1/leases?limit={MOST}{}", if all { "&all=true" } else { "" });
+                let leases: Vec<LeaseView> = context.admin()?.get(&path)?;
                 let rows: Vec<_> = leases
                     .iter()
                     .map(|l| {
@@ -52,7 +55,8 @@ impl Lease {
                         ]
                     })
                     .collect();
-                Answer::new(&leases, table(["LEASE", "STATE", "KEYS", "NODE", "EXPIRES"], &rows))
+                let text = table(["LEASE", "STATE", "KEYS", "NODE", "EXPIRES"], &rows) + cut(leases.len());
+                Answer::new(&leases, text)
             }
             Self::Revoke { lease, reason } => {
                 let answer: Recorded =
@@ -60,5 +64,24 @@ impl Lease {
                 recorded(&format!("lease {lease} revoked"), &answer)
             }
         }
+    }
+}
+
+/// What is said of a list that the vault cut off: it has no further page.
+fn cut(listed: usize) -> &'static str {
+    if listed < MOST {
+        return "";
+    }
+    "these are the newest 10,000, and there may be more: strongroom audit query --action 'lease.*' finds the others\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_cut_off_says_so() {
+        assert_eq!(cut(MOST - 1), "");
+        assert!(cut(MOST).contains("there may be more"));
     }
 }

@@ -3,6 +3,7 @@
 mod asset;
 mod audit;
 mod decision;
+mod entries;
 mod evidence;
 mod inspect;
 mod join;
@@ -15,6 +16,7 @@ mod reference;
 mod seal;
 mod site;
 mod token;
+mod verify;
 
 use crate::{
     context::Context,
@@ -133,4 +135,35 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Labels for people: `a=1 b=2`.
 fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plain;
+
+    #[test]
+    fn a_segment_leads_nowhere_else() {
+        for good in ["minilm", "run-17", "a.b_c", "01K3ZQ8Y6E6M1D0Q9V1S1C1X7A"] {
+            assert_eq!(segment(good).unwrap(), good);
+        }
+        for bad in
+            ["", ".", "..", "a/b", "../tokens", "a%2fb", "%2e%2e", "a?all=true", "a#b", "a b", "a\\b", "a\nb", "é"]
+        {
+            let refused = segment(bad).unwrap_err();
+            assert_eq!(refused.exit, crate::output::Exit::Usage, "{bad}");
+            assert!(!refused.message.contains('\n'), "{}", refused.message);
+        }
+    }
+
+    /// Scripts go through the same escaping as everything that is printed.
+    #[test]
+    fn completions_are_printed_as_they_are() {
+        for shell in <clap_complete::Shell as clap::ValueEnum>::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut crate::Cli::command(), "strongroom", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert_eq!(plain::lines(&script), script, "{shell}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     output::{Answer, Failure},
+    private_file::PrivateFile,
     progress::Shown,
 };
 use std::{
@@ -17,7 +18,6 @@ use strongroom::{
     protocol::{ObjectId, admin::Integrity, statement::ObjectRef},
     sealed::{Expected, Opening},
 };
-use tempfile::NamedTempFile;
 
 /// Opens a sealed file in protected memory.
 #[derive(clap::Args)]
@@ -108,12 +108,8 @@ fn digest(opened: &OpenObject) -> Result<String, Failure> {
 }
 
 fn write_plaintext(opened: &OpenObject, path: &Path) -> Result<(), Failure> {
-    let failed = |e| Failure::file(path, e);
-    let plaintext = opened.plaintext()?;
-    // Under a hidden name until it is whole: half a file of plaintext under its final name helps nobody.
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::with_prefix_in(".plaintext.", directory).map_err(failed)?;
-    file.write_all(&plaintext).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    // Without a name until it is whole: half a file of plaintext under its final name helps nobody.
+    let mut file = PrivateFile::create(path, false, ".plaintext.")?;
+    file.write_all(&opened.plaintext()?).map_err(|e| Failure::file(path, e))?;
+    file.commit()
 }
