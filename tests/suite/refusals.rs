@@ -60,7 +60,10 @@ fn explained(world: &World, decision: &str, node: &Member, reasons: &[&str]) -> 
     for reason in reasons {
         assert!(text.contains(reason), "{reason} is not explained:\n{text}");
     }
-    auditor.ask(["explain", decision]).unwrap()
+    assert!(text.contains("checked: the record is in the ledger"), "{text}");
+    let mut answer: Value = auditor.ask(["explain", decision]).unwrap();
+    assert_eq!(answer.as_object_mut().unwrap().remove("in_ledger"), Some(true.into()));
+    serde_json::from_value(answer).unwrap()
 }
 
 /// Opens a file on a node, by the command line.

@@ -3,7 +3,9 @@
 mod command_line;
 mod keys;
 mod leases;
+mod terminal;
 mod unprivileged;
+mod waiting;
 
 use crate::{
     sealing::{open, read_lease, seal},

@@ -85,6 +85,10 @@ fn an_opened_file_is_written_whole_or_not_at_all() {
     let ran = limited(&world.node().cli, false).run(open).unwrap();
     assert_eq!(ran.code, Some(4), "{}", ran.stderr);
     assert_eq!(names(dir.path()), before, "half a plaintext was left");
+    // Killed by the signal of the limit: plaintext had no name yet, so nothing is left of it.
+    let ran = limited(&world.node().cli, true).run(open).unwrap();
+    assert_eq!(ran.code, None, "{}", ran.stderr);
+    assert_eq!(names(dir.path()), before, "half a plaintext was left by a killed process");
     world.node().cli.run(open).unwrap().done().unwrap();
     assert_eq!(fs::read(&out).unwrap(), content(3, 3 << 20));
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&out).unwrap().permissions());
@@ -92,7 +96,7 @@ fn an_opened_file_is_written_whole_or_not_at_all() {
     assert_eq!(world.node().cli.run(open).unwrap().code, Some(2), "a file that is there was replaced");
     let delivered = world.records(&["--action", "release.delivered", "--asset", "to-disk"]);
     let to_disk = delivered.iter().filter(|r| r["details"]["handling"]["plaintext_to_disk"] == true).count();
-    assert_eq!(to_disk, 2, "the ledger shows plaintext on a disk: {delivered:?}");
+    assert_eq!(to_disk, 3, "the ledger shows plaintext on a disk: {delivered:?}");
 }
 
 #[test]
