@@ -1,15 +1,20 @@
 //! What an item means: its guards, nonce, changes and quotas, one after the other, and its record.
 
 use crate::{
-    backend::{NewEntry, StoredHead, Transaction},
+    backend::{Addition, Candidate, NewEntry, StoredHead, Transaction},
     batch::{Change, Item, Quota, Refusal},
+    model::LeaseRow,
     store::StoreError,
     terms,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::{BTreeSet, HashMap};
-use strongroom_ledger::{Subject, Timestamp, entry_hash};
-use strongroom_protocol::{DecisionId, NodeId};
+use strongroom_ledger::{Record, Subject, Timestamp, entry_hash};
+use strongroom_protocol::{DecisionId, NodeId, lease::LeaseState};
+
+/// Guards and quotas of an item that are looked at in one go. A statement has a text for each
+/// combination of them, so a bound keeps their number small.
+const EXAMINED_AT_ONCE: usize = 24;
 
 /// An item that got its place in the log.
 pub(crate) struct Admitted {
@@ -71,6 +76,13 @@ impl<'a> Admission<'a> {
         mut item: Item,
         tx: &mut dyn Transaction,
     ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        if only_adds(&item) {
+            let attempted = self.attempt_at_once(&mut item, tx).await?;
+            if let Ok(admitted) = &attempted {
+                self.remember(item, admitted.index);
+            }
+            return Ok(attempted);
+        }
         if !self.alone {
             tx.begin_item().await?;
         }
@@ -130,19 +142,88 @@ impl<'a> Admission<'a> {
         self.record(item, tx).await
     }
 
+    /// The same refusals in the same order as [`Self::attempt`], of an item that only adds: it is
+    /// examined in one go, and nothing is written before it is admitted, so there is nothing to take back.
+    async fn attempt_at_once(
+        &mut self,
+        item: &mut Item,
+        tx: &mut dyn Transaction,
+    ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        let lease = granted(item);
+        let uncounted: Vec<_> = item.quotas.iter().filter(|quota| !self.counts.knows(quota)).collect();
+        let previous = self.last_of.get(&item.record.subject).copied();
+        let examined = tx
+            .examine(
+                &Candidate {
+                    id: item.record.id,
+                    guards: &item.guards,
+                    nonce: item.nonce.as_ref(),
+                    lease,
+                    quotas: &uncounted,
+                    subject: previous.is_none().then_some(&item.record.subject),
+                },
+                self.now,
+            )
+            .await?;
+        if let Some(guard) = examined.stale.and_then(|place| item.guards.get(place)) {
+            return Ok(Err(Refusal::Stale(guard.clone())));
+        }
+        if let Some(nonce) = &item.nonce {
+            if i128::from(nonce.expiry()) < i128::from(self.now) {
+                return Ok(Err(Refusal::NonceExpired));
+            }
+            if examined.burnt {
+                return Ok(Err(Refusal::NonceReused));
+            }
+        }
+        if examined.granted {
+            return Ok(Err(Refusal::Conflict("a lease with this id or this statement exists".to_owned())));
+        }
+        for (quota, count) in uncounted.into_iter().zip(examined.counts) {
+            self.counts.keep(quota, count);
+        }
+        if let Some(quota) = item.quotas.iter().find(|quota| self.counts.is_exceeded(quota, item, self.now)) {
+            return Ok(Err(Refusal::QuotaExceeded(quota.clone())));
+        }
+        let new = match self.entry(&mut item.record, previous.or(examined.last))? {
+            Ok(new) if examined.recorded => return Ok(Err(recorded(&new))),
+            Ok(new) => new,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let addition = Addition { nonce: item.nonce.as_ref(), lease: granted(item), entry: &new, blobs: &item.blobs };
+        tx.add(&addition).await?;
+        Ok(Ok(Admitted { index: new.index, entry: new.entry, salt: new.salt, record: new.record }))
+    }
+
     /// Completes the record and gives it the next place in the log.
     async fn record(
         &mut self,
         item: &mut Item,
         tx: &mut dyn Transaction,
     ) -> Result<Result<Admitted, Refusal>, StoreError> {
-        let record = &mut item.record;
+        let previous = match self.last_of.get(&item.record.subject) {
+            Some(last) => Some(*last),
+            None => tx.last_of(&item.record.subject).await?,
+        };
+        let new = match self.entry(&mut item.record, previous)? {
+            Ok(new) => new,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if !tx.insert_entry(&new).await? {
+            return Ok(Err(recorded(&new)));
+        }
+        Ok(Ok(Admitted { index: new.index, entry: new.entry, salt: new.salt, record: new.record }))
+    }
+
+    /// The entry of a record at the next place in the log.
+    fn entry(
+        &self,
+        record: &mut Record,
+        previous: Option<DecisionId>,
+    ) -> Result<Result<NewEntry, Refusal>, StoreError> {
         record.time = self.time;
         self.replica.clone_into(&mut record.replica);
-        record.previous = match self.last_of.get(&record.subject) {
-            Some(last) => Some(*last),
-            None => tx.last_of(&record.subject).await?,
-        };
+        record.previous = previous;
         let bytes = match record.to_canonical() {
             Ok(bytes) => bytes,
             Err(error) => return Ok(Err(Refusal::Conflict(format!("the ledger takes no such record: {error}")))),
@@ -151,18 +232,14 @@ impl<'a> Admission<'a> {
         self.random
             .fill(&mut salt)
             .map_err(|_| StoreError::Unavailable("the operating system has no random bytes".to_owned()))?;
-        let new = NewEntry {
+        Ok(Ok(NewEntry {
             index: self.next_index,
             entry: entry_hash(&salt, &bytes),
             id: record.id,
             time_ms: self.time.unix_millis(),
             salt,
             record: bytes,
-        };
-        if !tx.insert_entry(&new).await? {
-            return Ok(Err(Refusal::Conflict(format!("a record with the id {} is in the ledger", new.id))));
-        }
-        Ok(Ok(Admitted { index: new.index, entry: new.entry, salt, record: new.record }))
+        }))
     }
 
     /// What later items of the batch have to know of an admitted one.
@@ -172,6 +249,29 @@ impl<'a> Admission<'a> {
         self.terms.extend(terms::of_record(&item.record).into_iter().map(|term| (term, index)));
         self.last_of.insert(item.record.subject, item.record.id);
         self.burnt += u32::from(item.nonce.is_some());
+    }
+}
+
+fn recorded(new: &NewEntry) -> Refusal {
+    Refusal::Conflict(format!("a record with the id {} is in the ledger", new.id))
+}
+
+/// Whether an item changes nothing but what it adds, at the most one live lease, and is small enough
+/// to be examined in one go.
+fn only_adds(item: &Item) -> bool {
+    item.guards.len() + item.quotas.len() <= EXAMINED_AT_ONCE
+        && match item.changes.as_slice() {
+            [] => true,
+            [Change::GrantLease(lease)] => lease.state == LeaseState::Live,
+            _ => false,
+        }
+}
+
+/// The lease that an item grants which only adds.
+fn granted(item: &Item) -> Option<&LeaseRow> {
+    match item.changes.as_slice() {
+        [Change::GrantLease(lease)] => Some(lease),
+        _ => None,
     }
 }
 
@@ -194,6 +294,39 @@ enum Holder {
 }
 
 impl Counts {
+    /// Whether this was counted in this batch, and is kept up to date since.
+    fn knows(&self, quota: &Quota) -> bool {
+        match quota {
+            Quota::NodeLeases(node, _) => self.live.contains_key(&Holder::Node(*node)),
+            Quota::AssetLeases(asset, _) => self.live.contains_key(&Holder::Asset(asset.clone())),
+            Quota::NodeDenials(node, _) => self.denied_before.contains_key(node),
+        }
+    }
+
+    /// Keeps what was counted before an item.
+    fn keep(&mut self, quota: &Quota, count: u64) {
+        match quota {
+            Quota::NodeLeases(node, _) => drop(self.live.insert(Holder::Node(*node), count)),
+            Quota::AssetLeases(asset, _) => drop(self.live.insert(Holder::Asset(asset.clone()), count)),
+            Quota::NodeDenials(node, _) => drop(self.denied_before.insert(*node, count)),
+        }
+    }
+
+    /// Whether an item that only adds goes beyond a limit. One that was never counted is exceeded.
+    fn is_exceeded(&self, quota: &Quota, item: &Item, now: i64) -> bool {
+        let (holder, limit) = match quota {
+            Quota::NodeLeases(node, limit) => (Holder::Node(*node), *limit),
+            Quota::AssetLeases(asset, limit) => (Holder::Asset(asset.clone()), *limit),
+            Quota::NodeDenials(node, limit) => {
+                let this = u64::from(terms::denied_node(&item.record) == Some(*node));
+                let of_batch = this + self.denials.get(node).unwrap_or(&0);
+                return self.denied_before.get(node).is_none_or(|before| before.saturating_add(of_batch) > *limit);
+            }
+        };
+        let added = grants(item, now).filter(|granted| *granted == holder).count() as u64;
+        self.live.get(&holder).is_none_or(|before| before.saturating_add(added) > limit)
+    }
+
     /// Whether the item, whose changes are made already, goes beyond the limit.
     async fn exceeds(
         &mut self,

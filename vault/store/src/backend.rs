@@ -5,7 +5,7 @@
 
 use crate::{
     batch::{Blob, Change, Guard, Quota},
-    model::{EntryRow, Head},
+    model::{EntryRow, Head, LeaseRow},
     store::{Store, StoreError},
 };
 use async_trait::async_trait;
@@ -78,6 +78,55 @@ pub struct NewEntry {
     pub record: Vec<u8>,
 }
 
+/// An item whose only change, if any, is a lease that it grants, and what has to be known of it before
+/// anything is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The id of its record.
+    pub id: DecisionId,
+    /// What it was decided from.
+    pub guards: &'a [Guard],
+    /// The nonce that it burns.
+    pub nonce: Option<&'a Nonce>,
+    /// The lease that it grants.
+    pub lease: Option<&'a LeaseRow>,
+    /// What is to be counted, without the lease.
+    pub quotas: &'a [&'a Quota],
+    /// The subject whose last record is asked for.
+    pub subject: Option<&'a Subject>,
+}
+
+/// What is known of a candidate. Nothing of it changes until this transaction writes: it holds the
+/// head's lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// The place of the first guard that does not hold any more.
+    pub stale: Option<usize>,
+    /// Whether the nonce was burnt before.
+    pub burnt: bool,
+    /// Whether a lease with the candidate's id or statement exists.
+    pub granted: bool,
+    /// Whether a record has its id.
+    pub recorded: bool,
+    /// The counts of its quotas, in their order; see [`Transaction::count`].
+    pub counts: Vec<u64>,
+    /// The id of the last record of the subject.
+    pub last: Option<DecisionId>,
+}
+
+/// What an admitted candidate writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Addition<'a> {
+    /// The nonce to burn.
+    pub nonce: Option<&'a Nonce>,
+    /// The lease to grant.
+    pub lease: Option<&'a LeaseRow>,
+    /// The entry to insert.
+    pub entry: &'a NewEntry,
+    /// Bytes to keep by their content.
+    pub blobs: &'a [Blob],
+}
+
 /// One writing transaction. Dropped without a commit, it leaves nothing.
 #[async_trait]
 pub trait Transaction: Send {
@@ -85,6 +134,12 @@ pub trait Transaction: Send {
     async fn head(&mut self) -> Result<(u64, Option<StoredHead>), StoreError>;
     /// The widest stored version of these tiles; one that is missing is missing in the set.
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError>;
+
+    /// Looks at a candidate in one way to the database.
+    async fn examine(&mut self, candidate: &Candidate<'_>, now: i64) -> Result<Examined, StoreError>;
+    /// Writes a candidate of which [`Transaction::examine`] found nothing against it. It may be written
+    /// with what comes next; an error then comes from there, and the transaction is not to be committed.
+    async fn add(&mut self, addition: &Addition<'_>) -> Result<(), StoreError>;
 
     /// Begins an item: what follows can be taken back alone.
     async fn begin_item(&mut self) -> Result<(), StoreError>;

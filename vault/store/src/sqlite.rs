@@ -9,7 +9,9 @@
 //! ```
 
 mod backup;
+mod candidate;
 mod changes;
+mod grounds;
 mod log;
 mod reads;
 mod rows;
@@ -144,7 +146,7 @@ impl SqliteStore {
         writer.connection = Some(connection);
         begun.map_err(unavailable)?;
         writer.begun = true;
-        Ok(WriteTransaction { writer })
+        Ok(WriteTransaction { writer, pending: None })
     }
 
     fn check_space(&self) -> Result<(), StoreError> {
@@ -159,6 +161,8 @@ impl SqliteStore {
 /// A writing transaction. Dropped, it is taken back before the next one begins.
 struct WriteTransaction {
     writer: OwnedMutexGuard<Writer>,
+    /// What is written with the next statement.
+    pending: Option<candidate::Statements>,
 }
 
 impl WriteTransaction {

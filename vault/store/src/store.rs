@@ -1,8 +1,11 @@
 //! The storage trait: reads, and the transaction of a batch.
 
-use crate::model::{
-    AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
-    SiteRow, TokenRow, VaultRow, Versioned,
+use crate::{
+    grounds::{Grounds, Requester},
+    model::{
+        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
+        SiteRow, TokenRow, VaultRow, Versioned,
+    },
 };
 use async_trait::async_trait;
 use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery};
@@ -122,6 +125,17 @@ pub trait Store: Send + Sync + 'static {
     /// Live leases whose time ran out, or that nobody proved possession of since `undelivered_before`
     /// (Unix seconds): the vault closes them, at most `limit`.
     async fn lapsed_leases(&self, undelivered_before: i64, limit: u32) -> Result<Vec<LeaseRow>, StoreError>;
+
+    /// Who asks by this AK and statement, and the lease that is to be renewed, read together.
+    async fn requester(
+        &self,
+        ak_sha256: Fixed<32>,
+        statement_sha256: Fixed<32>,
+        lease: Option<LeaseId>,
+    ) -> Result<Requester, StoreError>;
+    /// What there is of the site and the key versions that a node asks for, and what is live,
+    /// read together.
+    async fn grounds(&self, node: NodeId, site: Option<&str>, keys: &[(String, u32)]) -> Result<Grounds, StoreError>;
 
     /// The ledger's head; `None` before the first commit.
     async fn head(&self) -> Result<Option<Head>, StoreError>;

@@ -4,7 +4,7 @@
 //! the sequencer takes the item back.
 
 use super::{
-    rows::{key_state_name, lease_state_name, to_json},
+    rows::{held_keys, key_state_name, lease_state_name, to_json},
     unavailable,
 };
 use crate::{
@@ -229,11 +229,7 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
     if row.state != LeaseState::Live {
         return refused("a lease begins live");
     }
-    // One lease may hold a version both for reading and for writing: one row says so. Without the
-    // lease's own row there are no others.
-    let mut held: Vec<_> = row.keys.iter().map(|key| (key.asset.as_str(), key.version)).collect();
-    held.sort_unstable();
-    held.dedup();
+    // Without the lease's own row there are no others.
     let made = query(
         "INSERT INTO leases (id, version, node, statement_sha256, state, granted_at, expires_at, reattest_at, delivered,
              row) VALUES (?, 1, ?, ?, 'live', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
@@ -250,7 +246,7 @@ async fn grant_lease(db: &mut SqliteConnection, row: &LeaseRow) -> Applied {
     .bind(to_json(row)?)
     .bind(row.id.as_array().to_vec())
     .bind(row.expires_at)
-    .bind(to_json(&held)?)
+    .bind(held_keys(row)?)
     .execute(db)
     .await?;
     match made.rows_affected() {

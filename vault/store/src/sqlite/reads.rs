@@ -2,6 +2,7 @@
 
 use super::{SqliteStore, log, rows, unavailable};
 use crate::{
+    grounds::{Grounds, Requester},
     model::{
         AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
         SiteRow, TokenRow, VaultRow, Versioned,
@@ -305,6 +306,19 @@ impl Store for SqliteStore {
         .bind(i64::from(limit));
         // As they stand in the table, not yet closed: the caller sees from the expiry which ones expired.
         self.all(asked, |row| Ok(rows::lease(row, None)?.row)).await
+    }
+
+    async fn requester(
+        &self,
+        ak_sha256: Fixed<32>,
+        statement_sha256: Fixed<32>,
+        lease: Option<LeaseId>,
+    ) -> Result<Requester, StoreError> {
+        self.read_requester(ak_sha256, statement_sha256, lease).await
+    }
+
+    async fn grounds(&self, node: NodeId, site: Option<&str>, keys: &[(String, u32)]) -> Result<Grounds, StoreError> {
+        self.read_grounds(node, site, keys).await
     }
 
     async fn head(&self) -> Result<Option<Head>, StoreError> {

@@ -17,6 +17,15 @@ pub(super) fn to_json(row: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(row).map_err(|e| StoreError::Corrupt(format!("a row cannot be written as JSON: {e}")))
 }
 
+/// The key versions that a lease holds, as JSON. It may hold one both for reading and for writing: one
+/// row says so.
+pub(super) fn held_keys(lease: &LeaseRow) -> Result<String, StoreError> {
+    let mut held: Vec<_> = lease.keys.iter().map(|key| (key.asset.as_str(), key.version)).collect();
+    held.sort_unstable();
+    held.dedup();
+    to_json(&held)
+}
+
 /// The column `row`.
 pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
     let text: &str = row.try_get("row").map_err(unavailable)?;
@@ -31,13 +40,10 @@ pub(super) fn versioned<T: DeserializeOwned>(row: &SqliteRow) -> Result<Versione
 /// A lease: what changes stands in columns. Past its expiry by `now` a live one reads as expired.
 pub(super) fn lease(row: &SqliteRow, now: Option<i64>) -> Result<Versioned<LeaseRow>, StoreError> {
     let mut lease: Versioned<LeaseRow> = versioned(row)?;
-    lease.row.state = lease_state(row.try_get("state").map_err(unavailable)?)?;
     lease.row.expires_at = row.try_get("expires_at").map_err(unavailable)?;
     lease.row.reattest_at = row.try_get("reattest_at").map_err(unavailable)?;
     lease.row.delivered = row.try_get("delivered").map_err(unavailable)?;
-    if lease.row.state == LeaseState::Live && now.is_some_and(|now| lease.row.expires_at <= now) {
-        lease.row.state = LeaseState::Expired;
-    }
+    lease.row.state = lease_state(row.try_get("state").map_err(unavailable)?, lease.row.expires_at, now)?;
     Ok(lease)
 }
 
@@ -97,8 +103,10 @@ pub(super) fn lease_state_name(state: LeaseState) -> &'static str {
     }
 }
 
-fn lease_state(name: &str) -> Result<LeaseState, StoreError> {
+/// What a lease's column says; a live one past its expiry by `now` has expired.
+pub(super) fn lease_state(name: &str, expires_at: i64, now: Option<i64>) -> Result<LeaseState, StoreError> {
     match name {
+        "live" if now.is_some_and(|now| expires_at <= now) => Ok(LeaseState::Expired),
         "live" => Ok(LeaseState::Live),
         "expired" => Ok(LeaseState::Expired),
         "ended" => Ok(LeaseState::Ended),

@@ -1,8 +1,8 @@
 //! The sequencer's transaction in SQLite.
 
-use super::{SqliteStore, WriteTransaction, changes, integer, log, rows, unavailable};
+use super::{SqliteStore, WriteTransaction, candidate::DENIAL_WINDOW_MS, changes, integer, log, rows, unavailable};
 use crate::{
-    backend::{Backend, NewEntry, StoredHead, Tail, Transaction},
+    backend::{Addition, Backend, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
     batch::{Blob, Change, Guard, Quota},
     store::StoreError,
     terms,
@@ -15,8 +15,6 @@ use strongroom_protocol::{DecisionId, challenge::Nonce};
 /// Guards that one statement compares. A statement has a text for each combination of guards, so a
 /// bound keeps their number, and the cache of prepared statements, small.
 const GUARDS_AT_ONCE: usize = 16;
-/// How long a node's denials count, milliseconds.
-const DENIAL_WINDOW_MS: i64 = 3_600_000;
 
 #[async_trait]
 impl Backend for SqliteStore {
@@ -43,7 +41,7 @@ impl Transaction for WriteTransaction {
             "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms, frontier, time_ms, checkpoint
                  FROM (SELECT 1) LEFT JOIN head",
         )
-        .fetch_one(self.connection()?)
+        .fetch_one(self.written().await?)
         .await
         .map_err(unavailable)?;
         let now_ms: i64 = row.try_get("now_ms").map_err(unavailable)?;
@@ -53,24 +51,32 @@ impl Transaction for WriteTransaction {
     }
 
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError> {
-        log::tiles(self.connection()?, ids).await
+        log::tiles(self.written().await?, ids).await
+    }
+
+    async fn examine(&mut self, candidate: &Candidate<'_>, now: i64) -> Result<Examined, StoreError> {
+        self.look_at(candidate, now).await
+    }
+
+    async fn add(&mut self, addition: &Addition<'_>) -> Result<(), StoreError> {
+        self.write_next(addition)
     }
 
     async fn begin_item(&mut self) -> Result<(), StoreError> {
-        query("SAVEPOINT item").execute(self.connection()?).await.map(drop).map_err(unavailable)
+        query("SAVEPOINT item").execute(self.written().await?).await.map(drop).map_err(unavailable)
     }
 
     async fn keep_item(&mut self) -> Result<(), StoreError> {
-        query("RELEASE item").execute(self.connection()?).await.map(drop).map_err(unavailable)
+        query("RELEASE item").execute(self.written().await?).await.map(drop).map_err(unavailable)
     }
 
     async fn undo_item(&mut self) -> Result<(), StoreError> {
-        query("ROLLBACK TO item").execute(self.connection()?).await.map_err(unavailable)?;
+        query("ROLLBACK TO item").execute(self.written().await?).await.map_err(unavailable)?;
         self.keep_item().await
     }
 
     async fn stale<'g>(&mut self, guards: &'g [Guard]) -> Result<Option<&'g Guard>, StoreError> {
-        let connection = self.connection()?;
+        let connection = self.written().await?;
         for guards in guards.chunks(GUARDS_AT_ONCE) {
             if let Some(stale) = first_stale(connection, guards).await? {
                 return Ok(Some(stale));
@@ -83,18 +89,18 @@ impl Transaction for WriteTransaction {
         let burnt = query("INSERT INTO burnt_nonces (nonce, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(nonce.as_bytes().to_vec())
             .bind(integer(nonce.expiry()))
-            .execute(self.connection()?)
+            .execute(self.written().await?)
             .await
             .map_err(unavailable)?;
         Ok(burnt.rows_affected() == 1)
     }
 
     async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<(), String>, StoreError> {
-        changes::apply(self.connection()?, change, now).await
+        changes::apply(self.written().await?, change, now).await
     }
 
     async fn count(&mut self, quota: &Quota, now: i64) -> Result<u64, StoreError> {
-        let connection = self.connection()?;
+        let connection = self.written().await?;
         match quota {
             Quota::NodeLeases(node, _) => log::live_leases_of_node(connection, *node, now).await,
             Quota::AssetLeases(asset, _) => log::live_leases_of_asset(connection, asset, now).await,
@@ -117,7 +123,7 @@ impl Transaction for WriteTransaction {
         let id: Option<String> =
             query_scalar("SELECT id FROM entries WHERE idx = (SELECT max(idx) FROM terms WHERE term = ?)")
                 .bind(terms::of_subject(subject))
-                .fetch_optional(self.connection()?)
+                .fetch_optional(self.written().await?)
                 .await
                 .map_err(unavailable)?;
         id.map(|id| id.parse().map_err(|_| StoreError::Corrupt("a record's id is not a ULID".to_owned()))).transpose()
@@ -134,7 +140,7 @@ impl Transaction for WriteTransaction {
         .bind(integer(new.time_ms))
         .bind(new.salt.to_vec())
         .bind(new.record.clone())
-        .execute(self.connection()?)
+        .execute(self.written().await?)
         .await
         .map_err(unavailable)?;
         Ok(inserted.rows_affected() == 1)
@@ -144,7 +150,7 @@ impl Transaction for WriteTransaction {
         query("INSERT INTO blobs (sha256, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(blob.sha256.as_ref())
             .bind(blob.bytes.as_slice())
-            .execute(self.connection()?)
+            .execute(self.written().await?)
             .await
             .map(drop)
             .map_err(unavailable)
@@ -157,36 +163,41 @@ impl Transaction for WriteTransaction {
         )
         .bind(before)
         .bind(i64::from(limit))
-        .execute(self.connection()?)
+        .execute(self.written().await?)
         .await
         .map(drop)
         .map_err(unavailable)
     }
 
     async fn put_head(&mut self, terms: &[(String, u64)], tiles: &[Tile], head: &StoredHead) -> Result<(), StoreError> {
+        let mut put = self.take_pending();
+        put.push("INSERT INTO terms (term, idx) SELECT value ->> 0, value ->> 1 FROM json_each(?);");
+        put.bind(rows::to_json(&terms)?)?;
         // Tiles are few: two or three for a batch, none of them JSON.
-        let sql = [
-            "INSERT INTO terms (term, idx) SELECT value ->> 0, value ->> 1 FROM json_each(?);",
-            &"INSERT INTO tiles (level, idx, data) VALUES (?, ?, ?)
-                  ON CONFLICT (level, idx) DO UPDATE SET data = excluded.data;"
-                .repeat(tiles.len()),
+        for tile in tiles {
+            put.push(
+                "INSERT INTO tiles (level, idx, data) VALUES (?, ?, ?)
+                     ON CONFLICT (level, idx) DO UPDATE SET data = excluded.data;",
+            );
+            put.bind(i64::from(tile.id.level()))?;
+            put.bind(integer(tile.id.index()))?;
+            put.bind(tile.data.clone())?;
+        }
+        put.push(
             "INSERT INTO head (only_row, frontier, time_ms, checkpoint) VALUES (1, ?, ?, ?) ON CONFLICT (only_row)
                  DO UPDATE SET frontier = excluded.frontier, time_ms = excluded.time_ms, checkpoint = excluded.checkpoint",
-        ];
-        let mut put = query(AssertSqlSafe(sql.concat())).bind(rows::to_json(&terms)?);
-        for tile in tiles {
-            put = put.bind(i64::from(tile.id.level())).bind(integer(tile.id.index())).bind(tile.data.as_slice());
-        }
-        put.bind(head.frontier.to_bytes())
-            .bind(integer(head.time_ms))
-            .bind(head.checkpoint.as_str())
-            .execute(self.connection()?)
-            .await
-            .map(drop)
-            .map_err(unavailable)
+        );
+        put.bind(head.frontier.to_bytes())?;
+        put.bind(integer(head.time_ms))?;
+        put.bind(head.checkpoint.clone())?;
+        put.query().execute(self.connection()?).await.map(drop).map_err(unavailable)
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if let Err(error) = self.written().await {
+            Transaction::roll_back(self).await;
+            return Err(error);
+        }
         WriteTransaction::commit(*self).await
     }
 
@@ -221,7 +232,7 @@ async fn first_stale<'g>(
     Ok(None)
 }
 
-fn version_of(guard: &Guard) -> &'static str {
+pub(super) fn version_of(guard: &Guard) -> &'static str {
     match guard {
         Guard::Node(..) => "SELECT version FROM nodes WHERE id = ?",
         Guard::Site(..) => "SELECT version FROM sites WHERE name = ?",
@@ -236,7 +247,7 @@ fn version_of(guard: &Guard) -> &'static str {
     }
 }
 
-fn expected(guard: &Guard) -> i64 {
+pub(super) fn expected(guard: &Guard) -> i64 {
     match guard {
         Guard::Node(_, version)
         | Guard::Site(_, version)

@@ -13,6 +13,7 @@
 
 mod audit;
 mod changes;
+mod grounds;
 mod guards;
 mod ledger;
 mod nonces;
@@ -70,6 +71,8 @@ macro_rules! every_backend {
             reads::leases_are_listed_by_what_they_are_now,
             reads::the_newest_reference_is_in_force,
             reads::leases_are_found_by_node_and_by_key,
+            grounds::who_asks_is_read_together,
+            grounds::what_a_release_is_decided_from_is_read_together,
             audit::each_filter_selects,
             audit::filters_are_taken_together,
             audit::pages_follow_one_another,

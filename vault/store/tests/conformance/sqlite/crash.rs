@@ -15,8 +15,9 @@ use std::{
 use strongroom_ledger::{Checkpoint, SignedCheckpoint, Subject, Tile, TileId, TileSet};
 use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, challenge::Nonce};
 use strongroom_store::{
-    Backend, Blob, Change, CrashPoint, Faults, Guard, Item, Outcome, Quota, SqliteStore, Store, StoreError,
-    backend::{NewEntry, StoredHead, Tail, Transaction},
+    Backend, Blob, Change, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore, Store,
+    StoreError,
+    backend::{Addition, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
     model::*,
 };
 
@@ -280,6 +281,12 @@ impl Transaction for UnclearTransaction {
     async fn tiles(&mut self, ids: &[TileId]) -> Result<TileSet, StoreError> {
         self.inner.tiles(ids).await
     }
+    async fn examine(&mut self, candidate: &Candidate<'_>, now: i64) -> Result<Examined, StoreError> {
+        self.inner.examine(candidate, now).await
+    }
+    async fn add(&mut self, addition: &Addition<'_>) -> Result<(), StoreError> {
+        self.inner.add(addition).await
+    }
     async fn begin_item(&mut self) -> Result<(), StoreError> {
         self.inner.begin_item().await
     }
@@ -359,6 +366,8 @@ pass_on! {
     fn leases_of_key(asset: &str, version: u32) -> Vec<LeaseRow>;
     fn live_leases(node: NodeId, assets: &[String]) -> (u64, Vec<u64>);
     fn lapsed_leases(undelivered_before: i64, limit: u32) -> Vec<LeaseRow>;
+    fn requester(ak: Fixed<32>, statement: Fixed<32>, lease: Option<LeaseId>) -> Requester;
+    fn grounds(node: NodeId, site: Option<&str>, keys: &[(String, u32)]) -> Grounds;
     fn head() -> Option<Head>;
     fn entry(index: u64) -> Option<EntryRow>;
     fn entry_by_id(id: DecisionId) -> Option<EntryRow>;
