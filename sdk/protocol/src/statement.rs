@@ -188,8 +188,10 @@ impl Statement {
             (_, 0) => return Err(StatementError::new("keys", "at least one key")),
             _ => return Err(StatementError::new("keys", format!("at most {} keys", limits::KEYS))),
         }
-        if self.job.as_ref().is_some_and(|job| job.id.is_empty() || job.id.len() > 255) {
-            return Err(StatementError::new("job.id", "1 to 255 bytes"));
+        // The ledger's records name the job, and take no other text.
+        let plain = |id: &str| (1..=255).contains(&id.len()) && !id.contains(char::is_control);
+        if self.job.as_ref().is_some_and(|job| !plain(&job.id)) {
+            return Err(StatementError::new("job.id", "1 to 255 bytes without control characters"));
         }
         let mut objects = 0;
         let mut seen = HashSet::new();
@@ -318,6 +320,12 @@ mod tests {
         assert_eq!(refused(|s| s.keys[0].scope = Scope::Object), "keys[0].objects");
         assert_eq!(refused(|s| s.keys[0].objects.push(object)), "keys[0].objects");
         assert_eq!(refused(|s| s.keys.push(s.keys[0].clone())), "keys[1]");
+        let job = |id: &str| Some(JobRef { id: id.to_owned(), token_sha256: Fixed([7; 32]) });
+        for wrong in ["", "train\n7", "train\u{85}7", "\u{1b}[31m", &"j".repeat(256)] {
+            assert_eq!(refused(|s| s.job = job(wrong)), "job.id", "{wrong:?}");
+        }
+        let named = Statement { job: job("Träning 7"), ..good() };
+        assert!(Statement::parse(&serde_json::to_vec(&named).unwrap()).is_ok());
         assert_eq!(
             refused(|s| {
                 s.keys[0].scope = Scope::Object;

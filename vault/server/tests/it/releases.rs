@@ -468,6 +468,22 @@ async fn a_database_that_went_back_in_time_locks_the_vault() {
     assert!(matches!(opened, Err(strongroom_store::StoreError::Rollback { .. })));
 }
 
+#[tokio::test]
+async fn a_job_that_no_record_could_name_is_malformed() {
+    let bench = Bench::new().await;
+    let (tpm, _) = bench.ready().await;
+    let recipient = RecipientKey::generate().unwrap();
+    let mut statement = bench.ask(&recipient).await;
+    let job =
+        |id: &str| Some(strongroom_protocol::statement::JobRef { id: id.to_owned(), token_sha256: Fixed([7; 32]) });
+    statement.job = job("train\n7");
+    let reply = bench.release(&tpm, &statement).await;
+    assert_eq!(reply.problem(), (400, "malformed".to_owned()));
+    assert_eq!(reply.json()["field"], "job.id");
+    statement.job = job("train 7");
+    bench.open(&tpm, &statement, &recipient).await;
+}
+
 /// All at once, on one task.
 async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.into_iter().map(|f| (Some(Box::pin(f)), None)).collect();
