@@ -247,8 +247,10 @@ pub struct AssetView {
 pub struct AssetCurrent {
     /// Name.
     pub name: String,
-    /// The version that new objects are sealed under.
+    /// The newest version that was not destroyed.
     pub version: u32,
+    /// Its state: new objects are sealed under it only while it is active.
+    pub state: KeyState,
     /// Whether files carry chunk hashes.
     pub integrity: Integrity,
 }

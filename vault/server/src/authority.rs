@@ -2,6 +2,7 @@
 
 use crate::{
     admission::Peer,
+    json::discard,
     problem::{Answer, Refused},
     vault::{Shared, Vault},
 };
@@ -94,7 +95,10 @@ pub async fn enter(vault: Shared, access: Access, mut request: Request, next: Ne
             }
             next.run(request).await
         }
-        Err(refused) => refused.into_response(),
+        Err(refused) => {
+            discard(request).await;
+            refused.into_response()
+        }
     }
 }
 

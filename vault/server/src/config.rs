@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use std::{
+    io::Read as _,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 use strongroom_protocol::{evidence::PcrBank, evidence::PcrSelection};
@@ -20,6 +22,16 @@ pub enum ConfigError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Anybody may write the file, and so waive four eyes or name another root key.
+    #[error(
+        "configuration {path} has mode {mode:o}: anybody may write it; make sure of its content, then `chmod 600` it"
+    )]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// Not TOML, or a line that is unknown or of another type.
     #[error("configuration {path}: {problem}")]
@@ -271,7 +283,14 @@ impl Default for LeaseConfig {
 impl Config {
     /// Reads a file; relative paths in it become relative to its directory.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let unreadable = |source| ConfigError::Io { path: path.to_owned(), source };
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+        if mode & 0o002 != 0 {
+            return Err(ConfigError::TooOpen { path: path.to_owned(), mode });
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
         let mut config =
             Self::parse(&text).map_err(|e| ConfigError::Malformed { path: path.to_owned(), problem: e.to_string() })?;
         config.resolve(path.parent().unwrap_or(Path::new(".")));
@@ -306,8 +325,10 @@ impl Config {
         if !self.server.url.starts_with("https://") {
             return value("server.url", "starts with https://");
         }
-        if self.server.replica.is_empty() || self.server.replica.len() > 255 {
-            return value("server.replica", "1 to 255 bytes");
+        // The ledger takes no other text.
+        let replica = &self.server.replica;
+        if !(1..=255).contains(&replica.len()) || replica.contains(char::is_control) {
+            return value("server.replica", "1 to 255 bytes without control characters");
         }
         if !self.server.metrics_listen.is_empty() && self.server.metrics_listen.parse::<SocketAddr>().is_err() {
             return value("server.metrics_listen", "an address and port, or empty");
@@ -368,6 +389,7 @@ mod tests {
         let refused = |text: &str| Config::parse(text).unwrap().check().unwrap_err().to_string();
         assert!(refused("[server]\nurl = \"http://x\"").contains("server.url"));
         assert!(refused("[server]\nreplica = \"\"").contains("server.replica"));
+        assert!(refused("[server]\nreplica = \"a\\nb\"").contains("server.replica"));
         assert!(refused("[server]\nmetrics_listen = \"x\"").contains("server.metrics_listen"));
         assert!(refused("[attestation]\npcrs = [4, 0]").contains("attestation.pcrs"));
         assert!(refused("[lease]\nsweep_interval_s = 0").contains("lease"));
@@ -382,5 +404,8 @@ mod tests {
         let config = Config::load(&path).unwrap();
         assert_eq!(config.store.path, directory.path().join("a.db"));
         assert_eq!(config.custody.path, Path::new("/root.key"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o646)).unwrap();
+        let error = Config::load(&path).unwrap_err();
+        assert!(matches!(error, ConfigError::TooOpen { mode: 0o646, .. }), "{error}");
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     challenge,
     events::{Notice, Whose},
     json::{Json, Path},
+    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, Vault, node_actor, random, subject},
 };
@@ -205,18 +206,20 @@ async fn put_node(
     record.details.insert("tpm".to_owned(), row.tpm.clone().into());
     record.details.insert("another_ak".to_owned(), another_ak.into());
     let mut changes = vec![Change::ActivateEnrolment(enrolment.id, id), Change::PutNode(row)];
+    // A node that was not there is still not there when this is committed: an approval or a revocation
+    // in between must not be written over.
+    let mut guards = vec![Guard::Node(id, known.as_ref().map_or(0, |n| n.version))];
     if known.is_some() {
         // Approval was for what was enrolled before: whatever it held then, it asks for again.
+        let retired = Retired::of(vault, &vault.store.leases_of_node(id).await?).await?;
+        if !retired.names.is_empty() {
+            record.details.insert("decrypt_only".to_owned(), retired.names.into());
+        }
+        guards.extend(retired.guards);
+        changes.extend(retired.changes);
         changes.push(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     }
-    let item = Item {
-        record,
-        guards: known.map(|n| Guard::Node(id, n.version)).into_iter().collect(),
-        nonce: Some(statement.nonce),
-        quotas: Vec::new(),
-        changes,
-        blobs: Vec::new(),
-    };
+    let item = Item { record, guards, nonce: Some(statement.nonce), quotas: Vec::new(), changes, blobs: Vec::new() };
     vault.queue.submit(item).await?;
     let reason = Some("the node was enrolled again".to_owned());
     vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });

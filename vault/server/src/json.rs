@@ -2,7 +2,7 @@
 
 use crate::problem::{Answer, Refused};
 use axum::{
-    body::{Body, Bytes},
+    body::{BodyDataStream, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
@@ -13,6 +13,12 @@ use serde::{
 };
 use std::{collections::HashSet, fmt, time::Duration};
 use strongroom_protocol::{Code, Problem, limits};
+use tokio_stream::StreamExt;
+
+/// Bytes of a refused request's body that are still read: as many as the largest body twice.
+const DISCARDED: usize = 2 * limits::BODY;
+/// For how long they are read.
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// How long a body may take, put into each request by the router.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +33,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refused> {
-        require_json(request.headers())?;
+        if let Err(refused) = require_json(request.headers()) {
+            discard(request).await;
+            return Err(refused);
+        }
         let bytes = read_body(request, limits::BODY).await?;
         parse(&bytes).map(Self)
     }
@@ -79,15 +88,54 @@ pub async fn read_body(request: Request, cap: usize) -> Answer<Bytes> {
     let too_large = || Refused::from(Problem::new(Code::TooLarge).detail(format!("at most {cap} bytes")));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > cap) {
+        discard(request).await;
         return Err(too_large());
     }
-    let body: Body = request.into_body();
-    match tokio::time::timeout(timeout, axum::body::to_bytes(body, cap)).await {
+    let mut body = request.into_body().into_data_stream();
+    match tokio::time::timeout(timeout, collect(&mut body, cap)).await {
         Err(_) => Err(Refused::malformed("body", format!("it did not arrive within {} seconds", timeout.as_secs()))),
-        Ok(Ok(bytes)) => Ok(bytes),
-        // The limit is the only error that is not a broken connection, to which nobody listens.
-        Ok(Err(_)) => Err(too_large()),
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => {
+            drain(body, DISCARDING).await;
+            Err(too_large())
+        }
     }
+}
+
+/// The whole body, or `None` once it is over `cap` bytes (or its connection broke: then nobody listens).
+async fn collect(body: &mut BodyDataStream, cap: usize) -> Option<Bytes> {
+    let mut whole = Vec::new();
+    while let Some(part) = body.next().await {
+        let part = part.ok()?;
+        if part.len() > cap - whole.len() {
+            return None;
+        }
+        whole.extend_from_slice(&part);
+    }
+    Some(whole.into())
+}
+
+/// Reads what is left of a refused request's body, within bounds, and forgets it. A requester that is
+/// still sending when its connection closes gets a reset and not the refusal.
+pub async fn discard(request: Request) {
+    // Who waits for `100 Continue` has sent nothing, and reading would ask for it.
+    if !request.headers().contains_key(header::EXPECT) {
+        drain(request.into_body().into_data_stream(), DISCARDING).await;
+    }
+}
+
+async fn drain(mut body: BodyDataStream, within: Duration) {
+    let drained = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(part)) = body.next().await {
+            match left.checked_sub(part.len()) {
+                Some(fewer) => left = fewer,
+                None => return,
+            }
+        }
+    };
+    // Whether it came to its end does not matter.
+    let _ = tokio::time::timeout(within, drained).await;
 }
 
 /// Parses strict JSON.
@@ -162,7 +210,14 @@ struct Name<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use axum::body::Body;
+    use std::{
+        collections::BTreeMap,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     async fn read(content_type: &str, body: &'static str) -> Result<BTreeMap<String, u8>, Code> {
         let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(Body::from(body)).unwrap();
@@ -198,6 +253,45 @@ mod tests {
         assert_eq!(read_body(request(None), 11).await.unwrap().len(), 11);
         assert_eq!(read_body(request(None), 10).await.unwrap_err().code(), Code::TooLarge);
         assert_eq!(read_body(request(Some(11)), 10).await.unwrap_err().code(), Code::TooLarge);
+    }
+
+    /// A body of parts of 1 KiB, and how many of them were read.
+    fn counted(parts: usize) -> (Body, Arc<AtomicUsize>) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let parts = std::iter::repeat_n(Bytes::from_static(&[b' '; 1024]), parts);
+        let stream = tokio_stream::iter(parts).map(move |part| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(part)
+        });
+        (Body::from_stream(stream), read)
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_cap_is_read_on_within_bounds() {
+        let (body, read) = counted(100);
+        assert_eq!(read_body(Request::new(body), 2048).await.unwrap_err().code(), Code::TooLarge);
+        assert_eq!(read.load(Ordering::SeqCst), 100);
+
+        let (body, read) = counted(1 << 20);
+        let announced = Request::builder().header(header::CONTENT_LENGTH, 1 << 30).body(body).unwrap();
+        assert_eq!(read_body(announced, 2048).await.unwrap_err().code(), Code::TooLarge);
+        assert_eq!(read.load(Ordering::SeqCst), DISCARDED / 1024 + 1);
+
+        let (body, read) = counted(100);
+        let waiting = Request::builder()
+            .header(header::CONTENT_LENGTH, 100 << 10)
+            .header(header::EXPECT, "100-continue")
+            .body(body)
+            .unwrap();
+        assert_eq!(read_body(waiting, 2048).await.unwrap_err().code(), Code::TooLarge);
+        assert_eq!(read.load(Ordering::SeqCst), 0, "who waits for leave to send is answered at once");
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_that_does_not_end_is_given_up() {
+        let body = Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
+        drain(body.into_data_stream(), Duration::from_millis(1)).await;
     }
 
     #[tokio::test]

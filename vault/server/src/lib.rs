@@ -38,6 +38,7 @@ pub mod receipts;
 pub mod refusals;
 pub mod release;
 pub mod routes;
+pub mod shredder;
 pub mod start;
 pub mod tasks;
 pub mod tls;

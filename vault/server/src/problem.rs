@@ -18,6 +18,10 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Debug, Clone)]
 pub struct Refused(pub Box<Problem>);
 
+/// Seconds after which it is worth asking again when the disk is full: somebody may be making room,
+/// and a requester that waits longer than its job's patience is no better served.
+const ROOM: u64 = 5;
+
 /// The result of a handler.
 pub type Answer<T> = Result<T, Refused>;
 
@@ -72,7 +76,7 @@ impl From<StoreError> for Refused {
             }
             StoreError::DiskFull { .. } => {
                 tracing::error!(%error, "the ledger cannot be written");
-                Problem::new(Code::LedgerUnavailable).retry_after(30).into()
+                Problem::new(Code::LedgerUnavailable).retry_after(ROOM).into()
             }
             other => Self::internal(other),
         }
@@ -100,6 +104,10 @@ impl From<QueueError> for Refused {
             QueueError::Failed(failure) => {
                 tracing::error!(%failure, "a commit failed");
                 Problem::new(Code::LedgerUnavailable).retry_after(2).into()
+            }
+            QueueError::DiskFull(failure) => {
+                tracing::error!(%failure, "the ledger cannot be written");
+                Problem::new(Code::LedgerUnavailable).retry_after(ROOM).into()
             }
             QueueError::Locked(reason) => Self::new(Code::Locked, reason),
             QueueError::Refused(Refusal::NonceReused) => Problem::new(Code::NonceReused).into(),
@@ -137,3 +145,17 @@ impl IntoResponse for Refused {
 /// The document that a response holds, so that the outermost layer can add the request id to it.
 #[derive(Clone)]
 pub(crate) struct Told(pub(crate) Box<Problem>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_worth_asking_again_soon() {
+        let full = || StoreError::DiskFull { free: 1, needed: 2 };
+        for refused in [Refused::from(full()), Refused::from(QueueError::DiskFull(full().to_string()))] {
+            assert_eq!((refused.code(), refused.0.retry_after), (Code::LedgerUnavailable, Some(5)));
+            assert_eq!(refused.0.detail, None, "how much room there is concerns the operator only");
+        }
+    }
+}

@@ -35,6 +35,9 @@ pub enum QueueError {
     /// The batch failed; nothing of it was changed.
     #[error("the ledger cannot be written: {0}")]
     Failed(String),
+    /// The disk is nearly full; nothing of the batch was changed.
+    #[error("the ledger cannot be written: {0}")]
+    DiskFull(String),
     /// The vault has locked itself.
     #[error("the vault is locked: {0}")]
     Locked(String),
@@ -145,14 +148,18 @@ fn answer(committed: Result<Vec<Outcome>, StoreError>, answers: Vec<Waiter>, loc
         Err(error) => {
             metrics::counter!("strongroom_commit_failures_total").increment(1);
             let failure = error.to_string();
-            let locked = matches!(error, StoreError::Rollback { .. } | StoreError::Corrupt(_));
-            if locked {
-                lock.lock(failure.clone());
-            } else {
+            let error = match error {
+                StoreError::Rollback { .. } | StoreError::Corrupt(_) => {
+                    lock.lock(failure.clone());
+                    QueueError::Locked
+                }
+                StoreError::DiskFull { .. } => QueueError::DiskFull,
+                _ => QueueError::Failed,
+            };
+            if lock.reason().is_none() {
                 tracing::error!(%failure, "a batch could not be committed; nothing of it was changed or released");
             }
             for (_, answer) in answers {
-                let error = if locked { QueueError::Locked } else { QueueError::Failed };
                 let _ = answer.send(Err(error(failure.clone())));
             }
         }
@@ -270,6 +277,11 @@ mod tests {
         let gate = Gate::new(10, Some(|| StoreError::Unavailable("gone".into())));
         let (queue_, lock) = queue(&gate, 10, 60_000);
         assert!(matches!(queue_.submit(item()).await, Err(QueueError::Failed(_))));
+        assert_eq!(lock.reason(), None);
+
+        let gate = Gate::new(10, Some(|| StoreError::DiskFull { free: 1, needed: 2 }));
+        let (queue_, lock) = queue(&gate, 10, 60_000);
+        assert!(matches!(queue_.submit(item()).await, Err(QueueError::DiskFull(_))));
         assert_eq!(lock.reason(), None);
 
         let gate = Gate::new(10, Some(|| StoreError::Corrupt("a row".into())));

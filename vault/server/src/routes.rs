@@ -8,7 +8,7 @@ use crate::{
     api::{assets, audit, decisions, keys, leases, ledger, nodes, policies, references, sites, status, tokens},
     authority::{self, Access},
     challenge, enrol,
-    json::BodyTimeout,
+    json::{BodyTimeout, discard},
     lease::{events, possession},
     observe,
     problem::Refused,
@@ -119,7 +119,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
         GET "/v1/ledger/checkpoint", Public, "The newest checkpoint (C2SP tlog-checkpoint).", () => Media("text/plain"), ledger::checkpoint;
         GET "/v1/ledger/tile/{*path}", Public, "A tile of the log (C2SP tlog-tiles).", () => Media("application/octet-stream"), ledger::tile;
-        GET "/v1/assets/{name}/current", Public, "The key version that new objects are sealed under.", () => Json(of::<AssetCurrent>), assets::current;
+        GET "/v1/assets/{name}/current", Public, "The newest key version that was not destroyed, and its state.", () => Json(of::<AssetCurrent>), assets::current;
 
         POST "/v1/sites", Roles(&[Operator]), "Creates a site.", (body [Site]) => RECORDED, sites::create;
         GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
@@ -179,12 +179,13 @@ pub fn router(vault: Shared) -> Router {
 
 /// The API of a vault that is locked from its start: it says so, and nothing else.
 pub fn locked_router(reason: String) -> Router {
-    let locked = move |uri: Uri| {
+    let locked = move |request: Request| {
         let reason = reason.clone();
         async move {
-            if uri.path() == "/healthz" {
+            if request.uri().path() == "/healthz" {
                 return Ok(status::health().await);
             }
+            discard(request).await;
             Err(Refused::new(Code::Locked, reason))
         }
     };

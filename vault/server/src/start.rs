@@ -10,12 +10,13 @@ use crate::{
     lock::Lock,
     queue::{Commit, Queue},
     refusals::Refusals,
+    shredder::Shredder,
     trust::Trust,
     vault::{Shared, Vault, subject, system},
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use strongroom_keys::{
     Custody, CustodyError, FileCustody, KeyTree, NewVault, ProtectedKey, RootKey, custody::FileCustodyConfig,
 };
@@ -102,6 +103,7 @@ pub fn assemble(
         refusals: Refusals::default(),
         events: Events::default(),
         listeners: Listeners::default(),
+        shredder: Shredder::default(),
         grants: Mutex::default(),
         stopping: watch::Sender::new(false),
         ledger_key,
@@ -130,14 +132,26 @@ pub fn told(refused: crate::problem::Refused) -> anyhow::Error {
     anyhow!("{} {}", problem.title, problem.detail.unwrap_or_default())
 }
 
-/// Opens the database, which has to be there.
+/// Opens the database, which has to be there, and brings its tables up to date.
 pub async fn open_store(config: &Config) -> Result<SqliteStore> {
+    let (path, options) = database(config)?;
+    SqliteStore::open_with(path, options).await.with_context(|| format!("open the database {}", path.display()))
+}
+
+/// Opens the database for a look or a copy: its tables are left as they are, and refused if they are
+/// not those of this program.
+pub async fn open_store_as_it_is(config: &Config) -> Result<SqliteStore> {
+    let (path, options) = database(config)?;
+    SqliteStore::open_as_it_is(path, options).await.with_context(|| format!("open the database {}", path.display()))
+}
+
+fn database(config: &Config) -> Result<(&Path, SqliteOptions)> {
     let path = &config.store.path;
     if !path.exists() {
         bail!("there is no database {}: run `strongroomd init`, or correct [store] path", path.display());
     }
-    let options = SqliteOptions { reserve_bytes: config.store.reserve_bytes, ..SqliteOptions::default() };
-    SqliteStore::open_with(path, options).await.with_context(|| format!("open the database {}", path.display()))
+    let reserve_bytes = config.store.reserve_bytes;
+    Ok((path, SqliteOptions { reserve_bytes, ..SqliteOptions::default() }))
 }
 
 /// What `init` wrote, compared with the configuration.

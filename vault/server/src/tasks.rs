@@ -1,4 +1,5 @@
-//! What the vault does by itself: sweeps leases, sums up refusals, checks the ledger's tail.
+//! What the vault does by itself: sweeps leases, shreds what was destroyed, sums up refusals, checks
+//! the ledger's tail.
 
 use crate::{
     lease::sweep::sweep,
@@ -24,6 +25,9 @@ pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
             Ok(0) => {}
             Ok(closed) => tracing::info!(closed, "leases lapsed"),
             Err(refused) => tracing::warn!(code = refused.code().as_str(), "leases could not be swept"),
+        })),
+        tokio::spawn(every(Shared::clone(vault), sweep_interval, async |vault: &Shared| {
+            vault.shredder.again(vault.store.as_ref()).await;
         })),
         tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
             if let Err(refused) = sum_up(vault).await {

@@ -11,9 +11,12 @@ use rustls::{
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{path::Path, sync::Arc};
+use std::{fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
+
+/// Bytes of a private key's file.
+const LARGEST_KEY: u64 = 64 << 10;
 
 /// aws-lc-rs with the hybrid key exchange first: what is recorded today must not be readable when
 /// X25519 is broken. A client that cannot do it still gets TLS 1.3.
@@ -28,7 +31,8 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// The server's configuration from PEM files: chain (leaf first) and key.
+/// The server's configuration from PEM files: chain (leaf first) and key. A key that others than its
+/// owner may use is refused: whoever reads it can be the vault to anybody who asks for its name.
 pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -36,7 +40,7 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
     if chain.is_empty() {
         bail!("{} holds no certificate", certificate.display());
     }
-    let pem = Zeroizing::new(std::fs::read(key).with_context(|| format!("read the TLS key {}", key.display()))?);
+    let pem = read_key(key).with_context(|| format!("read the TLS key {}", key.display()))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).with_context(|| format!("read the TLS key {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13])?
@@ -44,7 +48,25 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig> {
         .with_single_cert(chain, key)
         .context("put TLS certificate and key together")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Nobody resumes: each release is of a new process, and a ticket is a key to be kept.
+    config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?;
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        bail!("it has mode {mode:o}: others may use it; run `chmod 600` on it, and replace it if they did");
+    }
+    if found.len() > LARGEST_KEY {
+        bail!("it has over {LARGEST_KEY} bytes: that is no key");
+    }
+    // Room for all of it, so that nothing of it is left behind where a vector was before it grew.
+    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len())?.saturating_add(1)));
+    file.read_to_end(&mut pem)?;
+    Ok(pem)
 }
 
 /// A private CA and the server certificate that it issued.
@@ -118,6 +140,10 @@ mod tests {
         let (cert, key) = (directory.path().join("c"), directory.path().join("k"));
         std::fs::write(&cert, &made.certificate).unwrap();
         std::fs::write(&key, made.key.as_bytes()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let open = format!("{:#}", server_config(&cert, &key).unwrap_err());
+        assert!(open.contains("chmod 600"), "{open}");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = Arc::new(server_config(&cert, &key).unwrap());
 
         let mut roots = rustls::RootCertStore::empty();

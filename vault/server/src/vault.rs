@@ -2,7 +2,8 @@
 
 use crate::{
     admission::Admission, clock::Clock, config::Config, enforced::EnforcedPolicyCache, events::Events,
-    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, trust::Trust,
+    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, shredder::Shredder,
+    trust::Trust,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Vault {
     pub events: Events,
     /// Nonces of those who listen.
     pub listeners: Listeners,
+    /// What was destroyed and may still lie in a file.
+    pub shredder: Shredder,
     /// Held while a token is made: who may hold which roles is looked up first.
     pub grants: Mutex<()>,
     /// True once the vault stops.

@@ -22,6 +22,8 @@ use strongroom_store::{
 
 /// Jurisdictions or reference sets of an asset.
 const MANY: usize = 256;
+/// Characters of an asset's name: the ledger names its versions `name@4294967295`, in 255 bytes.
+const LONGEST_NAME: usize = 244;
 
 /// `POST /v1/assets`.
 pub async fn create(
@@ -68,13 +70,21 @@ pub async fn show(State(vault): State<Shared>, Path(name): Path<String>) -> Answ
     Ok(Json(view(&vault, asset.row).await?))
 }
 
-/// `GET /v1/assets/{name}/current`: what a client needs to seal.
+/// `GET /v1/assets/{name}/current`: what a client needs to seal, or to open. A version that opens only
+/// is told as well: who asks to seal under it is denied with `key_decrypt_only`.
 pub async fn current(State(vault): State<Shared>, Path(name): Path<String>) -> Answer<Json<AssetCurrent>> {
-    let asset = find(&vault, &name).await?.row.asset;
+    let asset = find(&vault, &name).await?.row;
     let keys = vault.store.keys(&name).await?;
-    let active = keys.iter().rev().find(|k| k.row.state == KeyState::Active);
-    let active = active.ok_or_else(|| Refused::new(Code::Conflict, "no key version is active: rotate the key"))?;
-    Ok(Json(AssetCurrent { name: asset.name, version: active.row.version, integrity: asset.integrity }))
+    let newest = keys.iter().map(|k| &k.row).rfind(|k| k.state != KeyState::Destroyed);
+    let newest =
+        newest.ok_or_else(|| Refused::new(Code::Conflict, "every key version was destroyed: rotate the key"))?;
+    let AssetRow { asset, .. } = asset;
+    Ok(Json(AssetCurrent {
+        name: asset.name,
+        version: newest.version,
+        state: newest.state,
+        integrity: asset.integrity,
+    }))
 }
 
 pub(super) async fn find(vault: &Vault, name: &str) -> Answer<Versioned<AssetRow>> {
@@ -98,6 +108,9 @@ async fn view(vault: &Vault, row: AssetRow) -> Answer<AssetView> {
 
 fn check(asset: &CreateAsset) -> Answer<()> {
     check_name("name", &asset.name)?;
+    if asset.name.len() > LONGEST_NAME {
+        return Err(Refused::malformed("name", format!("at most {LONGEST_NAME} characters")));
+    }
     check_labels("labels", &asset.labels)?;
     if asset.jurisdictions.len() > MANY || asset.reference_sets.len() > MANY {
         return Err(Refused::malformed("jurisdictions", "at most 256 jurisdictions and reference sets"));

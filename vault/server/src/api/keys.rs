@@ -5,6 +5,7 @@ use crate::{
     authority::Holder,
     events::{Notice, Whose},
     json::{Json, Path},
+    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, subject},
 };
@@ -52,8 +53,10 @@ pub async fn destroy(
     }
     let act =
         Act::by(&vault, &holder, Action::KeyDestroyed, subject(SubjectKind::Key, format!("{name}@{version}"))).await?;
+    let leases = vault.store.leases_of_key(&name, version).await?;
+    let retired = Retired::of(&vault, &leases).await?.without(&name, version);
     let row = KeyRow { state: KeyState::Destroyed, wrapped: Bytes::default(), ..key.row };
-    let recorded = act
+    let recorded = super::leases::retiring(act, retired)
         .guarded(Guard::Key(name.clone(), version, key.version))
         .saying("version", version)
         .changing(Change::PutKey(row))
@@ -62,5 +65,6 @@ pub async fn destroy(
         .await?;
     let reason = Some("the key version was destroyed".to_owned());
     vault.events.tell(Notice { whose: Whose::Any, event: EventKind::Revoked, reason });
+    vault.shredder.shred(vault.store.as_ref()).await;
     Ok(Json(Recorded { version: Some(version), ..recorded }))
 }

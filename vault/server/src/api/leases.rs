@@ -6,27 +6,24 @@ use crate::{
     clock::rfc3339,
     events::{Notice, Whose},
     json::{Json, Path},
+    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
 use axum::extract::{Query, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Code,
-    admin::{KeyState, Recorded},
+    admin::Recorded,
     lease::{EventKind, LeaseState, LeaseView, RevokeLease},
-    statement::{KeyRequest, Scope},
+    statement::KeyRequest,
 };
-use strongroom_store::{
-    Change, Guard,
-    model::{KeyRow, LeaseRow},
-};
+use strongroom_store::{Change, Guard, model::LeaseRow};
 
-/// Leases that one answer, or one act, looks at.
-pub(super) const MOST: u32 = 10_000;
+/// Leases of one answer.
+const MOST: u32 = 10_000;
 
 /// Query of `GET /v1/leases`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,29 +76,20 @@ pub async fn revoke(
     Ok(Json(recorded))
 }
 
-/// Makes the active versions that these leases held whole decrypt-only.
+/// Makes the active versions that these leases hold whole decrypt-only.
 pub(super) async fn retire_versions(
     vault: &Vault,
-    mut act: Act,
+    act: Act,
     leases: impl IntoIterator<Item = &LeaseRow>,
 ) -> Answer<Act> {
-    let whole: BTreeSet<(&str, u32)> = leases
-        .into_iter()
-        .flat_map(|lease| &lease.keys)
-        .filter(|key| key.scope == Scope::Version)
-        .map(|key| (key.asset.as_str(), key.version))
-        .collect();
-    let mut retired = Vec::new();
-    for (asset, version) in whole {
-        let Some(key) = vault.store.key(asset, version).await? else { continue };
-        if key.row.state == KeyState::Active {
-            retired.push(format!("{asset}@{version}"));
-            act = act
-                .guarded(Guard::Key(asset.to_owned(), version, key.version))
-                .changing(Change::PutKey(KeyRow { state: KeyState::DecryptOnly, ..key.row }));
-        }
-    }
-    Ok(if retired.is_empty() { act } else { act.saying("decrypt_only", retired) })
+    Ok(retiring(act, Retired::of(vault, leases).await?))
+}
+
+/// Takes along what revoking leases brings with it.
+pub(super) fn retiring(mut act: Act, retired: Retired) -> Act {
+    act.guards.extend(retired.guards);
+    act.changes.extend(retired.changes);
+    if retired.names.is_empty() { act } else { act.saying("decrypt_only", retired.names) }
 }
 
 fn view(lease: &LeaseRow, now: i64) -> LeaseView {

@@ -50,7 +50,9 @@ pub async fn approve(
     act.record.site = Some(request.site.clone());
     act.record.jurisdiction = Some(site.row.jurisdiction);
     if moved {
-        act = act
+        let leases = vault.store.leases_of_node(node.row.id).await?;
+        act = super::leases::retire_versions(&vault, act, &leases)
+            .await?
             .saying("moved_from", node.row.site.clone().unwrap_or_default())
             .changing(Change::CloseLeasesOfNode(node.row.id, LeaseState::Revoked));
     }
@@ -87,8 +89,8 @@ pub async fn revoke(
     let mut act = act.guarded(Guard::Node(id, node.version)).saying("reason", request.reason.clone());
     act.record.node = Some(id);
     act.record.site.clone_from(&node.row.site);
-    let leases = vault.store.leases(true, super::leases::MOST).await?;
-    let act = super::leases::retire_versions(&vault, act, leases.iter().filter(|l| l.node == id)).await?;
+    let leases = vault.store.leases_of_node(id).await?;
+    let act = super::leases::retire_versions(&vault, act, &leases).await?;
     let row = NodeRow { state: NodeState::Revoked, ..node.row };
     let act = act.changing(Change::PutNode(row)).changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     let recorded = act.commit(&vault).await?;

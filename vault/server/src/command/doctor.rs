@@ -1,6 +1,6 @@
 //! `strongroomd doctor`: what is wrong, and what to do about it.
 
-use super::{print, system_time};
+use super::{init::UNFINISHED, print, system_time};
 use crate::{
     config::Config,
     start::{self, IdentitySigner, TAIL, new_vault, unprotected},
@@ -10,11 +10,16 @@ use crate::{
 use anyhow::Result;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::Serialize;
-use std::{os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 use strongroom_keys::{Custody, KeyTree};
 use strongroom_ledger::VerifierKey;
 use strongroom_memory::{KeyPages, Protection};
-use strongroom_store::{Sequencer, SqliteStore, Store};
+use strongroom_store::{Sequencer, SqliteStore, Store, StoreError};
 use time::OffsetDateTime;
 
 /// Seconds that the database's clock may differ from the system's.
@@ -59,7 +64,7 @@ impl Report {
 
 pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
-    let report = examine(&config, system_time()).await;
+    let report = examine(path, &config, system_time()).await;
     if json {
         print(&report.0)?;
     } else {
@@ -78,9 +83,11 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn examine(config: &Config, now: OffsetDateTime) -> Report {
+async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
     let mut report = Report::default();
     modes(config, &mut report);
+    beside(path, &mut report);
+    unfinished(path, &mut report);
     certificates(config, now, &mut report);
     roots(config, &mut report);
     memory(&mut report);
@@ -93,12 +100,21 @@ async fn examine(config: &Config, now: OffsetDateTime) -> Report {
     } else {
         report.ok("four eyes", "in force");
     }
-    match start::open_store(config).await {
+    match start::open_store_as_it_is(config).await {
         Ok(store) => {
             report.ok("database", config.store.path.display().to_string());
             database(config, &store, now, &mut report).await;
         }
-        Err(error) => report.fail("database", format!("{error:#}"), "correct [store] path, or run `strongroomd init`"),
+        Err(error) => {
+            let remedy = match error.downcast_ref() {
+                Some(StoreError::Schema { found, wanted }) if found < wanted => {
+                    "make a backup with the program that wrote it, then start `strongroomd serve` of this version"
+                }
+                Some(StoreError::Schema { .. }) => "use the newer program that wrote it",
+                _ => "correct [store] path, or run `strongroomd init`",
+            };
+            report.fail("database", format!("{error:#}"), remedy);
+        }
     }
     report
 }
@@ -123,6 +139,54 @@ fn modes(config: &Config, report: &mut Report) {
                 "correct the path in the configuration",
             ),
         }
+    }
+}
+
+/// The configuration, and the first token where it still lies beside it.
+fn beside(path: &Path, report: &mut Report) {
+    const NAME: &str = "file modes";
+    let mode = |path: &Path| std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777);
+    // That others may not write it was checked before it was believed.
+    if mode(path).is_ok_and(|mode| mode & 0o024 != 0) {
+        report.warn(
+            NAME,
+            format!("configuration: others may read {}, or its group may write it", path.display()),
+            format!("chmod 600 {}: it holds no secrets, but says where they lie", path.display()),
+        );
+    }
+    let token = directory(path).join("admin.token");
+    if let Ok(mode) = mode(&token)
+        && mode & 0o077 != 0
+    {
+        report.fail(
+            NAME,
+            format!("first token: {} is {mode:o}: others may read it", token.display()),
+            "revoke that token, and make another: `strongroom token revoke`, `strongroom token create`",
+        );
+    }
+}
+
+/// What an `init` that was killed left behind: it holds a root key, though of no vault.
+fn unfinished(path: &Path, report: &mut Report) {
+    let vault = directory(path);
+    let parent = vault.canonicalize().ok().and_then(|d| d.parent().map(Path::to_owned));
+    for place in std::iter::once(vault).chain(parent) {
+        for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                report.warn(
+                    "init",
+                    format!("{} is what an init that was killed left", entry.path().display()),
+                    format!("if no `strongroomd init` is running: rm -r {}", entry.path().display()),
+                );
+            }
+        }
+    }
+}
+
+fn directory(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 
@@ -249,5 +313,87 @@ async fn ledger(config: &Config, store: &SqliteStore, keys: Arc<KeyTree>, origin
         }
         Ok(None) => report.fail(NAME, "it is empty", remedy),
         Err(error) => report.fail(NAME, error.to_string(), remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::init::make;
+    use std::fs::{Permissions, create_dir, metadata, read_to_string, set_permissions, write};
+
+    struct Patient {
+        parent: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    impl Patient {
+        async fn new() -> Self {
+            let parent = tempfile::tempdir().unwrap();
+            let dir = parent.path().join("vault");
+            let made = make(&dir, "https://vault.example:8443", "root", false, system_time()).await.unwrap();
+            Self { parent, path: made.config }
+        }
+        fn file(&self, name: &str) -> PathBuf {
+            self.parent.path().join("vault").join(name)
+        }
+        /// Findings that are not ok, with their remedies.
+        async fn findings(&self) -> Vec<(&'static str, bool, String)> {
+            let report = examine(&self.path, &Config::load(&self.path).unwrap(), system_time()).await;
+            let bad = report.0.into_iter().filter(|c| !matches!(c.verdict, Verdict::Ok));
+            let told = |c: Check| {
+                let failed = matches!(c.verdict, Verdict::Failed);
+                (c.name, failed, format!("{} -> {}", c.finding, c.remedy.unwrap_or_default()))
+            };
+            // A new vault has no vendor's root: that is not what these tests are about.
+            bad.map(told).filter(|(name, ..)| *name != "roots").collect()
+        }
+        async fn one(&self) -> (&'static str, bool, String) {
+            let mut findings = self.findings().await;
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            findings.remove(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_vault_is_well() {
+        let patient = Patient::new().await;
+        assert_eq!(patient.findings().await, []);
+    }
+
+    #[tokio::test]
+    async fn files_that_others_may_read_are_named() {
+        let patient = Patient::new().await;
+        for (name, failed) in [("strongroomd.toml", false), ("admin.token", true)] {
+            set_permissions(patient.file(name), Permissions::from_mode(0o644)).unwrap();
+            let (check, was_failed, finding) = patient.one().await;
+            assert_eq!((check, was_failed), ("file modes", failed));
+            assert!(finding.contains(name), "{finding}");
+            set_permissions(patient.file(name), Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_init_left_is_named() {
+        let patient = Patient::new().await;
+        let left = patient.parent.path().join(".strongroom-init-0011223344556677");
+        create_dir(&left).unwrap();
+        let (check, failed, finding) = patient.one().await;
+        assert_eq!((check, failed), ("init", false));
+        assert!(finding.ends_with(&format!("rm -r {}", left.canonicalize().unwrap().display())), "{finding}");
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_schema_is_named_and_not_migrated() {
+        let patient = Patient::new().await;
+        // Another file: connections that were just dropped may still be closing the first.
+        write(patient.file("old.db"), b"").unwrap();
+        set_permissions(patient.file("old.db"), Permissions::from_mode(0o600)).unwrap();
+        let text = read_to_string(&patient.path).unwrap();
+        write(&patient.path, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
+        let (check, failed, finding) = patient.one().await;
+        assert_eq!((check, failed), ("database", true));
+        assert!(finding.contains("schema 0, this program wants 1: run serve"), "{finding}");
+        assert_eq!(metadata(patient.file("old.db")).unwrap().len(), 0);
     }
 }

@@ -37,6 +37,9 @@ use crate::queue::Commit;
 /// Seconds that the first token lives: a week, in which to make others.
 const FIRST_TOKEN: u64 = 7 * 24 * 3600;
 
+/// How the directory begins that a vault is made in before it is whole.
+pub(super) const UNFINISHED: &str = ".strongroom-init-";
+
 /// What `init` made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Made {
@@ -94,7 +97,7 @@ pub async fn make(dir: &Path, url: &str, person: &str, waive: bool, now: OffsetD
         _ => PathBuf::from("."),
     };
     fs::create_dir_all(&parent).with_context(|| format!("make {}", parent.display()))?;
-    let unfinished = Unfinished::new(parent.join(format!(".strongroom-init-{}", hex::encode(vault::random::<8>()?))))?;
+    let unfinished = Unfinished::new(parent.join(format!("{UNFINISHED}{}", hex::encode(vault::random::<8>()?))))?;
     let mut made = build(&unfinished.0, &hosts, url, person, waive, now).await?;
     if dir.exists() {
         fs::remove_dir(dir).with_context(|| format!("replace the empty {}", dir.display()))?;

@@ -1,6 +1,6 @@
 //! `GET /v1/leases/{id}/events`: server-sent events, each signed; revocation at once.
 
-use super::possession::Held;
+use super::{possession::Held, reason};
 use crate::{
     events::{Notice, Whose},
     json::Path,
@@ -23,6 +23,7 @@ use strongroom_protocol::{
     challenge::Nonce,
     lease::{ACT_LISTEN, EventKind, LeaseEvent, LeaseState, SignedEvent},
 };
+use strongroom_store::model::LeaseRow;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -84,6 +85,12 @@ struct Stream {
     sender: mpsc::Sender<Result<sse::Event, Infallible>>,
 }
 
+/// How a lease is over, with its row where there still is one.
+struct Over {
+    event: EventKind,
+    lease: Option<LeaseRow>,
+}
+
 impl Stream {
     async fn run(mut self, vault: Shared, mut notices: broadcast::Receiver<Notice>) {
         if !self.send(&vault, EventKind::Listening, None).await {
@@ -107,7 +114,11 @@ impl Stream {
             // A notice only says when to look: what is told is what the store says.
             match self.ended(&vault).await {
                 Ok(None) => {}
-                Ok(Some(event)) => {
+                Ok(Some(Over { event, lease })) => {
+                    let reason = match lease {
+                        Some(lease) if event == EventKind::Revoked => self.why(&vault, &lease, reason).await,
+                        _ => None,
+                    };
                     self.send(&vault, event, reason).await;
                     return;
                 }
@@ -126,14 +137,29 @@ impl Stream {
         }
     }
 
-    async fn ended(&self, vault: &Vault) -> Answer<Option<EventKind>> {
-        let Some(lease) = vault.store.lease(self.lease).await? else { return Ok(Some(EventKind::Ended)) };
-        Ok(match lease.row.state {
-            LeaseState::Revoked => Some(EventKind::Revoked),
-            LeaseState::Ended | LeaseState::Expired => Some(EventKind::Ended),
-            LeaseState::Live if lease.row.expires_at <= vault.clock.about().await? => Some(EventKind::Ended),
-            LeaseState::Live => None,
-        })
+    async fn ended(&self, vault: &Vault) -> Answer<Option<Over>> {
+        let Some(lease) = vault.store.lease(self.lease).await? else {
+            return Ok(Some(Over { event: EventKind::Ended, lease: None }));
+        };
+        let event = match lease.row.state {
+            LeaseState::Revoked => EventKind::Revoked,
+            LeaseState::Ended | LeaseState::Expired => EventKind::Ended,
+            LeaseState::Live if lease.row.expires_at <= vault.clock.about().await? => EventKind::Ended,
+            LeaseState::Live => return Ok(None),
+        };
+        Ok(Some(Over { event, lease: Some(lease.row) }))
+    }
+
+    /// The ledger's reason, for a look may find the lease over before its notice comes, or without
+    /// one; the notice's where the ledger cannot be asked. The event itself waits for neither.
+    async fn why(&self, vault: &Vault, lease: &LeaseRow, noticed: Option<String>) -> Option<String> {
+        match reason::of_revocation(vault, lease).await {
+            Ok(reason) => reason.or(noticed),
+            Err(refused) => {
+                tracing::warn!(lease = %self.lease, code = refused.code().as_str(), "cannot look a reason up");
+                noticed
+            }
+        }
     }
 
     async fn send(&mut self, vault: &Vault, event: EventKind, reason: Option<String>) -> bool {

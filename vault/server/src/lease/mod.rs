@@ -2,4 +2,6 @@
 
 pub mod events;
 pub mod possession;
+mod reason;
+pub mod retirement;
 pub mod sweep;

@@ -1,5 +1,6 @@
 //! `POST /v1/leases/{id}/renew` and `DELETE /v1/leases/{id}`, on a proof of possession.
 
+use super::retirement::Retired;
 use crate::{
     challenge,
     clock::rfc3339,
@@ -80,6 +81,18 @@ impl Held {
         changes: Vec<Change>,
         fill: impl FnOnce(&mut Record),
     ) -> Answer<Committed> {
+        self.commit_guarded(vault, action, Vec::new(), changes, fill).await
+    }
+
+    /// The same, resting on more rows than the lease's own.
+    async fn commit_guarded(
+        &self,
+        vault: &Vault,
+        action: Action,
+        mut guards: Vec<Guard>,
+        changes: Vec<Change>,
+        fill: impl FnOnce(&mut Record),
+    ) -> Answer<Committed> {
         let lease = &self.lease.row;
         let mut record =
             vault.record(self.now, node_actor(lease.node), action, subject(SubjectKind::Lease, lease.id))?;
@@ -88,7 +101,7 @@ impl Held {
         record.job.clone_from(&lease.job);
         record.keys = lease.keys.iter().map(Into::into).collect();
         fill(&mut record);
-        let guards = vec![Guard::Lease(lease.id, self.lease.version)];
+        guards.push(Guard::Lease(lease.id, self.lease.version));
         let nonce = Some(self.possession.nonce);
         let item = Item { record, guards, nonce, quotas: Vec::new(), changes, blobs: Vec::new() };
         Ok(vault.queue.submit(item).await?)
@@ -214,13 +227,17 @@ fn broken(obligations: &Obligations, handling: Option<&Handling>, delivered: boo
     (!reasons.is_empty()).then_some(reasons)
 }
 
-/// A holder that breaks its obligations loses the lease.
+/// A holder that breaks its obligations loses the lease, and what it held whole is burnt for new objects.
 async fn take_back(vault: &Vault, held: &Held, handling: Option<&Handling>, reasons: Vec<String>) -> Answer<Refused> {
     let lease = held.lease.row.id;
-    let changes = vec![Change::CloseLease(lease, LeaseState::Revoked)];
+    let Retired { guards, mut changes, names } = Retired::of(vault, [&held.lease.row]).await?;
+    changes.push(Change::CloseLease(lease, LeaseState::Revoked));
     let told = reasons.clone();
-    held.commit(vault, Action::LeaseRevoked, changes, |record| {
+    held.commit_guarded(vault, Action::LeaseRevoked, guards, changes, |record| {
         record.reasons = reasons;
+        if !names.is_empty() {
+            record.details.insert("decrypt_only".to_owned(), names.into());
+        }
         fill_handling(record, handling);
     })
     .await?;

@@ -169,3 +169,16 @@ async fn peers_that_ask_too_often_wait() {
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(ask("192.0.2.2:1").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn an_asset_whose_name_the_ledger_could_not_write_with_a_version_is_refused() {
+    let bench = Bench::new().await;
+    let create = async |name: &str| {
+        let asset = json!({ "name": name, "labels": {}, "jurisdictions": ["DE"], "reference_sets": [] });
+        bench.post(Role::Custodian, "/v1/assets", asset).await
+    };
+    assert_eq!(create(&"a".repeat(245)).await.problem(), (400, "malformed".to_owned()));
+    let longest = "a".repeat(244);
+    create(&longest).await.ok();
+    bench.call(Some(Role::Custodian), Method::POST, &format!("/v1/assets/{longest}/keys"), None).await.ok();
+}

@@ -1,7 +1,7 @@
 //! Enrolment: activation, and what it refuses. The certificate's rows are tested where they live.
 
 use crate::{bench::Bench, tpm::Tpm};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use strongroom_envelope::RecipientKey;
 use strongroom_protocol::{Bytes, Fixed, VaultId, admin::Role, challenge::Purpose};
@@ -105,4 +105,29 @@ async fn a_tpm_without_a_vendors_certificate_is_refused_before_anything_is_kept(
     let own = rcgen::generate_simple_self_signed(vec!["tpm".into()]).unwrap();
     let self_made = enrol(vec![Bytes(own.cert.der().to_vec())]).await;
     assert_eq!(self_made.problem().1, "enrolment_refused");
+}
+
+/// Two activations of one EK at one time, of which neither has seen the other's node: the second would
+/// write over what became of the first, an approval or a revocation.
+#[tokio::test]
+async fn of_two_first_enrolments_at_one_time_one_is_refused() {
+    let bench = Bench::new().await;
+    let mut conflicts = 0;
+    // Where one of them was slow, both are in order, one after the other: then it is tried again.
+    for _ in 0..100 {
+        let tpm = Tpm::new();
+        let other = tpm.with_another_ak();
+        let (a, b) = (bench.enrolment(&tpm, b"secret").await, bench.enrolment(&other, b"secret").await);
+        let (first, second) = (bench.enrol_statement(&tpm, a).await, bench.enrol_statement(&other, b).await);
+        let replies =
+            tokio::join!(bench.activate(&tpm, a, b"secret", &first), bench.activate(&other, b, b"secret", &second));
+        let refused: Vec<_> = [replies.0, replies.1].into_iter().filter(|r| r.status != StatusCode::OK).collect();
+        assert!(refused.len() < 2, "one of them enrols the node");
+        if let Some(refused) = refused.first() {
+            assert_eq!(refused.problem(), (409, "conflict".to_owned()));
+            conflicts += 1;
+            break;
+        }
+    }
+    assert_eq!(conflicts, 1, "the commit does not notice");
 }

@@ -4,12 +4,16 @@ use crate::{bench::Bench, tpm::Tpm};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use strongroom_envelope::{RecipientKey, ReleasePayload};
-use strongroom_ledger::Action;
+use strongroom_ledger::{Action, Record, SubjectKind};
 use strongroom_protocol::{
     LeaseId,
     admin::{KeyState, Role},
-    lease::LeaseState,
+    lease::{LeaseState, Possession},
+    statement::{Access, Scope},
 };
+use strongroom_server::vault::{record, subject, system};
+use strongroom_store::{Change, Item, Outcome};
+use tokio::task::JoinHandle;
 
 fn handling(plaintext_to_disk: bool) -> Value {
     json!({ "handling": {
@@ -27,6 +31,10 @@ async fn lease(bench: &Bench, tpm: &Tpm) -> ReleasePayload {
     let recipient = RecipientKey::generate().unwrap();
     let statement = bench.ask(&recipient).await;
     bench.open(tpm, &statement, &recipient).await.0
+}
+
+async fn key_state(bench: &Bench, version: u32) -> KeyState {
+    bench.vault.store.key("model", version).await.unwrap().unwrap().row.state
 }
 
 async fn state(bench: &Bench, lease: LeaseId) -> LeaseState {
@@ -89,15 +97,14 @@ async fn a_holder_that_breaks_its_obligations_loses_the_lease() {
     let reply = bench.possess("renew", payload.lease.id, payload.lease_secret.expose(), Some(handling(true))).await;
     assert_eq!(reply.json()["reasons"], json!(["plaintext_to_disk_forbidden"]));
     assert_eq!(bench.last_record().await.action, Action::LeaseRevoked);
+    assert_eq!(key_state(&bench, 1).await, KeyState::DecryptOnly, "it was held whole");
     assert_eq!(state(&bench, payload.lease.id).await, LeaseState::Revoked);
 }
 
-#[tokio::test]
-async fn revocation_is_told_at_once_and_retires_a_whole_version() {
-    let bench = Bench::new().await;
-    let (_, payload) = leased(&bench).await;
-    let (id, secret) = (payload.lease.id, payload.lease_secret.expose());
-    let proof = bench.proof("listen", id, secret, None).await;
+/// Listens to a lease.
+async fn listen(bench: &Bench, payload: &ReleasePayload) -> (Possession, JoinHandle<Vec<u8>>) {
+    let id = payload.lease.id;
+    let proof = bench.proof("listen", id, payload.lease_secret.expose(), None).await;
     let request = axum::http::Request::builder()
         .uri(format!("/v1/leases/{id}/events"))
         .header("strongroom-possession", proof.to_string())
@@ -105,31 +112,100 @@ async fn revocation_is_told_at_once_and_retires_a_whole_version() {
         .unwrap();
     let response = tower::ServiceExt::oneshot(bench.router.clone(), request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let body = tokio::spawn(axum::body::to_bytes(response.into_body(), 1 << 20));
-    let path = format!("/v1/leases/{id}/revoke");
-    bench.post(Role::Custodian, &path, json!({ "reason": "a leak" })).await.ok();
+    let body = async { axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec() };
+    (proof, tokio::spawn(body))
+}
 
-    // The stream ends with the event.
-    let text = String::from_utf8(body.await.unwrap().unwrap().to_vec()).unwrap();
-    let events: Vec<Value> = text
-        .lines()
+/// What was told until the stream ended, each signature verified.
+async fn heard(bench: &Bench, payload: &ReleasePayload, proof: &Possession, body: JoinHandle<Vec<u8>>) -> Vec<Value> {
+    let text = String::from_utf8(body.await.unwrap()).unwrap();
+    text.lines()
         .filter_map(|line| line.strip_prefix("data: "))
         .map(|data| {
             let signed: strongroom_protocol::lease::SignedEvent = serde_json::from_str(data).unwrap();
             let event: Value = serde_json::from_slice(&signed.event.0).unwrap();
             let counter = event["counter"].as_u64().unwrap().to_be_bytes();
             let random = proof.client_random.as_array();
-            let message = strongroom_protocol::binding::lease_message("listen", id, &counter, random, &signed.event.0);
+            let message = strongroom_protocol::binding::lease_message(
+                "listen",
+                payload.lease.id,
+                &counter,
+                random,
+                &signed.event.0,
+            );
             bench.verify(&message, &signed.signature.0);
             event
         })
-        .collect();
+        .collect()
+}
+
+/// What another replica commits: this process gets no notice of it, and finds it by looking.
+async fn elsewhere(bench: &Bench, mut record: Record, changes: Vec<Change>, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        record.details.insert("reason".to_owned(), reason.into());
+    }
+    let item = Item { record, guards: vec![], nonce: None, quotas: vec![], changes, blobs: vec![] };
+    let outcomes = bench.sequencer.commit(vec![item]).await.unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_found_by_looking_is_told_with_its_reason() {
+    let bench = Bench::new().await;
+    let (tpm, by_lease) = leased(&bench).await;
+    let now = bench.vault.store.now().await.unwrap();
+    let of = |action, kind, id: String| record("other", now, system("test"), action, subject(kind, id)).unwrap();
+
+    let (proof, body) = listen(&bench, &by_lease).await;
+    let lease_row = bench.vault.store.lease(by_lease.lease.id).await.unwrap().unwrap().row;
+    let mut revoked = of(Action::LeaseRevoked, SubjectKind::Lease, by_lease.lease.id.to_string());
+    (revoked.lease, revoked.node) = (Some(lease_row.id), Some(lease_row.node));
+    elsewhere(&bench, revoked, vec![Change::CloseLease(lease_row.id, LeaseState::Revoked)], Some("a leak")).await;
+    let events = heard(&bench, &by_lease, &proof, body).await;
+    assert_eq!((&events[1]["event"], &events[1]["reason"]), (&json!("revoked"), &json!("a leak")));
+
+    let by_key = lease(&bench, &tpm).await;
+    let (proof, body) = listen(&bench, &by_key).await;
+    let destroyed = of(Action::KeyDestroyed, SubjectKind::Key, "model@1".to_owned());
+    let close = Change::CloseLeasesOfKey("model".to_owned(), 1, LeaseState::Revoked);
+    elsewhere(&bench, destroyed, vec![close], None).await;
+    let events = heard(&bench, &by_key, &proof, body).await;
+    assert_eq!(events[1]["reason"], "the key version was destroyed");
+
+    let by_node = lease(&bench, &tpm).await;
+    let (proof, body) = listen(&bench, &by_node).await;
+    let mut revoked = of(Action::NodeRevoked, SubjectKind::Node, lease_row.node.to_string());
+    revoked.node = Some(lease_row.node);
+    let close = Change::CloseLeasesOfNode(lease_row.node, LeaseState::Revoked);
+    elsewhere(&bench, revoked, vec![close], Some("stolen")).await;
+    let events = heard(&bench, &by_node, &proof, body).await;
+    assert_eq!(events[1]["reason"], "stolen");
+}
+
+#[tokio::test]
+async fn revocation_is_told_at_once_and_retires_a_whole_version() {
+    let bench = Bench::new().await;
+    let (tpm, payload) = leased(&bench).await;
+    let id = payload.lease.id;
+    let (proof, body) = listen(&bench, &payload).await;
+    let path = format!("/v1/leases/{id}/revoke");
+    bench.post(Role::Custodian, &path, json!({ "reason": "a leak" })).await.ok();
+
+    let events = heard(&bench, &payload, &proof, body).await;
     assert_eq!(events.iter().map(|e| e["event"].as_str().unwrap()).collect::<Vec<_>>(), ["listening", "revoked"]);
     assert_eq!(events[1]["reason"], "a leak");
 
     let key = bench.vault.store.key("model", 1).await.unwrap().unwrap().row;
     assert_eq!(key.state, KeyState::DecryptOnly, "it was held whole");
-    assert_eq!(bench.call(None, axum::http::Method::GET, "/v1/assets/model/current", None).await.problem().0, 409);
+    // What is sealed can still be opened, and nothing new is sealed, until the key is rotated.
+    let current = bench.call(None, axum::http::Method::GET, "/v1/assets/model/current", None).await.ok();
+    assert_eq!((&current["version"], &current["state"]), (&json!(1), &json!("decrypt-only")));
+    let recipient = RecipientKey::generate().unwrap();
+    let mut statement = bench.ask(&recipient).await;
+    (statement.keys[0].access, statement.keys[0].scope) = (Access::Write, Scope::Writer);
+    assert_eq!(bench.release(&tpm, &statement).await.json()["reasons"], json!(["key_decrypt_only", "key_state"]));
+    let statement = bench.ask(&recipient).await;
+    bench.open(&tpm, &statement, &recipient).await;
     let again = bench.possess_with("listen", id, &proof, None).await;
     assert_eq!(again.problem(), (401, "possession_refused".to_owned()));
 }
@@ -170,4 +246,62 @@ async fn a_lease_that_nobody_proves_is_closed_with_delivery_unknown() {
     assert_eq!(bench.last_record().await.action, Action::ReleaseDeliveryUnknown);
     assert_eq!(state(&bench, payload.lease.id).await, LeaseState::Ended);
     assert_eq!(state(&bench, held.lease.id).await, LeaseState::Live);
+}
+
+#[tokio::test]
+async fn a_node_that_is_moved_or_enrolled_again_retires_what_it_held_whole() {
+    let bench = Bench::new().await;
+    let (tpm, node) = bench.ready().await;
+    lease(&bench, &tpm).await;
+    let body = json!({ "site": "iad-1", "labels": {}, "single_job": true });
+    bench.post(Role::Operator, &format!("/v1/nodes/{node}/approve"), body).await.ok();
+    assert_eq!(key_state(&bench, 1).await, KeyState::DecryptOnly);
+    assert_eq!(bench.last_record().await.details["decrypt_only"], json!(["model@1"]));
+
+    let bench = Bench::new().await;
+    let (tpm, _) = leased(&bench).await;
+    bench.pending(&tpm.with_another_ak()).await;
+    assert_eq!(key_state(&bench, 1).await, KeyState::DecryptOnly);
+}
+
+#[tokio::test]
+async fn a_destroyed_key_takes_other_versions_of_its_leases_out_of_sealing() {
+    let bench = Bench::new().await;
+    let (tpm, _) = bench.ready().await;
+    bench.asset("other").await;
+    let recipient = RecipientKey::generate().unwrap();
+    let mut statement = bench.ask(&recipient).await;
+    statement.keys.push(crate::bench::read("other", 1));
+    bench.open(&tpm, &statement, &recipient).await;
+    bench.call(Some(Role::Custodian), axum::http::Method::DELETE, "/v1/assets/other/keys/1", None).await.ok();
+    assert_eq!(key_state(&bench, 1).await, KeyState::DecryptOnly);
+    assert_eq!(bench.last_record().await.details["decrypt_only"], json!(["model@1"]));
+}
+
+#[tokio::test]
+async fn a_destroyed_key_is_in_no_file_of_the_database() {
+    let bench = Bench::new().await;
+    bench.asset("model").await;
+    let wrapped = bench.vault.store.key("model", 1).await.unwrap().unwrap().row.wrapped;
+    let (raw, text) = (wrapped.0.clone(), wrapped.to_string().into_bytes());
+    let found = || {
+        ["vault.db", "vault.db-wal"].into_iter().any(|name| {
+            let bytes = std::fs::read(bench.directory.path().join(name)).unwrap();
+            [&raw, &text].into_iter().any(|needle| bytes.windows(needle.len()).any(|window| window == needle))
+        })
+    };
+    assert!(found(), "a live key's wrapping is there");
+    bench.call(Some(Role::Custodian), axum::http::Method::DELETE, "/v1/assets/model/keys/1", None).await.ok();
+    assert!(!found());
+    assert!(!bench.vault.shredder.waits());
+    let gone = bench.call(None, axum::http::Method::GET, "/v1/assets/model/current", None).await;
+    assert_eq!(gone.problem(), (409, "conflict".to_owned()), "nothing is left to open");
+}
+
+#[tokio::test]
+async fn what_a_reader_holds_up_is_shredded_later() {
+    let bench = Bench::new().await;
+    assert!(bench.vault.shredder.waits(), "at the start nobody knows");
+    bench.vault.shredder.again(bench.vault.store.as_ref()).await;
+    assert!(!bench.vault.shredder.waits());
 }
