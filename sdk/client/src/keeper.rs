@@ -4,7 +4,7 @@ use crate::{
     Error, Lease, Room,
     boottime::Moment,
     lease::{Inner, LeaseOver, Schedule},
-    release::open_checked,
+    release::{open_checked, renewed},
     transport::parse,
 };
 use std::{
@@ -122,10 +122,7 @@ fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), E
     let asked = room.ask(Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
     let response = room.send(&asked, attester).inspect_err(|e| lease.heed(e))?;
     let payload = open_checked(room.vault(), &asked, &response, &recipient)?;
-    if payload.lease.id != lease.id || !payload.keys.is_empty() {
-        return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
-    }
-    let terms = payload.lease;
+    let terms = renewed(&payload, lease.id)?;
     *lease.schedule() = Schedule::new(start, terms.expires_in, terms.renew_after, terms.reattest_after);
     Ok(())
 }
@@ -198,3 +195,6 @@ fn follow(mut stream: Stream, lease: &Weak<Inner>, stop: &Stop) -> Result<(), Er
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

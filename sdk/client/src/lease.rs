@@ -303,3 +303,6 @@ fn copy_slot(slot: &KeySlot) -> Secret<32> {
     secret.expose_mut().copy_from_slice(slot.expose());
     secret
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

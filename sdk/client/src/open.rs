@@ -110,3 +110,72 @@ impl Deref for Plaintext<'_> {
         self.0.as_ref().map_or(&[], Arena::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        boottime::Moment,
+        lease::{LeaseOver, Schedule, tests::held},
+        pinned::tests::Vault,
+    };
+    use strongroom_memory::Weakening;
+
+    /// Sealed under the lease's own writer key.
+    fn sealed(lease: &Lease, dir: &Path) -> std::path::PathBuf {
+        let (source, target) = (dir.join("plain"), dir.join("sealed"));
+        std::fs::write(&source, b"a secret").unwrap();
+        let spec = lease.write_spec("a").unwrap();
+        lease.seal_file(&File::open(source).unwrap(), &target, false, &spec, 1, &()).unwrap();
+        target
+    }
+
+    fn open(lease: &Lease, file: &Path, progress: &dyn Progress) -> Result<OpenObject, Error> {
+        // Whether memory can be locked here is not the question.
+        let protection = Protection::default().accepting(Weakening::UnlockedMemory);
+        lease.open_file(file, &Expected::asset("a"), false, 1, &protection, progress)
+    }
+
+    fn is_zeroed(opened: &OpenObject) -> bool {
+        opened.cell.arena.read().unwrap().is_none()
+    }
+
+    #[test]
+    fn plaintext_goes_with_the_lease() {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = held(&Vault::new(1), 60);
+        let file = sealed(&lease, dir.path());
+        let opened = open(&lease, &file, &()).unwrap();
+        assert_eq!(&*opened.plaintext().unwrap(), b"a secret");
+        lease.inner.finish(LeaseOver::Revoked(None));
+        assert!(is_zeroed(&opened));
+        assert!(matches!(opened.plaintext(), Err(Error::LeaseOver(LeaseOver::Revoked(None)))));
+    }
+
+    #[test]
+    fn plaintext_goes_when_the_time_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = held(&Vault::new(1), 60);
+        let opened = open(&lease, &sealed(&lease, dir.path()), &()).unwrap();
+        *lease.inner.schedule() = Schedule::new(Moment::now(), 0, 0, 0);
+        assert!(matches!(opened.plaintext(), Err(Error::LeaseOver(LeaseOver::Expired))));
+        assert!(is_zeroed(&opened));
+    }
+
+    /// The lease ends while a file is being opened: after the shelf was cleared, before there was
+    /// anything on it.
+    #[test]
+    fn what_is_opened_while_the_lease_ends_is_not_shown() {
+        struct Ends<'a>(&'a Lease);
+        impl Progress for Ends<'_> {
+            fn advanced(&self, _: u64) {
+                self.0.inner.finish(LeaseOver::Revoked(None));
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let lease = held(&Vault::new(1), 60);
+        let file = sealed(&lease, dir.path());
+        let opened = open(&lease, &file, &Ends(&lease));
+        assert!(matches!(opened, Err(Error::LeaseOver(LeaseOver::Revoked(None)))));
+    }
+}

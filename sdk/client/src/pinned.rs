@@ -100,4 +100,4 @@ impl PinnedVault {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

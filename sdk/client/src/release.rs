@@ -8,7 +8,7 @@ use crate::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use strongroom_collect::Attester;
-use strongroom_envelope::{RecipientKey, ReleasePayload, Secret};
+use strongroom_envelope::{LeaseTerms, RecipientKey, ReleasePayload, Secret};
 use strongroom_memory::{KeyPagesKind, Weakening};
 use strongroom_protocol::{
     Bytes, Fixed, LeaseId, Statement, binding,
@@ -67,7 +67,7 @@ impl Request {
 
 /// A statement as it was sent, with what is needed to believe the answer.
 pub(crate) struct Asked {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) statement: Statement,
     pub(crate) start: Moment,
 }
@@ -178,23 +178,42 @@ impl Room {
         };
         let lease = Lease::hold(granted);
         // From here on an error drops the lease, which zeroes the keys and tells the vault.
-        self.meet(&payload.obligations, &handling)?;
+        self.has().meet(&payload.obligations, handling.plaintext_to_disk)?;
         lease.deliver()?;
         Ok(lease)
     }
 
+    /// What this process has to meet obligations with.
+    fn has(&self) -> Has {
+        Has {
+            secret_key_pages: self.key_pages().kind() == KeyPagesKind::MemfdSecret,
+            locked_memory: !self.protection().accepts(Weakening::UnlockedMemory),
+            hardening: self.hardening().check().is_ok(),
+        }
+    }
+}
+
+/// Protections that this process has.
+#[derive(Debug, Clone, Copy)]
+struct Has {
+    secret_key_pages: bool,
+    locked_memory: bool,
+    hardening: bool,
+}
+
+impl Has {
     /// Refuses what cannot be met: an unknown obligation, or a protection that is missing here.
-    fn meet(&self, obligations: &serde_json::Value, handling: &Handling) -> Result<(), Error> {
+    fn meet(self, obligations: &serde_json::Value, plaintext_to_disk: bool) -> Result<(), Error> {
         let obligations: Obligations = serde_json::from_value(obligations.clone())
             .map_err(|e| Error::Obligation(format!("this version does not know it ({e}); update the SDK")))?;
-        if handling.plaintext_to_disk && !obligations.plaintext_to_disk {
+        if plaintext_to_disk && !obligations.plaintext_to_disk {
             return Err(Error::Obligation("plaintext may not be written to a disk".to_owned()));
         }
         for protection in &obligations.handling {
             let met = match protection {
-                Protection::SecretKeyPages => self.key_pages().kind() == KeyPagesKind::MemfdSecret,
-                Protection::NoSwap => !self.protection().accepts(Weakening::UnlockedMemory),
-                Protection::NoCoreDump | Protection::NoTrace => self.hardening().check().is_ok(),
+                Protection::SecretKeyPages => self.secret_key_pages,
+                Protection::NoSwap => self.locked_memory,
+                Protection::NoCoreDump | Protection::NoTrace => self.hardening,
                 // Key pages and arenas are never inherited, and zeroed with the lease, without exception.
                 Protection::NoInheritance | Protection::ZeroOnEnd => true,
             };
@@ -223,6 +242,14 @@ pub(crate) fn open_checked(
         return Err(Error::NotBelieved("the envelope belongs to another decision".to_owned()));
     }
     Ok(payload)
+}
+
+/// The terms of a renewal, which is of this lease and brings no keys.
+pub(crate) fn renewed(payload: &ReleasePayload, lease: LeaseId) -> Result<LeaseTerms, Error> {
+    if payload.lease.id != lease || !payload.keys.is_empty() {
+        return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
+    }
+    Ok(payload.lease)
 }
 
 /// The keys are exactly those that were asked for.
@@ -258,3 +285,6 @@ fn check_keys(statement: &Statement, keys: &[HeldKey], lease: LeaseId) -> Result
         Err(Error::NotBelieved("there are keys that were not asked for".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;

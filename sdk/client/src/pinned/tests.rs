@@ -13,28 +13,50 @@ use strongroom_protocol::{
     statement::{Access, Act, Kem, KeyRequest, Recipient, Scope, X_WING_PUBLIC_KEY},
 };
 
+/// The decision of every response.
+pub(crate) fn decision() -> DecisionId {
+    "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap()
+}
+
 /// A vault that signs what it is told to.
-struct Vault {
+pub(crate) struct Vault {
     pair: Ed25519KeyPair,
     key: VerifierKey,
 }
 
 impl Vault {
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
         let public = pair.public_key().as_ref().try_into().unwrap();
         let key = VerifierKey::new("strongroom/test", public).unwrap();
         Self { pair, key }
     }
 
-    fn pinned(&self) -> PinnedVault {
+    pub(crate) fn pinned(&self) -> PinnedVault {
         let id = VaultId::from(sha256(self.key.public_key()));
         PinnedVault::from_join(&join(vec![id], self.key.to_string())).unwrap()
     }
 
+    /// The vault's signature over an answer or an event.
+    pub(crate) fn sign(&self, message: &[u8]) -> Fixed<64> {
+        Fixed(self.pair.sign(message).as_ref().try_into().unwrap())
+    }
+
     /// A response as a vault would make it for `statement`, with whatever `change` does to the record first.
     fn respond(&self, bytes: &[u8], statement: &Statement, change: impl FnOnce(&mut Record)) -> ReleaseResponse {
-        let id: DecisionId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        let envelope = Envelope { enc: Bytes(vec![1; 3]), ciphertext: Bytes(vec![2; 3]) };
+        self.respond_with(bytes, statement, envelope, change)
+    }
+
+    /// The same with this envelope.
+    pub(crate) fn respond_with(
+        &self,
+        bytes: &[u8],
+        statement: &Statement,
+        envelope: Envelope,
+        change: impl FnOnce(&mut Record),
+    ) -> ReleaseResponse {
+        let id = decision();
         let mut record = Record::new(
             id,
             Timestamp::from_unix_millis(0).unwrap(),
@@ -56,7 +78,6 @@ impl Vault {
         tiles.extend(appended.tiles);
         let checkpoint = Checkpoint::of("strongroom/test", &appended.frontier).sign(&self.key, &self.pair).unwrap();
         let proof = Prover::new(&tiles, 1).inclusion(0).unwrap();
-        let envelope = Envelope { enc: Bytes(vec![1; 3]), ciphertext: Bytes(vec![2; 3]) };
         let message = response_message(bytes, &leaf_hash(&entry), &envelope.enc.0, &envelope.ciphertext.0);
         ReleaseResponse {
             decision_id: id,
@@ -73,7 +94,7 @@ fn join(vault_ids: Vec<VaultId>, ledger_verifier_key: String) -> JoinFile {
     JoinFile { v: 1, url: "https://vault".into(), tls_ca: String::new(), vault_ids, ledger_verifier_key }
 }
 
-fn statement(random: u8) -> (Vec<u8>, Statement) {
+pub(crate) fn statement(random: u8) -> (Vec<u8>, Statement) {
     let statement = Statement {
         v: 1,
         act: Act::Release,

@@ -1,0 +1,98 @@
+//! A lease that is over has neither keys nor plaintext.
+
+use super::*;
+use crate::{
+    Patience,
+    pinned::tests::{Vault, decision},
+};
+use std::time::Duration;
+use strongroom_memory::{KeyPages, Protection};
+use strongroom_protocol::{Problem, join::JoinFile};
+
+/// A write lease for `a@1` that lives so many seconds, from a vault that cannot be reached.
+pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
+    let join = JoinFile {
+        v: 1,
+        url: "https://127.0.0.1:1".into(),
+        tls_ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
+        vault_ids: Vec::new(),
+        ledger_verifier_key: String::new(),
+    };
+    let second = Duration::from_secs(1);
+    let transport = Transport::new(&join, second, Patience { total: Duration::ZERO, tell: None }).unwrap();
+    let pages = KeyPages::new(&Protection::default()).unwrap();
+    let store = |byte| pages.store(&[byte; 32]).unwrap();
+    let id = LeaseId::from([1; 16]);
+    Lease::hold(Granted {
+        transport: Arc::new(transport),
+        vault: vault.pinned(),
+        decision: decision(),
+        requested: Vec::new(),
+        terms: LeaseTerms { id, expires_in, renew_after: expires_in, reattest_after: expires_in },
+        obligations: serde_json::Value::Null,
+        handling: Handling {
+            key_pages: pages.kind().as_str().to_owned(),
+            weakened: Vec::new(),
+            plaintext_to_disk: false,
+            client: "test".to_owned(),
+        },
+        keys: vec![HeldKey {
+            asset: "a".to_owned(),
+            version: 1,
+            scope: Scope::Writer,
+            writer: Some(id.into()),
+            object: None,
+            slot: store(7),
+        }],
+        secret: store(8),
+        recipient: store(9),
+        start: Moment::now(),
+    })
+}
+
+#[track_caller]
+fn has_nothing(lease: &Lease, over: &LeaseOver) {
+    assert_eq!(lease.check().as_ref(), Err(over));
+    let held = lease.inner.held.read().unwrap();
+    assert!(held.is_err(), "the keys are still held");
+    drop(held);
+    assert!(matches!(lease.inner.writer_key("a"), Err(Error::LeaseOver(why)) if why == *over));
+    assert_eq!(lease.inner.secret().err().as_ref(), Some(over));
+    assert_eq!(lease.inner.recipient().err().as_ref(), Some(over));
+}
+
+#[test]
+fn keys_go_when_the_lease_ends_is_revoked_or_expires() {
+    let vault = Vault::new(1);
+    let lease = held(&vault, 60);
+    assert_eq!(lease.inner.writer_key("a").unwrap().1, 1);
+    assert!(matches!(lease.inner.writer_key("b"), Err(Error::NoKey(_))));
+    lease.inner.finish(LeaseOver::Revoked(None));
+    has_nothing(&lease, &LeaseOver::Revoked(None));
+    // The first reason stays.
+    lease.inner.finish(LeaseOver::Ended);
+    has_nothing(&lease, &LeaseOver::Revoked(None));
+
+    let lease = held(&vault, 60);
+    // The vault cannot be told; the keys go all the same.
+    assert!(lease.inner.end().is_err());
+    has_nothing(&lease, &LeaseOver::Ended);
+
+    has_nothing(&held(&vault, 0), &LeaseOver::Expired);
+}
+
+#[test]
+fn only_what_the_vault_will_not_prolong_ends_a_lease() {
+    let vault = Vault::new(1);
+    let refused = |code| Error::Refused(Box::new(Problem::new(code)));
+    for code in [Code::NonceReused, Code::NonceExpired, Code::TooMany, Code::LedgerUnavailable, Code::Locked] {
+        let lease = held(&vault, 60);
+        lease.inner.heed(&refused(code));
+        assert_eq!(lease.check(), Ok(()), "{code:?}");
+    }
+    for code in [Code::Denied, Code::KeyDestroyed, Code::PossessionRefused] {
+        let lease = held(&vault, 60);
+        lease.inner.heed(&refused(code));
+        assert!(matches!(lease.check(), Err(LeaseOver::Revoked(_))), "{code:?}");
+    }
+}
