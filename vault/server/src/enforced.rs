@@ -22,7 +22,12 @@ pub struct EnforcedPolicyCache(RwLock<Option<Enforced>>);
 impl EnforcedPolicyCache {
     /// The policy in force.
     pub async fn current(&self, store: &dyn Store) -> Answer<Enforced> {
-        let generation = store.policy_generation().await?;
+        self.of(store, store.policy_generation().await?).await
+    }
+
+    /// The policy in force, where `generation` has just been read with something else. The one that is
+    /// read for an unknown generation may be of a later one, and says so.
+    pub async fn of(&self, store: &dyn Store, generation: i64) -> Answer<Enforced> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(kept) = kept.filter(|kept| kept.generation == generation) {
             return Ok(kept);

@@ -1,8 +1,13 @@
 //! `strongroomd`, the Strongroom key service.
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use strongroom_server::command::{Arguments, run};
+
+/// A release makes some thousands of small allocations, many of them freed by another thread.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

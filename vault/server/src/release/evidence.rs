@@ -10,6 +10,7 @@ use strongroom_attest::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims
 use strongroom_protocol::{
     Code, Problem,
     binding::{TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
+    evidence::{PcrBank, PcrSelection},
     statement::Act,
 };
 use strongroom_store::model::{LeaseRow, NodeRow, Versioned};
@@ -30,26 +31,29 @@ pub(super) struct Attested {
 /// this request are refused with 401, and leave nothing behind.
 pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> {
     let ak = asked.quote.ak;
-    let node = vault.store.node_by_ak(ak).await?.ok_or_else(|| Refused::from(Problem::new(Code::NotEnrolled)))?;
+    let requester = &mut asked.requester;
+    let (known, renewed) = (requester.known.take(), requester.renewed.take());
+    let node = requester.node.take().ok_or_else(|| Refused::from(Problem::new(Code::NotEnrolled)))?;
     vault.admission.admit(Peer::Ak(ak))?;
-    let renewed = match asked.statement.lease {
-        Some(lease) => vault.store.lease(lease).await?,
-        None => None,
+    let enforced = vault.policy.of(vault.store.as_ref(), requester.policy_generation).await?;
+    let selection = match &enforced.policy {
+        Some(policy) => policy.bundle().pcr_selection(),
+        None => PcrSelection { bank: PcrBank::Sha256, pcrs: vault.config.attestation.pcrs.clone() },
     };
-    let claims = match verify(vault, &asked, &node.row, renewed.as_ref().map(|l| &l.row)).await? {
+    let claims = match verify(&asked, &selection, &node.row, renewed.as_ref().map(|l| &l.row))? {
         Err(refused) if !refused.is_signed_for_this_request() => {
             tracing::info!(node = %node.row.id, row = refused.row(), "evidence refused");
             return Err(Problem::new(Code::EvidenceRefused).row(refused.row()).into());
         }
         other => other,
     };
-    let known = if asked.statement.act == Act::Release { asked.known.take() } else { None };
+    let known = known.filter(|_| asked.statement.act == Act::Release);
     Ok(Attested { asked, node, claims: claims.map(Box::new), known, renewed })
 }
 
-async fn verify(
-    vault: &Vault,
+fn verify(
     asked: &Asked,
+    selection: &PcrSelection,
     node: &NodeRow,
     renewed: Option<&LeaseRow>,
 ) -> Answer<Result<TpmClaims, strongroom_attest::Refused>> {
@@ -63,7 +67,7 @@ async fn verify(
         ak: &public,
         ek_name: &ek.name(),
         extra_data: tpm_extra_data(tag, &asked.statement_bytes, caller),
-        selection: &vault.pcr_selection().await?,
+        selection,
         boot: renewed.map(|lease| BootCounters { reset_count: lease.boot.0, restart_count: lease.boot.1 }),
     };
     Ok(quote::verify(QuoteEvidence::from(&asked.quote), &expectation))

@@ -15,7 +15,7 @@ use strongroom_policy::input::{
 use strongroom_protocol::{admin::KeyState, audit::Denial, evidence::PcrMap, statement::Access};
 use strongroom_store::{
     Guard,
-    model::{AssetRow, KeyRow, ReferenceRow, SiteRow, Versioned},
+    model::{AssetRow, KeyRow, ReferenceRow, SiteRow},
 };
 
 /// Everything that was read for one decision.
@@ -40,11 +40,14 @@ impl Facts {
     pub(super) async fn gather(vault: &Vault, attested: &Attested, held: bool) -> Answer<Self> {
         let store = vault.store.as_ref();
         let node = &attested.node;
+        let asked = &attested.asked.statement.keys;
+        let wanted: Vec<_> = asked.iter().map(|key| (key.asset.clone(), key.version)).collect();
+        let grounds = store.grounds(node.row.id, node.row.site.as_deref(), &wanted).await?;
         let mut facts = Self {
-            enforced: vault.policy.current(store).await?,
+            enforced: vault.policy.of(store, grounds.policy_generation).await?,
             site: None,
             keys: Vec::new(),
-            references: Vec::new(),
+            references: grounds.references,
             leases: LeaseFacts::default(),
             guards: vec![Guard::Node(node.row.id, node.version)],
             denials: Vec::new(),
@@ -52,28 +55,26 @@ impl Facts {
             now: vault.clock.now().await?,
         };
         facts.guards.push(Guard::PolicyGeneration(facts.enforced.generation));
+        facts.guards.push(Guard::ReferenceGeneration(grounds.reference_generation));
         if let Some(name) = &node.row.site {
-            let site = store.site(name).await?.ok_or_else(|| Refused::internal(format!("site {name} is missing")))?;
+            let site = grounds.site.ok_or_else(|| Refused::internal(format!("site {name} is missing")))?;
             facts.guards.push(Guard::Site(name.clone(), site.version));
             facts.site = Some(site.row);
         }
-        let mut assets: BTreeMap<&str, Option<Versioned<AssetRow>>> = BTreeMap::new();
-        for key in &attested.asked.statement.keys {
-            if !assets.contains_key(key.asset.as_str()) {
-                let row = store.asset(&key.asset).await?;
-                facts.guards.extend(row.as_ref().map(|a| Guard::Asset(key.asset.clone(), a.version)));
-                assets.insert(&key.asset, row);
-            }
-            let Some(Some(asset)) = assets.get(key.asset.as_str()) else {
+        facts.guards.extend(grounds.assets.iter().map(|(name, asset)| Guard::Asset(name.clone(), asset.version)));
+        for (key, named) in asked.iter().zip(&wanted) {
+            let Some(asset) = grounds.assets.get(&key.asset) else {
                 facts.deny("asset_unknown", format!("There is no asset {}.", key.asset));
                 continue;
             };
-            let asset = asset.row.clone();
-            let Some(row) = store.key(&key.asset, key.version).await? else {
+            let Some(row) = grounds.keys.get(named) else {
                 facts.deny("key_unknown", format!("There is no key version {}@{}.", key.asset, key.version));
                 continue;
             };
-            facts.guards.push(Guard::Key(key.asset.clone(), key.version, row.version));
+            let guard = Guard::Key(key.asset.clone(), key.version, row.version);
+            if !facts.guards.contains(&guard) {
+                facts.guards.push(guard);
+            }
             match (row.row.state, key.access) {
                 (KeyState::Destroyed, _) => {
                     facts.destroyed = true;
@@ -84,29 +85,15 @@ impl Facts {
                 }
                 _ => {}
             }
-            facts.keys.push((asset, row.row));
+            facts.keys.push((asset.row.clone(), row.row.clone()));
         }
-        let names: Vec<String> = assets.keys().map(|name| (*name).to_owned()).collect();
-        let mut sets: Vec<String> =
-            assets.values().flatten().flat_map(|a| a.row.asset.reference_sets.iter().cloned()).collect();
-        sets.sort_unstable();
-        sets.dedup();
-        let (references, generation) = store.references(&sets).await?;
-        facts.references = references;
-        facts.guards.push(Guard::ReferenceGeneration(generation));
-        facts.count_leases(vault, attested, names, held).await?;
-        Ok(facts)
-    }
-
-    async fn count_leases(&mut self, vault: &Vault, attested: &Attested, names: Vec<String>, held: bool) -> Answer<()> {
-        let (of_node, of_assets) = vault.store.live_leases(attested.node.row.id, &names).await?;
         let own = u64::from(held);
         let number = |n: u64| u32::try_from(n.saturating_sub(own)).unwrap_or(u32::MAX);
-        self.leases = LeaseFacts {
-            node_live: number(of_node),
-            asset_live: names.into_iter().zip(of_assets.into_iter().map(number)).collect(),
+        facts.leases = LeaseFacts {
+            node_live: number(grounds.node_live),
+            asset_live: grounds.asset_live.into_iter().map(|(name, live)| (name, number(live))).collect(),
         };
-        Ok(())
+        Ok(facts)
     }
 
     /// Adds a denial of the vault's own.

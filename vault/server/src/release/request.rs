@@ -15,7 +15,7 @@ use strongroom_protocol::{
     sha256,
     statement::{Act, Statement},
 };
-use strongroom_store::model::{LeaseRow, Versioned};
+use strongroom_store::Requester;
 use subtle::ConstantTimeEq;
 
 /// The caller that the agent bound.
@@ -35,8 +35,8 @@ pub(super) struct Asked {
     pub(super) quote: Tpm2Evidence,
     /// All evidence as JSON, to be kept beside the decision.
     pub(super) evidence_json: Vec<u8>,
-    /// The lease that was granted to this very statement before.
-    pub(super) known: Option<Versioned<LeaseRow>>,
+    /// Who asks, and what was answered to this statement before.
+    pub(super) requester: Requester,
 }
 
 impl Asked {
@@ -60,8 +60,8 @@ impl Asked {
         let now = vault.clock.now().await?;
         let statement_sha256 = Fixed(sha256(&request.statement.0));
         // A lost answer may be asked for again after the nonce's minute, while the lease lives.
-        let known = vault.store.lease_by_statement(statement_sha256).await?;
-        if known.is_none() && i64::try_from(statement.nonce.expiry()).is_ok_and(|expiry| expiry <= now) {
+        let requester = vault.store.requester(quote.ak, statement_sha256, statement.lease).await?;
+        if requester.known.is_none() && i64::try_from(statement.nonce.expiry()).is_ok_and(|expiry| expiry <= now) {
             return Err(Problem::new(Code::NonceExpired).field("nonce").into());
         }
         Ok(Self {
@@ -71,7 +71,7 @@ impl Asked {
             caller,
             quote,
             evidence_json,
-            known,
+            requester,
         })
     }
 }
