@@ -5,6 +5,8 @@ use strongroom_ledger::{Action, Record};
 use strongroom_protocol::audit::AuditQuery;
 use strongroom_store::model::LeaseRow;
 
+/// The code of a denial that closes the lease which was to be renewed.
+const REBOOTED: &str = "rebooted";
 /// Seconds of the ledger that are looked through. Who listens looks each second.
 const BACK: i64 = 900;
 
@@ -14,6 +16,11 @@ pub(super) async fn of_revocation(vault: &Vault, lease: &LeaseRow) -> Answer<Opt
     let of_lease = AuditQuery { node: node.clone(), action: Some(Action::LeaseRevoked.to_string()), ..all() };
     if let Some(record) = newest(vault, lease, of_lease, |record| record.lease == Some(lease.id)).await? {
         return Ok(Some(of_record(&record)));
+    }
+    // A renewal that shows a reboot is denied, and takes its lease along.
+    let of_renewal = AuditQuery { node: node.clone(), reason: Some(REBOOTED.to_owned()), ..all() };
+    if newest(vault, lease, of_renewal, |record| record.lease == Some(lease.id)).await?.is_some() {
+        return Ok(Some(REBOOTED.to_owned()));
     }
     let of_node = AuditQuery { node, action: Some("node.*".to_owned()), ..all() };
     if let Some(record) = newest(vault, lease, of_node, ends_leases).await? {

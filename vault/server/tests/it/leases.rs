@@ -4,9 +4,9 @@ use crate::{bench::Bench, tpm::Tpm};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use strongroom_envelope::{RecipientKey, ReleasePayload};
-use strongroom_ledger::{Action, Record, SubjectKind};
+use strongroom_ledger::{Action, Record, SubjectKind, Verdict};
 use strongroom_protocol::{
-    LeaseId,
+    Fixed, LeaseId,
     admin::{KeyState, Role},
     lease::{LeaseState, Possession},
     statement::{Access, Scope},
@@ -163,6 +163,16 @@ async fn a_revocation_that_is_found_by_looking_is_told_with_its_reason() {
     elsewhere(&bench, revoked, vec![Change::CloseLease(lease_row.id, LeaseState::Revoked)], Some("a leak")).await;
     let events = heard(&bench, &by_lease, &proof, body).await;
     assert_eq!((&events[1]["event"], &events[1]["reason"]), (&json!("revoked"), &json!("a leak")));
+
+    let by_boot = lease(&bench, &tpm).await;
+    let (proof, body) = listen(&bench, &by_boot).await;
+    let mut denied = of(Action::LeaseRenewed, SubjectKind::Node, lease_row.node.to_string());
+    (denied.lease, denied.node) = (Some(by_boot.lease.id), Some(lease_row.node));
+    (denied.verdict, denied.reasons) = (Some(Verdict::Denied), vec!["rebooted".to_owned()]);
+    (denied.statement_sha256, denied.recipient_sha256) = (Some(Fixed([1; 32])), Some(Fixed([2; 32])));
+    elsewhere(&bench, denied, vec![Change::CloseLease(by_boot.lease.id, LeaseState::Revoked)], None).await;
+    let events = heard(&bench, &by_boot, &proof, body).await;
+    assert_eq!(events[1]["reason"], "rebooted");
 
     let by_key = lease(&bench, &tpm).await;
     let (proof, body) = listen(&bench, &by_key).await;
