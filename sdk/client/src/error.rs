@@ -116,3 +116,19 @@ fn describe(problem: &Problem) -> String {
     add(" Decision: ", problem.decision_id.map(|id| id.to_string()).as_deref());
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_that_was_used_up_is_replaced_and_nothing_else_is_asked_twice() {
+        let refused = |code| Error::Refused(Box::new(Problem::new(code)));
+        for code in [Code::NonceExpired, Code::NonceReused] {
+            assert!(refused(code).wants_fresh_nonce(), "{code:?}");
+        }
+        for code in [Code::Denied, Code::LedgerUnavailable, Code::EvidenceRefused, Code::TooMany] {
+            assert!(!refused(code).wants_fresh_nonce(), "{code:?}");
+        }
+    }
+}

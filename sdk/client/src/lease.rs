@@ -228,6 +228,11 @@ impl Inner {
             .prover(&secret)
             .ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })
             .inspect_err(|e| self.heed(e))?;
+        self.prolong(start, &answer)
+    }
+
+    /// Takes over the times of a renewal that was asked for at `start`.
+    fn prolong(&self, start: Moment, answer: &RenewAnswer) -> Result<(), Error> {
         if answer.lease != self.id {
             return Err(Error::NotBelieved("the renewal is of another lease".to_owned()));
         }

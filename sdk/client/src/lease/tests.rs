@@ -9,7 +9,11 @@ use std::time::Duration;
 use strongroom_memory::{KeyPages, Protection};
 use strongroom_protocol::{Problem, join::JoinFile};
 
-/// A write lease for `a@1` that lives so many seconds, from a vault that cannot be reached.
+/// Writer and object whose key every lease here holds.
+const WRITER: [u8; 16] = [2; 16];
+const OBJECT: [u8; 16] = [3; 16];
+
+/// A write lease for `a@1` that reads one object of `b@2` and lives so many seconds, from a vault that cannot be reached.
 pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
     let join = JoinFile {
         v: 1,
@@ -36,14 +40,24 @@ pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
             plaintext_to_disk: false,
             client: "test".to_owned(),
         },
-        keys: vec![HeldKey {
-            asset: "a".to_owned(),
-            version: 1,
-            scope: Scope::Writer,
-            writer: Some(id.into()),
-            object: None,
-            slot: store(7),
-        }],
+        keys: vec![
+            HeldKey {
+                asset: "a".to_owned(),
+                version: 1,
+                scope: Scope::Writer,
+                writer: Some(id.into()),
+                object: None,
+                slot: store(7),
+            },
+            HeldKey {
+                asset: "b".to_owned(),
+                version: 2,
+                scope: Scope::Object,
+                writer: Some(WRITER.into()),
+                object: Some(OBJECT.into()),
+                slot: store(6),
+            },
+        ],
         secret: store(8),
         recipient: store(9),
         start: Moment::now(),
@@ -95,4 +109,41 @@ fn only_what_the_vault_will_not_prolong_ends_a_lease() {
         lease.inner.heed(&refused(code));
         assert!(matches!(lease.check(), Err(LeaseOver::Revoked(_))), "{code:?}");
     }
+}
+
+#[test]
+fn a_lease_has_the_keys_of_its_own_objects_and_no_others() {
+    let lease = held(&Vault::new(1), 60);
+    let (own, other) = (WriterId::from(lease.id()), [9; 16]);
+    let key = |asset: &str, version, writer, object: [u8; 16]| {
+        lease.inner.object_key(asset, version, writer, object.into()).map(drop)
+    };
+    key("a", 1, own, other).unwrap();
+    key("b", 2, WRITER.into(), OBJECT).unwrap();
+    for (what, result) in [
+        ("what another writer wrote", key("a", 1, other.into(), OBJECT)),
+        ("another version", key("a", 2, own, other)),
+        ("another asset", key("c", 1, own, other)),
+        ("another object", key("b", 2, WRITER.into(), other)),
+        ("another writer's object", key("b", 2, other.into(), OBJECT)),
+        ("another version's object", key("b", 1, WRITER.into(), OBJECT)),
+    ] {
+        assert!(matches!(result, Err(Error::NoKey(_))), "{what}");
+    }
+    // A key that reads one object writes none.
+    assert!(matches!(lease.inner.writer_key("b"), Err(Error::NoKey(_))));
+}
+
+#[test]
+fn a_renewal_counts_from_its_request_and_for_its_lease() {
+    let lease = held(&Vault::new(1), 60);
+    let start = Moment::now();
+    let answer = |lease| RenewAnswer { lease, expires_in: 100, renew_after: 10, reattest_after: 20 };
+    lease.inner.prolong(start, &answer(lease.id())).unwrap();
+    let schedule = *lease.inner.schedule();
+    let expected = (start.after(100), start.after(10), start.after(20));
+    assert_eq!((schedule.ends, schedule.renew, schedule.reattest), expected);
+    let refused = lease.inner.prolong(Moment::now(), &answer([7; 16].into()));
+    assert!(matches!(refused, Err(Error::NotBelieved(_))));
+    assert_eq!(lease.inner.schedule().ends, expected.0);
 }
