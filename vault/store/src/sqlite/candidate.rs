@@ -150,8 +150,10 @@ fn count(statements: &mut Statements, quota: &Quota, now: i64) -> Result<(), Sto
         }
         Quota::AssetLeases(asset, _) => {
             statements.push(
-                "(SELECT count(*) FROM (SELECT DISTINCT lease FROM held_keys WHERE asset = ? AND expires_at > ?)), ",
+                "coalesce((SELECT held FROM asset_leases WHERE asset = ?), 0)
+                     - (SELECT count(DISTINCT lease) FROM held_keys WHERE asset = ? AND expires_at <= ?), ",
             );
+            statements.bind(asset.clone())?;
             statements.bind(asset.clone())?;
             statements.bind(now)
         }

@@ -76,8 +76,11 @@ impl SqliteStore {
                          AND set_version = (SELECT max(set_version) FROM reference_sets WHERE name = one.name)
                      ORDER BY name)) AS sets,
                  (SELECT count(*) FROM leases WHERE node = ? AND state = 'live' AND expires_at > unixepoch()) AS node_live,
-                 (SELECT json_group_object(wanted.value, (SELECT count(*) FROM (SELECT DISTINCT lease FROM held_keys
-                     WHERE asset = wanted.value AND expires_at > unixepoch()))) FROM json_each(?) AS wanted) AS live",
+                 (SELECT json_group_object(wanted.value,
+                     coalesce((SELECT held FROM asset_leases WHERE asset = wanted.value), 0)
+                         - (SELECT count(DISTINCT lease) FROM held_keys
+                             WHERE asset = wanted.value AND expires_at <= unixepoch()))
+                     FROM json_each(?) AS wanted) AS live",
         )
         .bind(site.map(ToOwned::to_owned))
         .bind(names.clone())

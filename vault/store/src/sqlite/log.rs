@@ -83,13 +83,15 @@ pub(super) async fn live_leases_of_node(db: &mut SqliteConnection, node: NodeId,
 }
 
 pub(super) async fn live_leases_of_asset(db: &mut SqliteConnection, asset: &str, now: i64) -> Result<u64, StoreError> {
-    let count: i64 =
-        query_scalar("SELECT count(*) FROM (SELECT DISTINCT lease FROM held_keys WHERE asset = ? AND expires_at > ?)")
-            .bind(asset)
-            .bind(now)
-            .fetch_one(db)
-            .await
-            .map_err(unavailable)?;
+    let count: i64 = query_scalar(
+        "SELECT coalesce((SELECT held FROM asset_leases WHERE asset = ?1), 0)
+                 - (SELECT count(DISTINCT lease) FROM held_keys WHERE asset = ?1 AND expires_at <= ?2)",
+    )
+    .bind(asset)
+    .bind(now)
+    .fetch_one(db)
+    .await
+    .map_err(unavailable)?;
     Ok(count.cast_unsigned())
 }
 

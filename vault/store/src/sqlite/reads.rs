@@ -282,8 +282,9 @@ impl Store for SqliteStore {
                  SELECT -1 AS place, (SELECT count(*) FROM leases WHERE node = ? AND state = 'live'
                      AND expires_at > unixepoch()) AS live
                  UNION ALL
-                 SELECT wanted.key, (SELECT count(*) FROM (SELECT DISTINCT lease FROM held_keys
-                     WHERE asset = wanted.value AND expires_at > unixepoch())) FROM json_each(?) AS wanted
+                 SELECT wanted.key, coalesce((SELECT held FROM asset_leases WHERE asset = wanted.value), 0)
+                     - (SELECT count(DISTINCT lease) FROM held_keys
+                         WHERE asset = wanted.value AND expires_at <= unixepoch()) FROM json_each(?) AS wanted
              ) ORDER BY place",
         )
         .bind(node.as_array().to_vec())

@@ -3,7 +3,8 @@
 use super::{damage::meddle, open, world};
 use crate::{rows::*, world::*};
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
-use strongroom_store::{Change, Item, Quota, Refusal, SqliteStore, Store as _, StoreError, sqlite::SqliteOptions};
+use strongroom_protocol::{lease::LeaseState, statement::Access};
+use strongroom_store::{Change, Item, Quota, Refusal, SqliteStore, Store, StoreError, sqlite::SqliteOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_owner_reads_the_files() {
@@ -34,7 +35,33 @@ async fn the_log_is_durable_and_in_wal() {
     assert_eq!(mode, "wal");
     db = sqlx::SqlitePool::connect(w.directory.path().join("vault.db").to_str().unwrap()).await.unwrap();
     let version: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&db).await.unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_granted_before_they_were_counted_count() {
+    let w = world().await;
+    let now = w.now().await;
+    let mut several = lease(1, 1, "minilm", now + 1000);
+    several.keys.extend([holds("minilm", 2, Access::Read), holds("corpus", 1, Access::Read)]);
+    let granted = [several, lease(2, 1, "minilm", now - 1), lease(3, 1, "minilm", now + 1000)];
+    w.accepted(with(granted.map(Change::GrantLease).to_vec())).await;
+    let counted =
+        async |store: &dyn Store| store.live_leases(node_id(1), &["minilm".into(), "corpus".into()]).await.unwrap().1;
+    assert_eq!(counted(&*w.store).await, [2, 1]);
+    // As the first migration left it.
+    meddle(
+        w.directory.path(),
+        "DROP TRIGGER held_keys_added; DROP TRIGGER held_keys_removed; DROP TABLE asset_leases;
+         DROP INDEX held_keys_by_expiry; DELETE FROM _sqlx_migrations WHERE version = 2",
+    )
+    .await;
+    let store = open(w.directory.path()).await;
+    assert_eq!(counted(&*store).await, [2, 1]);
+    let sequencer = sequencer(store.clone(), w.outside()).await.unwrap();
+    let closed = Change::CloseLeasesOfNode(node_id(1), LeaseState::Revoked);
+    sequencer.commit(vec![with(vec![closed])]).await.unwrap();
+    assert_eq!(counted(&*store).await, [0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,7 +261,7 @@ async fn a_database_of_another_schema_is_left_as_it_is() {
     assert!(newer.to_string().contains("newer program"), "{newer}");
     meddle(w.directory.path(), "DELETE FROM _sqlx_migrations").await;
     let older = as_it_is().await.unwrap_err().to_string();
-    assert!(older.contains("schema 0, this program wants 1: run serve"), "{older}");
+    assert!(older.contains("schema 0, this program wants 2: run serve"), "{older}");
 
     let empty = w.directory.path().join("empty.db");
     assert!(SqliteStore::open_as_it_is(&empty, SqliteOptions::default()).await.is_err());
