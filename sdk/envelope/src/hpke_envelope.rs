@@ -1,14 +1,14 @@
-//! HPKE (RFC 9180), base mode: KEM X-Wing (0x647a), KDF HKDF-SHA-256, AEAD AES-256-GCM.
+//! The receiver's half of HPKE (RFC 9180), base mode: KEM X-Wing (0x647a), KDF HKDF-SHA-256, AEAD AES-256-GCM.
 
 use crate::secret::Secret;
 use hpke::{
-    Deserializable, Kem as _, OpModeR, OpModeS, Serializable,
+    Deserializable, Kem as _, OpModeR, Serializable,
     aead::{AeadTag, AesGcm256},
     kdf::HkdfSha256,
     kem::XWing,
-    single_shot_open_inout_detached, single_shot_seal,
+    single_shot_open_inout_detached,
 };
-use strongroom_protocol::{Bytes, release::Envelope};
+use strongroom_protocol::release::Envelope;
 use zeroize::Zeroizing;
 
 /// Bytes of the AEAD tag at the end of a ciphertext.
@@ -69,15 +69,6 @@ fn private_key(seed: &Secret<32>) -> Result<<XWing as hpke::Kem>::PrivateKey, En
     <XWing as hpke::Kem>::PrivateKey::from_bytes(seed.expose()).map_err(|_| EnvelopeError::Open)
 }
 
-/// Seals `plaintext` to an X-Wing public key.
-pub fn seal(public_key: &[u8], info: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Envelope, EnvelopeError> {
-    let recipient = <XWing as hpke::Kem>::PublicKey::from_bytes(public_key).map_err(|_| EnvelopeError::RecipientKey)?;
-    let (enc, ciphertext) =
-        single_shot_seal::<AesGcm256, HkdfSha256, XWing>(&OpModeS::Base, &recipient, info, plaintext, aad)
-            .map_err(|_| EnvelopeError::Seal)?;
-    Ok(Envelope { enc: Bytes(enc.to_bytes().to_vec()), ciphertext: Bytes(ciphertext) })
-}
-
 /// Opens an envelope into memory that is zeroed on drop.
 pub fn open(
     key: &RecipientKey,
@@ -108,6 +99,7 @@ pub fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal;
 
     #[test]
     fn what_is_sealed_opens_for_its_recipient_only() {

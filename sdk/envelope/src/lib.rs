@@ -13,9 +13,11 @@
 mod hpke_envelope;
 mod keys;
 mod payload;
+mod sealing;
 mod secret;
 
-pub use hpke_envelope::{EnvelopeError, RecipientKey, open, seal};
+pub use hpke_envelope::{EnvelopeError, RecipientKey, open};
 pub use keys::{ObjectKey, VersionKey, WriterKey};
 pub use payload::{LeaseTerms, PayloadError, ReleasePayload, ReleasedKey};
+pub use sealing::seal;
 pub use secret::Secret;
