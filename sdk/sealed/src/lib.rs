@@ -84,7 +84,7 @@ pub use progress::Progress;
 pub use reader::{Expected, Inspection, Opening, Reader, inspect};
 pub use seal_file::seal_file;
 pub use sealing::{WriteSpec, Written};
-pub use source::{DirectFile, ReadAt, Seekable, spool};
+pub use source::{DirectFile, ReadAt, Seekable, open_regular, spool};
 pub use stream::SealedRead;
 pub use writer::Writer;
 

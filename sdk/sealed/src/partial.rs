@@ -1,60 +1,76 @@
 //! A file that comes into being whole or not at all.
 
 use crate::SealedError;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{File, Permissions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
-/// A sink for a [`Writer`](crate::Writer): bytes go to a hidden file beside the final name, and
-/// [`Self::commit`] gives them that name when all are safely on the disk.
+/// A sink for a [`Writer`](crate::Writer): bytes go to a file without a name, and [`Self::commit`]
+/// gives it the final one when all are safely on the disk.
 ///
-/// Dropped without that, the hidden file is removed. A killed process leaves it behind
-/// (`.NAME.*.partial`), but nothing under the final name.
+/// Dropped without that it is gone, and so it is when the process is killed. A file system that knows
+/// no files without a name (some network file systems) has it under a hidden one, which a killed process
+/// leaves behind: `.NAME.*.partial`, and nothing under the final name.
 pub struct PartialFile {
-    file: NamedTempFile,
+    form: Form,
     target: PathBuf,
     replace: bool,
 }
 
+enum Form {
+    /// `O_TMPFILE`.
+    Nameless(File),
+    /// Under a hidden name beside the final one.
+    Hidden(NamedTempFile),
+}
+
 impl PartialFile {
-    /// Makes the hidden file in the directory of `target`. `replace`: whether a file that has the
-    /// final name already, now or at the end, is replaced; otherwise that is `TargetExists`.
+    /// Makes the file in the directory of `target`. `replace`: whether a file that has the final name
+    /// already, now or at the end, is replaced; otherwise that is `TargetExists`.
     pub fn create(target: &Path, replace: bool) -> Result<Self, SealedError> {
         let name = target.file_name().ok_or(SealedError::NotWritable { what: "the final name is not a file's" })?;
         if !replace && target.symlink_metadata().is_ok() {
             return Err(SealedError::TargetExists { path: target.to_owned() });
         }
-        let mut prefix = OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
-        let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
-            // What is written is ciphertext: readable as the user's umask says.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory(target))
-            .map_err(|e| SealedError::from_io("create a file beside the final name", e))?;
-        Ok(Self { file, target: target.to_owned(), replace })
+        let form = match nameless(directory(target)) {
+            Some(file) => Form::Nameless(file),
+            None => hidden(target, name).map_err(|e| SealedError::from_io("create a file beside the final name", e))?,
+        };
+        Ok(Self { form, target: target.to_owned(), replace })
     }
 
-    /// The hidden file.
+    /// The file.
     pub(crate) fn file(&self) -> &File {
-        self.file.as_file()
+        match &self.form {
+            Form::Nameless(file) => file,
+            Form::Hidden(file) => file.as_file(),
+        }
+    }
+
+    /// Brings the bytes to the disk.
+    pub fn sync(&self) -> Result<(), SealedError> {
+        self.file().sync_all().map_err(|e| SealedError::from_io("bring the sealed file to the disk", e))
     }
 
     /// Brings the bytes to the disk, then gives them the final name, then brings that to the disk.
     pub fn commit(self) -> Result<(), SealedError> {
-        let Self { file, target, replace } = self;
-        file.as_file().sync_all().map_err(|e| SealedError::from_io("bring the sealed file to the disk", e))?;
-        let named = if replace { file.persist(&target) } else { file.persist_noclobber(&target) };
-        named.map_err(|failed| match failed.error.kind() {
+        self.sync()?;
+        let Self { form, target, replace } = self;
+        let named = match form {
+            Form::Nameless(file) if replace => replace_by(&file, &target),
+            Form::Nameless(file) => link(&file, &target),
+            Form::Hidden(file) if replace => file.persist(&target).map(drop).map_err(|failed| failed.error),
+            Form::Hidden(file) => file.persist_noclobber(&target).map(drop).map_err(|failed| failed.error),
+        };
+        named.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => SealedError::TargetExists { path: target.clone() },
-            _ => SealedError::from_io("give the sealed file its name", failed.error),
+            _ => SealedError::from_io("give the sealed file its name", error),
         })?;
         File::open(directory(&target))
             .and_then(|directory| directory.sync_all())
@@ -64,12 +80,52 @@ impl PartialFile {
 
 impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.as_file_mut().write(bytes)
+        self.file().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_file_mut().flush()
+        Ok(())
     }
+}
+
+/// What is written is ciphertext: readable as the user's umask says.
+const MODE: u32 = 0o666;
+
+/// A file without a name, where there can be one: the kernel, the file system and `/proc` allow it.
+fn nameless(directory: &Path) -> Option<File> {
+    if !Path::new("/proc/self/fd").exists() {
+        return None;
+    }
+    // Whatever else is wrong with the directory is said by the other way, which is tried then.
+    open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::from_bits_truncate(MODE))
+        .ok()
+        .map(File::from)
+}
+
+fn hidden(target: &Path, name: &OsStr) -> io::Result<Form> {
+    let permissions = Permissions::from_mode(MODE);
+    hidden_name(name, |builder| builder.permissions(permissions).tempfile_in(directory(target))).map(Form::Hidden)
+}
+
+/// A name that nobody looks at, of the final one.
+fn hidden_name<T>(name: &OsStr, make: impl FnOnce(&mut Builder<'_, '_>) -> io::Result<T>) -> io::Result<T> {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    make(Builder::new().prefix(&prefix).suffix(".partial"))
+}
+
+/// Gives a file without a name this one, which must not be there yet.
+fn link(file: &File, target: &Path) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, path, CWD, target, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// The same for a name that may be there: a link replaces nothing, a rename does.
+fn replace_by(file: &File, target: &Path) -> io::Result<()> {
+    let name = target.file_name().unwrap_or_default();
+    let hidden = hidden_name(name, |builder| builder.make_in(directory(target), |path| link(file, path)))?;
+    hidden.persist(target).map(drop).map_err(|failed| failed.error)
 }
 
 fn directory(target: &Path) -> &Path {
@@ -91,20 +147,60 @@ mod tests {
         names
     }
 
+    /// As on a file system that knows no files without a name.
+    fn with_a_hidden_name(target: &Path, replace: bool) -> PartialFile {
+        let form = hidden(target, target.file_name().unwrap()).unwrap();
+        PartialFile { form, target: target.to_owned(), replace }
+    }
+
     #[test]
     fn the_name_comes_with_the_commit_only() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("x.sealed");
-        let mut partial = PartialFile::create(&target, false).unwrap();
-        partial.write_all(b"bytes").unwrap();
-        let [hidden] = names(directory.path()).try_into().unwrap();
-        assert!(hidden.starts_with(".x.sealed.") && hidden.ends_with(".partial"), "{hidden}");
-        partial.commit().unwrap();
-        assert_eq!(names(directory.path()), ["x.sealed"]);
-        assert_eq!(fs::read(&target).unwrap(), b"bytes");
+        for replace in [false, true] {
+            let mut partial = PartialFile::create(&target, replace).unwrap();
+            assert!(matches!(partial.form, Form::Nameless(_)), "/tmp knows files without a name");
+            partial.write_all(b"bytes").unwrap();
+            partial.sync().unwrap();
+            assert_eq!(names(directory.path()), [""; 0], "a killed process would leave something");
+            partial.commit().unwrap();
+            assert_eq!(names(directory.path()), ["x.sealed"]);
+            assert_eq!(fs::read(&target).unwrap(), b"bytes");
+            fs::remove_file(&target).unwrap();
+        }
+    }
 
-        drop(PartialFile::create(&target, true).unwrap());
-        assert_eq!(names(directory.path()), ["x.sealed"]);
+    #[test]
+    fn without_such_files_the_name_is_hidden_until_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("x.sealed");
+        for replace in [false, true] {
+            let mut partial = with_a_hidden_name(&target, replace);
+            partial.write_all(b"bytes").unwrap();
+            let [name] = names(directory.path()).try_into().unwrap();
+            assert!(name.starts_with(".x.sealed.") && name.ends_with(".partial"), "{name}");
+            partial.commit().unwrap();
+            assert_eq!(names(directory.path()), ["x.sealed"]);
+            fs::remove_file(&target).unwrap();
+        }
+        drop(with_a_hidden_name(&target, true));
+        assert_eq!(names(directory.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_written_is_readable_as_the_umask_says_in_both_forms() {
+        let directory = tempfile::tempdir().unwrap();
+        let modes = ["nameless", "hidden"].map(|name| {
+            let target = directory.path().join(name);
+            let file = if name == "hidden" {
+                with_a_hidden_name(&target, false)
+            } else {
+                PartialFile::create(&target, false).unwrap()
+            };
+            file.commit().unwrap();
+            fs::metadata(target).unwrap().permissions().mode() & 0o777
+        });
+        assert_eq!(modes[0], modes[1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub trait Progress: Sync {
         let _ = bytes;
     }
 
-    /// Whether to stop: asked before each chunk.
+    /// Whether to stop: asked before each chunk, and before a sealed file gets its name.
     fn cancelled(&self) -> bool {
         false
     }

@@ -67,6 +67,11 @@ pub fn seal_file(
     let (end, written) = sealing.finish(n, &tags, spec.hashes.then_some(hashes.as_slice()), &spec.metadata)?;
     write(partial.file(), &end, HEADER as u64 + n)?;
     write(partial.file(), sealing.header_bytes.as_slice(), 0)?;
+    // The disk may take long; whether the file may have its name is asked once more after that.
+    partial.sync()?;
+    if progress.cancelled() {
+        return Err(SealedError::Cancelled);
+    }
     partial.commit()?;
     Ok(written)
 }

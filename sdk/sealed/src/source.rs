@@ -83,6 +83,21 @@ by_reference! {
     Arc<T> where ReadAt && Send;
 }
 
+/// Opens a file for positioned reads. Anything else under that name, such as a pipe, which would be
+/// waited for without end, is an error of kind `InvalidInput` at once.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Without O_NONBLOCK the opening of a named pipe waits for a writer. Of a regular file it changes nothing.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "not a regular file: put what a pipe or a device gives into one first",
+    ))
+}
+
 /// Makes positioned reads of anything that can read and seek. Its reads wait for one another, so
 /// several threads help with decrypting only.
 pub struct Seekable<R> {
@@ -197,6 +212,19 @@ mod tests {
         check(&Seekable::new(io::Cursor::new(bytes.clone())));
         let file = spool(bytes.as_slice(), &std::env::temp_dir(), 10).unwrap();
         check(&file);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, file) = (dir.path().join("pipe"), dir.path().join("file"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        std::fs::write(&file, b"0123456789").unwrap();
+        for other in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
+            assert_eq!(open_regular(other).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", other.display());
+        }
+        assert_eq!(open_regular(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(ReadAt::len(&open_regular(&file).unwrap()).unwrap(), 10);
     }
 
     #[test]
