@@ -5,6 +5,7 @@ use super::{
     evidence::Attested,
     facts::Facts,
     judgement::Judgement,
+    kept::Kept,
     resend,
 };
 use crate::{
@@ -23,7 +24,6 @@ use strongroom_protocol::{
     lease::{EventKind, LeaseState},
     obligations::Obligations,
     release::ReleaseResponse,
-    sha256,
     statement::Act,
 };
 use strongroom_store::{Blob, Change, Guard, Item, Quota, Refusal, model::LeaseRow};
@@ -119,8 +119,8 @@ struct Proposal {
 impl Proposal {
     fn of(vault: &Vault, attested: &Attested, judgement: &Judgement) -> Answer<Self> {
         let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
-        let explanation = blob(judgement.explanation(attested)?);
-        let evidence = blob(asked.evidence_json.clone());
+        let explanation = Blob::of(judgement.explanation(attested)?);
+        let Kept { evidence, logs } = Kept::of(&asked.quote).map_err(Refused::internal)?;
         let renewal = asked.statement.act == Act::Renew;
 
         let mut changes = Vec::new();
@@ -165,7 +165,7 @@ impl Proposal {
             nonce: Some(asked.statement.nonce),
             quotas,
             changes,
-            blobs: vec![evidence, explanation],
+            blobs: logs.into_iter().chain([evidence, explanation]).collect(),
         };
         Ok(Self { decision: item.record.id, item, grant, closed })
     }
@@ -272,10 +272,6 @@ fn record(
         record.details.insert("obligations".to_owned(), obligations);
     }
     Ok(record)
-}
-
-fn blob(bytes: Vec<u8>) -> Blob {
-    Blob { sha256: Fixed(sha256(&bytes)), bytes }
 }
 
 impl Terms {

@@ -22,6 +22,7 @@ mod commit;
 mod evidence;
 mod facts;
 mod judgement;
+mod kept;
 mod request;
 mod resend;
 

@@ -33,8 +33,6 @@ pub(super) struct Asked {
     pub(super) statement_sha256: Fixed<32>,
     pub(super) caller: Option<Caller>,
     pub(super) quote: Tpm2Evidence,
-    /// All evidence as JSON, to be kept beside the decision.
-    pub(super) evidence_json: Vec<u8>,
     /// Who asks, and what was answered to this statement before.
     pub(super) requester: Requester,
 }
@@ -54,7 +52,6 @@ impl Asked {
         }
         let caller = read_caller(&statement, request.caller)?;
         check_job(&statement, request.job_token.as_deref())?;
-        let evidence_json = serde_json::to_vec(&request.evidence).map_err(Refused::internal)?;
         let quote = only_quote(request.evidence)?;
 
         let now = vault.clock.now().await?;
@@ -64,15 +61,7 @@ impl Asked {
         if requester.known.is_none() && i64::try_from(statement.nonce.expiry()).is_ok_and(|expiry| expiry <= now) {
             return Err(Problem::new(Code::NonceExpired).field("nonce").into());
         }
-        Ok(Self {
-            statement,
-            statement_bytes: request.statement.0,
-            statement_sha256,
-            caller,
-            quote,
-            evidence_json,
-            requester,
-        })
+        Ok(Self { statement, statement_bytes: request.statement.0, statement_sha256, caller, quote, requester })
     }
 }
 
