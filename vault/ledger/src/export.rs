@@ -169,9 +169,9 @@ pub fn parse_export_line(line: &[u8]) -> Result<ExportLine, String> {
 ///
 /// Every entry is computed again from salt and record (a pruned one is taken as it is), indices run
 /// from 0 without a gap, the entries make the root of the footer's checkpoint, and one of `keys`
-/// signed that: the auditor's own copies, not the header's. Ids are unique. A record's `previous` is
-/// the latest earlier record of its subject; where bodies were pruned before it, it may instead name
-/// a record that is not there. With `known`, a checkpoint that the auditor kept, the first entries must
+/// signed that: the auditor's own copies, one of which the header has to name. Ids are unique. A
+/// record's `previous` is the latest earlier record of its subject; where bodies were pruned before
+/// it, it may instead name a record that is not there. With `known`, a checkpoint that the auditor kept, the first entries must
 /// make its root too: the log still has the past that it had.
 pub fn verify_export<E: Display>(
     lines: impl IntoIterator<Item = Result<ExportLine, E>>,
@@ -185,7 +185,12 @@ pub fn verify_export<E: Display>(
         number += 1;
         let refused = |problem: String| ExportError::Line { line: number, problem };
         match (number, line.map_err(|e| refused(e.to_string()))?) {
-            (1, ExportLine::Header { v: 1, first: 0, .. }) => {}
+            (1, ExportLine::Header { v: 1, first: 0, ledger_verifier_key }) => {
+                // It is for information, and must not inform wrongly.
+                if !keys.iter().any(|key| key.to_string() == ledger_verifier_key) {
+                    return Err(refused("the header names another ledger key than the one that is trusted".into()));
+                }
+            }
             (1, ExportLine::Header { .. }) => return Err(refused("not an export of version 1 from entry 0".into())),
             (1, _) => return Err(refused("an export starts with its header".into())),
             (_, ExportLine::Header { .. }) => return Err(refused("a second header".into())),

@@ -133,12 +133,17 @@ fn a_truncated_export_is_found() {
 #[test]
 fn only_the_auditors_own_key_counts() {
     let log = sample::Log::of(records());
-    let refused = Err(ExportError::Checkpoint(LedgerError::NotSigned));
-    // The header then names the stranger's key, and that helps nobody.
-    assert_eq!(verify(&log.export(&sample::key(2)), None), refused);
+    // Signed by a stranger, under a header that names the trusted key.
+    let mut lines = log.export(&sample::key(2));
+    lines[0] = log.export(&sample::key(1))[0].clone();
+    assert_eq!(verify(&lines, None), Err(ExportError::Checkpoint(LedgerError::NotSigned)));
+    // A header that names another key informs wrongly, whoever signed: no byte changes unnoticed.
+    let other = |result| matches!(result, Err(ExportError::Line { line: 1, problem }) if problem.contains("another ledger key"));
+    assert!(other(verify(&log.export(&sample::key(2)), None)));
     let mut lines = log.export(&sample::key(1));
     lines[0] = log.export(&sample::key(2))[0].clone();
-    assert!(verify(&lines, None).is_ok());
+    assert!(other(verify(&lines, None)));
+    assert!(verify(&log.export(&sample::key(1)), None).is_ok());
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn header_entries_and_footer_stand_in_this_order_once() {
         assert_eq!(line(&other), 1);
     }
     let unreadable = [Ok(good[0].clone()), Err("a broken disk")];
-    let refused = verify_export(unreadable, &[], None).unwrap_err();
+    let refused = verify_export(unreadable, &[sample::key(1).verifier], None).unwrap_err();
     assert_eq!(refused.to_string(), "line 2: a broken disk");
 }
 
