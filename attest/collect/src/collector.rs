@@ -134,6 +134,17 @@ impl Collector {
         Ok(Self { tpm, ak, boot_log: config.boot_log.clone() })
     }
 
+    /// The same for a node that is enrolled: its AK is there, or the configuration leads elsewhere.
+    ///
+    /// Making another AK would hide that, and the vault knows only the one that was enrolled.
+    pub fn open_enrolled(config: &CollectorConfig) -> Result<Self, CollectError> {
+        let tpm = TpmDevice::open_within(&config.tcti, Duration::from_secs(config.tpm_timeout_s))?;
+        let ak = AkBlob::read(&config.state_dir)?
+            .ok_or_else(|| CollectError::AkMissing { state_dir: config.state_dir.clone() })?;
+        tpm.check_ak(&ak)?;
+        Ok(Self { tpm, ak, boot_log: config.boot_log.clone() })
+    }
+
     /// The TPM.
     pub fn tpm(&self) -> &TpmDevice {
         &self.tpm

@@ -152,6 +152,12 @@ pub enum CollectError {
         /// Its permission bits.
         mode: u32,
     },
+    /// An enrolled node's AK is not where its configuration says.
+    #[error("no AK in {}: was the directory moved, or the configuration copied? Put it back, correct `state_dir`, or enrol the node again", state_dir.display())]
+    AkMissing {
+        /// Where it should be.
+        state_dir: PathBuf,
+    },
     /// The AK's file is not one.
     #[error("AK file {} is damaged ({what}); move it away and enrol the node again", path.display())]
     AkFileDamaged {

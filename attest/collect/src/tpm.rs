@@ -12,7 +12,11 @@ use crate::{
     quote::{self, Quote},
     tcti::TctiConfig,
 };
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    str::FromStr as _,
+    time::Duration,
+};
 use strongroom_protocol::evidence::{PcrSelection, Pcrs};
 use tss_esapi::{
     Context, TctiNameConf,
@@ -28,10 +32,13 @@ use tss_esapi::{
 };
 use zeroize::Zeroizing;
 
-/// Attempts while the TPM says that it is busy: with the pauses between them about 2.5 s.
-const ATTEMPTS: u32 = 9;
-/// The first pause; each one after is twice as long.
+/// Attempts while the TPM says that it is busy: with the pauses between them 15 to 30 s. Many
+/// processes that share a TPM without a resource manager crowd each other out for that long.
+const ATTEMPTS: u32 = 50;
+/// The first pause; each one after is twice as long, up to [`LONGEST`].
 const PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_millis(640);
 /// How long one operation may take, unless it is said otherwise, seconds. An RSA key takes a discrete
 /// TPM up to half a minute.
 pub(crate) const TIMEOUT_S: u64 = 60;
@@ -169,7 +176,7 @@ impl TpmDevice {
                 let mut ctx = connect(&tcti, doing)?;
                 operation(&mut ctx)
             };
-            patiently(ATTEMPTS, std::thread::sleep, attempt)
+            patiently(ATTEMPTS, |pause| std::thread::sleep(spread(pause, random())), attempt)
         };
         let device = || self.tcti.clone();
         match self.worker.run(attempts) {
@@ -238,10 +245,22 @@ fn patiently<T>(
             Err(Step::Tpm(error)) if left == 0 => return Err(Stop::Busy(error)),
             Err(Step::Tpm(_)) => pause(next),
         }
-        next *= 2;
+        next = (next * 2).min(LONGEST);
     }
     // INVARIANT: `attempts` is not zero, so the last turn returned.
     Err(Stop::Tpm(tss_esapi::Error::WrapperError(tss_esapi::WrapperErrorKind::InternalError)))
+}
+
+/// Half of a pause and a random part of the other half: who was refused together comes back apart.
+fn spread(pause: Duration, random: u64) -> Duration {
+    let half = pause / 2;
+    let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
+    half + Duration::from_nanos(random % nanos)
+}
+
+/// Random enough to spread pauses: what the standard library seeds its maps with.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// Codes that say "later": those of TPM 2.0 Part 2, §6.6.3, that another attempt can cure. Memory
@@ -361,6 +380,33 @@ mod tests {
         );
         assert!(matches!(answer, Err(Stop::Busy(_))));
         assert_eq!(calls, 4);
+    }
+
+    /// `TPM_RC_SESSION_MEMORY`: another process holds the contexts, and gives them back.
+    #[test]
+    fn a_tpm_without_session_contexts_is_waited_for_longer_than_a_crowd_needs() {
+        let full = tss_esapi::Error::Tss2Error(Tss2ResponseCode::FormatZero(FormatZeroResponseCode(0x903)));
+        assert!(kind_of(full).is_some_and(is_busy));
+        let mut waited = Duration::ZERO;
+        let answer: Result<(), _> = patiently(
+            ATTEMPTS,
+            |pause| {
+                assert!(pause <= LONGEST);
+                waited += spread(pause, 0);
+            },
+            || Err(Step::Tpm(full)),
+        );
+        assert!(matches!(answer, Err(Stop::Busy(_))));
+        let most = Duration::from_secs(TIMEOUT_S / 2);
+        assert!(Duration::from_secs(10) < waited && waited < most, "{waited:?}");
+    }
+
+    #[test]
+    fn who_was_refused_together_comes_back_apart() {
+        let pause = Duration::from_millis(100);
+        let pauses: Vec<Duration> = (0..20).map(|_| spread(pause, random())).collect();
+        assert!(pauses.iter().all(|p| pause / 2 <= *p && *p <= pause), "{pauses:?}");
+        assert!(pauses.iter().any(|p| *p != pauses[0]), "{pauses:?}");
     }
 
     #[test]
