@@ -68,7 +68,7 @@ impl From<Error> for Failure {
                 _ => Exit::Refused,
             },
             Error::Unreachable { .. } | Error::PatienceOver { .. } => Exit::Unavailable,
-            Error::Join(_) | Error::TokenExposed { .. } => Exit::Usage,
+            Error::Join(_) | Error::Request(_) | Error::TokenExposed { .. } | Error::TokenMalformed(_) => Exit::Usage,
             Error::Malformed(_)
             | Error::NotBelieved(_)
             | Error::Obligation(_)

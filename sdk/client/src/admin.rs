@@ -24,8 +24,9 @@ impl Token {
     /// Reads a token file: one line. A token never travels in an argument or the environment.
     ///
     /// A file that others may read or write is refused, as ssh does with a key: it is as good as
-    /// lost. Group bits count only on a file of the caller's own: a service manager that hands a
-    /// credential to a service may own it and let the service in as a group.
+    /// lost. So is one that holds anything but one token. Group bits count only on a file of the
+    /// caller's own: a service manager that hands a credential to a service may own it and let the
+    /// service in as a group.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
@@ -33,9 +34,13 @@ impl Token {
         if exposed(seen.mode(), seen.uid() == geteuid().as_raw()) {
             return Err(Error::TokenExposed { path: path.to_owned(), mode: seen.mode() & 0o777 });
         }
-        let mut text = Zeroizing::new(String::with_capacity(256));
-        file.take(TOKEN).read_to_string(&mut text).map_err(failed)?;
-        Ok(Self::new(text.trim()))
+        let mut text = Zeroizing::new(Vec::with_capacity(256));
+        file.take(TOKEN).read_to_end(&mut text).map_err(failed)?;
+        let token = std::str::from_utf8(text.trim_ascii()).unwrap_or_default();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::TokenMalformed(path.to_owned()));
+        }
+        Ok(Self::new(token))
     }
 
     /// Takes a token over.
@@ -127,6 +132,19 @@ mod tests {
         for mode in [0o600, 0o400] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert_eq!(Token::from_file(&path).unwrap().header().as_str(), "Bearer srt_x");
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_no_token_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        for wrong in [b"srt_x\nsrt_y\n".as_slice(), b"", b"\n", b"srt_x y", b"srt_\xff", b"srt_\x00x"] {
+            std::fs::write(&path, wrong).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            let error = Token::from_file(&path).err().unwrap();
+            assert!(matches!(error, Error::TokenMalformed(_)), "{wrong:?}: {error}");
+            assert!(error.to_string().contains("token file") && !error.to_string().contains("srt_x"), "{error}");
         }
     }
 

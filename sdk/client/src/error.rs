@@ -31,6 +31,9 @@ pub enum Error {
     /// An answer that the protocol does not allow.
     #[error("the vault's answer is not what the protocol says: {0}")]
     Malformed(String),
+    /// What the caller asked for cannot be asked of a vault.
+    #[error("this cannot be asked for: {0}")]
+    Request(String),
     /// The answer is not from a vault that this client believes.
     #[error("not believed: {0}; nothing was opened")]
     NotBelieved(String),
@@ -74,6 +77,9 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
+    /// The token file does not hold one token.
+    #[error("token file {} does not hold a token, which is one line without spaces, such as `srt_…`", .0.display())]
+    TokenMalformed(PathBuf),
     /// The operating system has no random bytes.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
@@ -102,6 +108,9 @@ impl From<ring::error::Unspecified> for Error {
 }
 
 fn describe(problem: &Problem) -> String {
+    if problem.code == Code::Malformed {
+        return describe_malformed(problem);
+    }
     let mut text = format!("{} [{}]", problem.title, problem.code.as_str());
     let mut add = |label: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
@@ -117,9 +126,24 @@ fn describe(problem: &Problem) -> String {
     text
 }
 
+/// For people: what was wrong with which argument. The rest is for programs.
+fn describe_malformed(problem: &Problem) -> String {
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let what = said(&problem.detail).unwrap_or_else(|| "it does not say why".to_owned());
+    let field = said(&problem.field).map_or_else(|| "this".to_owned(), |field| format!("`{field}`"));
+    format!("the vault does not accept {field}: {what} [{}]", problem.code.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_wrong_with_an_argument_is_said_for_people() {
+        let problem = Problem::new(Code::Malformed).field("jurisdiction").detail("`XX` is not a country.");
+        let text = Error::Refused(Box::new(problem)).to_string();
+        assert_eq!(text, "the vault does not accept `jurisdiction`: `XX` is not a country. [malformed]");
+    }
 
     #[test]
     fn a_nonce_that_was_used_up_is_replaced_and_nothing_else_is_asked_twice() {

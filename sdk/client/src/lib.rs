@@ -19,6 +19,7 @@ mod admin;
 mod boottime;
 mod enrolment;
 mod error;
+mod held;
 mod keeper;
 mod lease;
 mod open;

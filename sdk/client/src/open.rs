@@ -1,14 +1,13 @@
 //! Opening sealed files into the arena, and showing them while the lease lives.
 
-use crate::{Error, Lease, lease::Inner};
+use crate::{Error, Lease, held::WhileHeld, lease::Inner};
 use std::{
-    fs::File,
     ops::Deref,
     path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
 };
 use strongroom_memory::{Arena, Protection};
-use strongroom_sealed::{Expected, Opening, Progress, SealedError};
+use strongroom_sealed::{Expected, Opening, Progress, SealedError, open_regular};
 
 /// Plaintext of one lease's objects: cleared together when the lease is over.
 #[derive(Default)]
@@ -41,7 +40,8 @@ impl Shelf {
 
 impl Lease {
     /// Reads a sealed file into protected memory. `expected` is what the caller wants to open, not
-    /// what the file says of itself; `threads` 0 takes what the machine offers.
+    /// what the file says of itself; `threads` 0 takes what the machine offers. It stops at the next
+    /// chunk once the lease is over.
     pub fn open_file(
         &self,
         path: &Path,
@@ -51,7 +51,7 @@ impl Lease {
         protection: &Protection,
         progress: &dyn Progress,
     ) -> Result<OpenObject, Error> {
-        let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let file = open_regular(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let opening = Opening::start(file, expected)?.require_hashes(require_hashes);
         let header = opening.header();
         let key = self.inner.object_key(&header.asset, header.version, header.writer, header.object)?;
@@ -61,7 +61,8 @@ impl Lease {
             Error::Sealed(SealedError::LimitExceeded { what: "plaintext", value: length, limit: usize::MAX as u64 })
         })?;
         let mut arena = Arena::allocate(bytes, protection)?;
-        reader.read_into(arena.as_mut_slice(), threads, progress)?;
+        let held = WhileHeld::new(&self.inner, progress);
+        reader.read_into(arena.as_mut_slice(), threads, &held).map_err(|e| held.explain(e))?;
         let cell = self.inner.shelf().put(arena);
         // After it stands on the shelf: a lease that ended meanwhile may have cleared the shelf before.
         if let Err(over) = self.inner.check() {
@@ -119,6 +120,7 @@ mod tests {
         lease::{LeaseOver, Schedule, tests::held},
         pinned::tests::Vault,
     };
+    use std::fs::File;
     use strongroom_memory::Weakening;
 
     /// Sealed under the lease's own writer key.

@@ -115,7 +115,7 @@ impl Room {
             job: None,
             caller: None::<CallerRef>,
         };
-        statement.check().map_err(|e| Error::Malformed(format!("this request cannot be made: {e}")))?;
+        statement.check().map_err(|e| Error::Request(e.to_string()))?;
         let bytes = serde_json::to_vec(&statement).map_err(|e| Error::Malformed(e.to_string()))?;
         Ok(Asked { bytes, statement, start })
     }

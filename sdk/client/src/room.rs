@@ -67,7 +67,7 @@ impl Room {
 
     /// The version of an asset that new objects are sealed under.
     pub fn current(&self, asset: &str) -> Result<AssetCurrent, Error> {
-        check_asset_name(asset).map_err(|e| Error::Malformed(format!("asset `{asset}`: {e}")))?;
+        check_asset_name(asset).map_err(|e| Error::Request(format!("asset `{}`: {e}", asset.escape_debug())))?;
         self.transport.get(&format!("/v1/assets/{asset}/current"), None)
     }
 

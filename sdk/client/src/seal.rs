@@ -1,6 +1,6 @@
 //! Sealing under a write lease: objects that the vault need not be asked for one by one.
 
-use crate::{Error, Lease};
+use crate::{Error, Lease, held::WhileHeld};
 use std::{io::Write, path::Path};
 use strongroom_protocol::WriterId;
 use strongroom_sealed::{Progress, ReadAt, WriteSpec, Writer, Written};
@@ -14,7 +14,8 @@ impl Lease {
     }
 
     /// Seals all of `source`, with several threads (0: all that the machine offers). Under the
-    /// target's name there is either the whole sealed file or nothing new.
+    /// target's name there is either the whole sealed file or nothing new; it stops at the next chunk
+    /// once the lease is over, and leaves nothing then.
     pub fn seal_file(
         &self,
         source: &(impl ReadAt + ?Sized),
@@ -25,7 +26,8 @@ impl Lease {
         progress: &dyn Progress,
     ) -> Result<Written, Error> {
         let (key, _) = self.inner.writer_key(&spec.asset)?;
-        Ok(strongroom_sealed::seal_file(source, target, replace, &key, spec, threads, progress)?)
+        let held = WhileHeld::new(&self.inner, progress);
+        strongroom_sealed::seal_file(source, target, replace, &key, spec, threads, &held).map_err(|e| held.explain(e))
     }
 
     /// A stream that seals what is written to it: for pipes and uploads, where the length is not

@@ -193,7 +193,7 @@ impl Transport {
             })
         };
         let response = result
-            .map_err(|e| Error::Malformed(format!("the request cannot be made: {e}")))?
+            .map_err(|e| Error::Request(e.to_string()))?
             .map_err(|e| self.unreachable(&e))?;
         if response.status().is_success() {
             return Ok(response);

@@ -29,8 +29,8 @@ pub enum MemoryError {
     #[error(
         "{needed} bytes cannot be locked into memory: RLIMIT_MEMLOCK is {limit} bytes, {locked} are locked already. \
          Give the systemd unit LimitMEMLOCK=infinity (or at least {}) or AmbientCapabilities=CAP_IPC_LOCK; \
-         in a shell start the program with `setpriv --inh-caps +ipc_lock --ambient-caps +ipc_lock`, \
-         or raise the limit with `ulimit -l {}`",
+         in a shell have root start the program with `setpriv --inh-caps +ipc_lock --ambient-caps +ipc_lock`, \
+         or raise the limit, as far as its hard bound allows, with `ulimit -l {}`",
         needed.saturating_add(*locked),
         needed.saturating_add(*locked).div_ceil(1024)
     )]
