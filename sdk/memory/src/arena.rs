@@ -7,6 +7,7 @@ use crate::{
     protection::{Protection, Weakening},
     zeroing::zero,
 };
+use std::{ptr::NonNull, slice};
 
 /// A block of protected memory for decrypted weights, datasets or checkpoints: private, locked,
 /// kept out of core dumps and forked children, backed by memory from the start, between guard
@@ -105,6 +106,30 @@ impl Arena {
     /// [`MemoryError::Forked`].
     pub fn check_owner(&self) -> Result<(), MemoryError> {
         if self.mapping.as_ref().is_none_or(Mapping::is_ours) { Ok(()) } else { Err(MemoryError::Forked) }
+    }
+
+    /// Where the contents begin; dangling if there are none, and in a forked child.
+    pub(crate) fn address(&self) -> NonNull<u8> {
+        self.mapping.as_ref().map_or(NonNull::dangling(), Mapping::data)
+    }
+
+    /// Zeroes what was used and gives the memory behind it back, while others hold the address. The
+    /// arena is not to be written after that. In a forked child there is nothing to zero.
+    ///
+    /// # Safety
+    /// No slice of this arena is alive.
+    pub(crate) unsafe fn zero_in_place(&self) {
+        let Some(mapping) = self.mapping.as_ref().filter(|mapping| mapping.is_ours()) else { return };
+        let used = self.used.min(mapping.len());
+        // SAFETY: the pages are mapped, writable and initialised, and by the caller's promise no
+        // other slice of them is alive.
+        zero(unsafe { slice::from_raw_parts_mut(mapping.data().as_ptr(), used) });
+        mapping.give_back();
+    }
+
+    /// Says that an arena was zeroed by [`Self::zero_in_place`].
+    pub(crate) fn mark_clear(&mut self) {
+        self.used = 0;
     }
 
     /// Makes a cleared arena `len` bytes long; false, and nothing changes, if it cannot hold them.

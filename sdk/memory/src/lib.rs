@@ -8,6 +8,7 @@
 //! Protection ──> KeyPages ──> KeySlot      32 bytes; memfd_secret(2): refused even to root
 //!     │                                    (or locked anonymous pages, said aloud)
 //!     └────────> Arena                     gigabytes; locked, undumpable, unforkable, pre-faulted
+//!                  ├── SharedArena         read by several, zeroed under all of them at once
 //!                  └── ArenaPool           keeps cleared arenas, whose pages are already there
 //! harden_process() ──> Hardening           no core dumps, no ptrace by the same user
 //! zero()                                   clears bytes so that the compiler cannot leave it out
@@ -34,8 +35,8 @@
 //! # Forks
 //! A forked child has neither arena nor key pages: there is nothing at their addresses. Methods
 //! that cannot fail end such a child with a message and `SIGABRT`, before it could read whatever
-//! else came to lie there; [`Arena::check_owner`] and [`KeySlot::check_owner`] ask without that
-//! risk. A child may make arenas and key pages of its own.
+//! else came to lie there; [`Arena::check_owner`], [`KeySlot::check_owner`] and [`Owner::check`] ask without
+//! that risk. A child may make arenas and key pages of its own.
 //!
 //! # To extend it
 //! A new kind of region builds on `Mapping` (guards, advice, locking, unmapping) and zeroes itself
@@ -59,6 +60,7 @@ mod limits;
 mod lineage;
 mod mapping;
 mod protection;
+mod shared;
 mod workers;
 mod zeroing;
 
@@ -67,5 +69,7 @@ pub use arena_pool::{ArenaPool, PooledArena};
 pub use error::MemoryError;
 pub use hardening::{Hardening, harden_process};
 pub use key_pages::{KeyPages, KeyPagesKind, KeySlot};
+pub use lineage::Owner;
 pub use protection::{KeyPagesPreference, Protection, Weakening};
+pub use shared::{SharedArena, SharedBytes, WeakArena};
 pub use zeroing::zero;

@@ -35,6 +35,29 @@ impl Lineage {
     }
 }
 
+/// The process that something was made in, for values that a forked child shall not use either: a
+/// connection, a lock that another thread may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(Lineage);
+
+impl Owner {
+    /// This process.
+    ///
+    /// # Errors
+    /// [`MemoryError::Refused`] where the kernel cannot mark a page for it (before 4.14).
+    pub fn current() -> Result<Self, MemoryError> {
+        Lineage::current().map(Self)
+    }
+
+    /// Whether this is still that process. Takes no lock.
+    ///
+    /// # Errors
+    /// [`MemoryError::Forked`] in a forked child.
+    pub fn check(self) -> Result<(), MemoryError> {
+        if self.0.is_ours() { Ok(()) } else { Err(MemoryError::Forked) }
+    }
+}
+
 /// Ends a forked child that reaches for its parent's memory. Going on could read whatever else has
 /// come to lie at that address, and a panic could be caught.
 #[cold]

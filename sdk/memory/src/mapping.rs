@@ -166,6 +166,18 @@ impl Mapping {
         }
     }
 
+    /// Gives the memory behind zeroed data back; it reads as zeros, and comes back at a touch. A
+    /// kernel that will not do it leaves zeroed pages.
+    pub(crate) fn give_back(&self) {
+        // SAFETY: the range is this mapping's own, private and anonymous; its contents are zero, and
+        // are zero after it.
+        unsafe {
+            // Locked pages cannot be given back.
+            libc::munlock(self.data.as_ptr().cast(), self.len);
+            libc::madvise(self.data.as_ptr().cast(), self.len, libc::MADV_DONTNEED);
+        }
+    }
+
     /// Backs all of the data with memory, with several threads.
     pub(crate) fn populate(&mut self) -> Result<(), MemoryError> {
         workers::spread(self.bytes_mut(), HUGE_PAGE, populate).map_err(|source| MemoryError::Refused {
