@@ -3,6 +3,7 @@
 use crate::{
     output::{Exit, Failure},
     private_file::PrivateFile,
+    work::given,
 };
 use std::{
     fs,
@@ -41,6 +42,8 @@ impl Context {
                 .map(|home| home.join(".config/strongroom"))
                 .ok_or_else(|| Failure::usage("there is no home directory: give --home DIR"))?,
         };
+        // What is written there names files, and has to name the same ones from every directory.
+        let home = absolute(&home)?;
         Ok(Self { home, token_file, json, patience })
     }
 
@@ -73,7 +76,13 @@ impl Context {
 
     /// For commands that ask the vault as a person or a machine that administers.
     pub(crate) fn admin(&self) -> Result<Admin, Failure> {
-        let path = self.token_file.clone().unwrap_or_else(|| self.home.join("token"));
+        let path = match &self.token_file {
+            Some(given) if !given.exists() => {
+                return Err(Failure::usage(format!("token file {} is not there", given.display())));
+            }
+            Some(given) => given.clone(),
+            None => self.home.join("token"),
+        };
         if !path.exists() {
             return Err(Failure::usage(format!(
                 "this command needs a token: give --token-file FILE, or put it into {} (mode 0600)",
@@ -101,7 +110,32 @@ impl Context {
                 path.display()
             )));
         }
-        read_json(&path)
+        let config: CollectorConfig = read_json(&path)?;
+        self.check_state_dir(&path, &config.state_dir)?;
+        Ok(config)
+    }
+
+    /// Refuses a place of the AK that depends on where the command was started, and names one that
+    /// belongs to another home.
+    fn check_state_dir(&self, config: &Path, state_dir: &Path) -> Result<(), Failure> {
+        let own = self.state_dir();
+        if state_dir.is_relative() {
+            return Err(Failure::usage(format!(
+                "{}: `state_dir` is {}, which is another directory wherever you are: write its absolute path, such as {}",
+                config.display(),
+                state_dir.display(),
+                own.display()
+            )));
+        }
+        if state_dir != own && own.exists() {
+            tracing::warn!(
+                "{} names {} for this node's AK, not {}: if this home was copied, the AK is the original's",
+                config.display(),
+                state_dir.display(),
+                own.display()
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn enrolment_path(&self) -> PathBuf {
@@ -118,7 +152,7 @@ impl Context {
 
     /// This node's devices.
     pub(crate) fn collector(&self) -> Result<Collector, Failure> {
-        Collector::open(&self.collector_config()?).map_err(|e| strongroom::Error::from(e).into())
+        Collector::open_enrolled(&self.collector_config()?).map_err(|e| strongroom::Error::from(e).into())
     }
 
     /// Writes a file of the home directory, whole or not at all.
@@ -132,6 +166,11 @@ impl Context {
     }
 }
 
+/// The same path from every directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|source| Failure::file(path, source))
+}
+
 /// Reads a JSON file of a known type, with a cap.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let bytes = read_capped(path, CONFIGURATION)?;
@@ -141,7 +180,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|source| Failure::file(path, source))?;
+    let file = given(path)?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, limit + 1), &mut bytes)
         .map_err(|source| Failure::file(path, source))?;
     if bytes.len() as u64 > limit {

@@ -5,20 +5,37 @@
 //! one JSON document; errors go to standard error in the same two ways, and the exit code says
 //! whose turn it is (see [`output::Exit`]).
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod commands;
 mod context;
+mod interrupt;
 mod output;
 mod plain;
 mod private_file;
 mod progress;
 mod times;
+mod work;
 
 use clap::Parser;
 use commands::Command;
 use context::Context;
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 use strongroom::Patience;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+const EXAMPLES: &str = "Example:
+  strongroom join vault.json
+  strongroom open model.safetensors.sealed --asset minilm --digest";
+
+/// What stands below the help.
+fn help() -> String {
+    format!("{EXAMPLES}\n\n{}", output::EXIT_CODES)
+}
 
 /// Keys and files of confidential machines: seal, open, administer, audit.
 #[derive(Parser)]
@@ -26,7 +43,7 @@ use tracing_subscriber::filter::LevelFilter;
     name = "strongroom",
     version,
     max_term_width = 100,
-    after_help = "Example:\n  strongroom join vault.json\n  strongroom open model.safetensors.sealed --asset minilm --digest"
+    after_help = help()
 )]
 struct Cli {
     /// Where this client keeps its join file, node configuration and AK [default: /etc/strongroom for root, else ~/.config/strongroom]
@@ -49,22 +66,43 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let level = match cli.verbose {
-        // Standard error is then one JSON document, too.
-        0 if cli.json => LevelFilter::OFF,
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
+    interrupt::survive_file_limits();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::arguments(&error, wants_json(std::env::args_os())),
     };
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
-    log.with_ansi(colours).with_target(false).init();
+    log(cli.verbose, cli.json);
     let tell = if cli.json { progress::tell_json } else { progress::tell };
     let patience = Patience { total: cli.patience, tell: Some(tell) };
     let result =
         Context::new(cli.home, cli.token_file, cli.json, patience).and_then(|context| cli.command.run(&context));
     output::finish(result, cli.json)
+}
+
+/// Whether arguments that could not be read ask for JSON.
+fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// Says on standard error what is done, as much of it as was asked for.
+fn log(verbose: u8, json: bool) {
+    let level = match verbose {
+        // Standard error is then one JSON document, too.
+        0 if json => LevelFilter::OFF,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    // The TPM library calls an error what is a busy TPM, or is told in our own words.
+    let library = if verbose == 0 { LevelFilter::OFF } else { level };
+    let shown = Targets::new().with_default(level).with_target("tss_esapi", library);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        // A standard error that is gone or full is nobody's to hear of.
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(lines).with(shown).init();
 }
 
 #[cfg(test)]
@@ -75,6 +113,13 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_asked_for_before_the_end_of_options_only() {
+        let asked = |line: &str| wants_json(line.split(' ').map(OsString::from));
+        assert!(asked("strongroom --json seal") && asked("strongroom seal --json"));
+        assert!(!asked("strongroom seal -- --json") && !asked("strongroom seal json"));
     }
 
     /// Ids are base64url: one in sixty-four begins with a hyphen.

@@ -3,7 +3,12 @@
 use crate::plain;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{fmt::Write as _, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 use strongroom::{Error, protocol::Problem, sealed::SealedError};
 
 /// Exit codes, the same for every command.
@@ -15,9 +20,24 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The vault cannot be reached, or cannot serve now: try again.
     Unavailable = 3,
-    /// This machine cannot do it: memory protection, TPM, files.
+    /// This machine cannot do it: memory protection, TPM, files, standard output.
     Machine = 4,
+    /// SIGINT stopped it.
+    Interrupted = 130,
+    /// SIGTERM stopped it.
+    Terminated = 143,
 }
+
+/// The same, as help shows it.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, and what was checked holds
+  1    refused by the vault, by policy, or by a verification made here
+  2    the arguments or a file that was given are wrong
+  3    the vault cannot be reached, or cannot serve now: try again
+  4    this machine cannot: memory protection, TPM, files, standard output
+  130  stopped by SIGINT
+  143  stopped by SIGTERM";
 
 /// What a command found or did.
 pub(crate) struct Answer {
@@ -25,12 +45,20 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// False when what was to be checked does not hold: the command then ends with [`Exit::Refused`].
     pub(crate) holds: bool,
+    /// What the user should know besides; said on standard error.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Answer {
     pub(crate) fn new(json: &impl Serialize, text: impl Into<String>) -> Result<Self, Failure> {
         let json = serde_json::to_value(json).map_err(|e| Failure::new(Exit::Machine, format!("cannot print: {e}")))?;
-        Ok(Self { json, text: text.into(), holds: true })
+        Ok(Self { json, text: text.into(), holds: true, warnings: Vec::new() })
+    }
+
+    /// With something that the user should know besides.
+    pub(crate) fn warn(mut self, warning: impl Into<Option<String>>) -> Self {
+        self.warnings.extend(warning.into());
+        self
     }
 }
 
@@ -64,6 +92,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match &error {
             Error::Refused(problem) => match problem.status {
+                400 => Exit::Usage,
                 423 | 429 | 500.. => Exit::Unavailable,
                 _ => Exit::Refused,
             },
@@ -107,28 +136,66 @@ fn with_causes(error: &Error) -> String {
 
 /// Prints an answer or a failure, and gives the exit code.
 pub(crate) fn finish(result: Result<Answer, Failure>, json: bool) -> ExitCode {
-    match result {
-        Ok(answer) => {
-            let text = if json { plain::json(&format!("{:#}\n", answer.json)) } else { plain::lines(&answer.text) };
-            let mut out = std::io::stdout().lock();
-            // A reader that went away (a closed pipe) is no failure of the command.
-            let _ = out.write_all(text.as_bytes());
-            if !text.is_empty() && !text.ends_with('\n') {
-                let _ = out.write_all(b"\n");
-            }
-            if answer.holds { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) }
-        }
-        Err(failure) => {
+    let printed = result.and_then(|answer| {
+        for warning in &answer.warnings {
             if json {
-                let error = json!({
-                    "error": { "exit": failure.exit as u8, "message": failure.message, "problem": failure.problem }
-                });
-                eprintln!("{}", plain::json(&format!("{error:#}")));
+                say(&plain::json(&json!({ "warning": warning }).to_string()));
             } else {
-                eprintln!("strongroom: {}", plain::lines(&failure.message));
+                say(&format!("strongroom: warning: {}", plain::line(warning)));
             }
-            ExitCode::from(failure.exit as u8)
         }
+        let text = if json { plain::json(&format!("{:#}\n", answer.json)) } else { plain::lines(&answer.text) };
+        print(&text).map(|()| answer.holds)
+    });
+    match printed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(Exit::Refused as u8),
+        Err(failure) => fail(&failure, json),
+    }
+}
+
+/// Arguments that do not fit, or help that was asked for.
+pub(crate) fn arguments(error: &clap::Error, json: bool) -> ExitCode {
+    let text = error.render();
+    if !error.use_stderr() {
+        return print(&text.to_string()).map_or_else(|failure| fail(&failure, json), |()| ExitCode::SUCCESS);
+    }
+    if json {
+        return fail(&Failure::usage(text.to_string().trim_end().to_owned()), json);
+    }
+    say(text.to_string().trim_end());
+    ExitCode::from(Exit::Usage as u8)
+}
+
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        let error = json!({
+            "error": { "exit": failure.exit as u8, "message": failure.message, "problem": failure.problem }
+        });
+        say(&plain::json(&format!("{error:#}")));
+    } else {
+        say(&format!("strongroom: {}", plain::lines(&failure.message)));
+    }
+    ExitCode::from(failure.exit as u8)
+}
+
+/// Says something on standard error. Where that is gone or full there is nobody left to tell.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Puts text on standard output, with a newline at its end. A reader that went away (a closed pipe) is
+/// no failure; what could not be written for another reason is.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Machine, format!("standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -45,8 +45,18 @@ impl PrivateFile {
         Ok(Self { form, target: target.to_owned(), replace })
     }
 
+    /// Brings the bytes to the disk.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        let file = match &self.form {
+            Form::Nameless(file) => file,
+            Form::Hidden(file) => file.as_file(),
+        };
+        file.sync_all().map_err(|e| Failure::file(&self.target, e))
+    }
+
     /// Brings the bytes to the disk, then gives them their name, then brings that to the disk.
     pub(crate) fn commit(self) -> Result<(), Failure> {
+        self.sync()?;
         let Self { form, target, replace } = self;
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::AlreadyExists => is_there(&target),
@@ -54,12 +64,10 @@ impl PrivateFile {
         };
         match form {
             Form::Nameless(file) => {
-                file.sync_all().map_err(failed)?;
                 let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                 linkat(CWD, path, CWD, &target, AtFlags::SYMLINK_FOLLOW).map_err(|e| failed(e.into()))?;
             }
             Form::Hidden(file) => {
-                file.as_file().sync_all().map_err(failed)?;
                 let named = if replace { file.persist(&target) } else { file.persist_noclobber(&target) };
                 named.map_err(|e| failed(e.error))?;
             }

@@ -1,7 +1,7 @@
 //! Progress of long work, and what is waited for: on a terminal, or as JSON lines on standard error with
 //! `--json`.
 
-use crate::plain;
+use crate::{interrupt::Interrupt, output::say, plain};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal,
@@ -18,6 +18,7 @@ pub(crate) struct Shown {
     bar: ProgressBar,
     lines: Option<Mutex<Instant>>,
     what: &'static str,
+    interrupt: Option<Interrupt>,
 }
 
 impl Shown {
@@ -32,7 +33,13 @@ impl Shown {
             bar.set_style(style);
         }
         bar.set_message(what);
-        Self { bar, lines: json.then(|| Mutex::new(Instant::now())), what }
+        Self { bar, lines: json.then(|| Mutex::new(Instant::now())), what, interrupt: None }
+    }
+
+    /// Work that stops when this comes.
+    pub(crate) fn stopped_by(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = Some(interrupt);
+        self
     }
 }
 
@@ -46,8 +53,12 @@ impl Progress for Shown {
             let line = serde_json::json!({
                 "progress": self.what, "bytes": self.bar.position(), "total": self.bar.length()
             });
-            eprintln!("{line}");
+            say(&line.to_string());
         }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Interrupt::came)
     }
 }
 
@@ -61,7 +72,7 @@ impl Drop for Shown {
 pub(crate) fn tell(waiting: &Waiting<'_>) {
     let cause = plain::line(&waiting.cause.to_string());
     let (pause, left) = (waiting.pause.as_secs_f32(), waiting.left.as_secs());
-    eprintln!("strongroom: waiting {pause:.0} s: {cause} (patience for {left} s)");
+    say(&format!("strongroom: waiting {pause:.0} s: {cause} (patience for {left} s)"));
 }
 
 /// The same as a JSON line.
@@ -69,5 +80,5 @@ pub(crate) fn tell_json(waiting: &Waiting<'_>) {
     let line = serde_json::json!({
         "waiting": waiting.cause.to_string(), "pause_ms": waiting.pause.as_millis(), "patience_ms": waiting.left.as_millis()
     });
-    eprintln!("{}", plain::json(&line.to_string()));
+    say(&plain::json(&line.to_string()));
 }

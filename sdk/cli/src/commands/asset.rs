@@ -1,12 +1,12 @@
 //! `strongroom asset`.
 
-use super::{label, recorded};
+use super::{label, recorded, segment};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
 };
 use clap::Subcommand;
-use strongroom::protocol::admin::{AssetView, CreateAsset, Integrity, Recorded};
+use strongroom::protocol::admin::{AssetView, CreateAsset, Integrity, Recorded, UpdateAsset};
 
 /// Assets.
 #[derive(Subcommand)]
@@ -16,6 +16,11 @@ pub(crate) enum Asset {
         after_help = "Example:\n  strongroom asset create minilm --jurisdiction DE --jurisdiction FR --reference-set gpu-nodes"
     )]
     Create(Create),
+    /// Change an asset; what is given takes the place of all that was there
+    #[command(
+        after_help = "Example:\n  strongroom asset update minilm --reference-set gpu-nodes --reference-set gpu-nodes-2\n  strongroom asset update minilm --clear max-leases"
+    )]
+    Update(Update),
     /// All assets
     #[command(after_help = "Example:\n  strongroom asset list")]
     List,
@@ -43,6 +48,67 @@ pub(crate) struct Create {
     max_leases: Option<u32>,
 }
 
+/// Arguments of `asset update`.
+#[derive(clap::Args)]
+pub(crate) struct Update {
+    /// Its name
+    name: String,
+    /// All jurisdictions in which it may be opened (repeat)
+    #[arg(long = "jurisdiction", value_name = "CC")]
+    jurisdictions: Vec<String>,
+    /// All reference sets, one of which a node must match (repeat)
+    #[arg(long = "reference-set", value_name = "NAME")]
+    reference_sets: Vec<String>,
+    /// All labels that policy may read (repeat)
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Most live leases at one time
+    #[arg(long)]
+    max_leases: Option<u32>,
+    /// What it has none of any more (repeat)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    clear: Vec<Clear>,
+}
+
+/// What an asset may be without.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Clear {
+    Jurisdictions,
+    ReferenceSets,
+    Labels,
+    MaxLeases,
+}
+
+impl Update {
+    fn request(self) -> Result<UpdateAsset, Failure> {
+        let cleared = |what| self.clear.contains(&what);
+        let both = |what| Failure::usage(format!("give {what} or clear it, not both"));
+        let list = |given: Vec<String>, what, option| match (given.is_empty(), cleared(what)) {
+            (false, true) => Err(both(option)),
+            (false, false) => Ok(Some(given)),
+            (true, true) => Ok(Some(Vec::new())),
+            (true, false) => Ok(None),
+        };
+        let jurisdictions = list(self.jurisdictions, Clear::Jurisdictions, "--jurisdiction")?;
+        let reference_sets = list(self.reference_sets, Clear::ReferenceSets, "--reference-set")?;
+        let labels = match (self.labels.is_empty(), cleared(Clear::Labels)) {
+            (false, true) => return Err(both("--label")),
+            (true, false) => None,
+            _ => Some(self.labels.into_iter().collect()),
+        };
+        let max_leases = match (self.max_leases, cleared(Clear::MaxLeases)) {
+            (Some(_), true) => return Err(both("--max-leases")),
+            (None, false) => None,
+            (given, _) => Some(given),
+        };
+        let request = UpdateAsset { labels, jurisdictions, reference_sets, max_leases };
+        if request == UpdateAsset::default() {
+            return Err(Failure::usage("nothing is to be changed: see --help"));
+        }
+        Ok(request)
+    }
+}
+
 impl Asset {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
@@ -56,7 +122,21 @@ impl Asset {
                     max_leases: c.max_leases,
                 };
                 let answer: Recorded = context.admin()?.post("/v1/assets", &asset)?;
-                recorded(&format!("asset {} created, with key version 1", asset.name), &answer)
+                let closed = |none: bool, what: &str| {
+                    none.then(|| format!("without {what} the baseline policy opens it for nobody"))
+                };
+                recorded(&format!("asset {} created, with key version 1", asset.name), &answer).map(|answer| {
+                    answer
+                        .warn(closed(asset.jurisdictions.is_empty(), "--jurisdiction"))
+                        .warn(closed(asset.reference_sets.is_empty(), "--reference-set"))
+                })
+            }
+            Self::Update(update) => {
+                let name = update.name.clone();
+                let path = format!("/v1/assets/{}", segment(&name)?);
+                let request = update.request()?;
+                let answer: Recorded = context.admin()?.post(&path, &request)?;
+                recorded(&format!("asset {name} changed; live leases follow at their next evidence"), &answer)
             }
             Self::List => {
                 let assets: Vec<AssetView> = context.admin()?.get("/v1/assets")?;
@@ -85,5 +165,34 @@ fn serde_plain(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(change: impl FnOnce(&mut Update)) -> Result<UpdateAsset, Failure> {
+        let mut update = Update {
+            name: "minilm".to_owned(),
+            jurisdictions: vec![],
+            reference_sets: vec![],
+            labels: vec![],
+            max_leases: None,
+            clear: vec![],
+        };
+        change(&mut update);
+        update.request()
+    }
+
+    #[test]
+    fn only_what_is_given_changes() {
+        let of = |request: UpdateAsset| serde_json::to_value(request).unwrap();
+        let sets = update(|u| u.reference_sets = vec!["a".to_owned(), "b".to_owned()]).ok().map(of);
+        assert_eq!(sets, Some(serde_json::json!({ "reference_sets": ["a", "b"] })));
+        let cleared = update(|u| u.clear = vec![Clear::MaxLeases, Clear::Jurisdictions, Clear::Labels]).ok().map(of);
+        assert_eq!(cleared, Some(serde_json::json!({ "max_leases": null, "jurisdictions": [], "labels": {} })));
+        assert!(update(|_| ()).is_err());
+        assert!(update(|u| (u.max_leases, u.clear) = (Some(1), vec![Clear::MaxLeases])).is_err());
     }
 }

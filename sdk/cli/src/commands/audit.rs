@@ -1,11 +1,16 @@
 //! `strongroom audit`.
 
-use super::{entries, segment, verify::Verify};
+use super::{
+    entries,
+    filter::{Filter, query_string},
+    proof::{CheckProof, proof_file},
+    segment,
+    verify::Verify,
+};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
     private_file::PrivateFile,
-    times,
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -14,7 +19,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
-use strongroom::protocol::audit::{AuditPage, AuditQuery, EntryView, ProofView};
+use strongroom::protocol::audit::{AuditPage, EntryView, ProofView};
 
 /// The ledger.
 #[derive(Subcommand)]
@@ -29,14 +34,20 @@ pub(crate) enum Audit {
         record: String,
     },
     /// Fetch the proof that a record is in the ledger, and verify it here
-    #[command(after_help = "Example:\n  strongroom audit prove 01K3ZQ8Y6E6M1D0Q9V1S1C1X7A --out receipt.txt")]
+    #[command(after_help = "Example:\n  strongroom audit prove 01K3ZQ8Y6E6M1D0Q9V1S1C1X7A --out proof.json")]
     Prove {
         /// The record's id
         record: String,
-        /// Where the receipt (a C2SP tlog-proof) is written
+        /// Where the proof is written: record, salt and receipt (a C2SP tlog-proof), all that `check-proof` needs
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace a file that is there already
+        #[arg(long)]
+        replace: bool,
     },
+    /// Verify a proof that `prove` wrote; offline, without trusting the service
+    #[command(after_help = "Example:\n  strongroom audit check-proof proof.json")]
+    CheckProof(CheckProof),
     /// Fetch the whole ledger
     #[command(after_help = "Example:\n  strongroom audit export --out ledger.jsonl")]
     Export {
@@ -50,50 +61,6 @@ pub(crate) enum Audit {
     /// Verify an export; offline, without trusting the service
     #[command(after_help = "Example:\n  strongroom audit verify ledger.jsonl --save-checkpoint seen.txt")]
     Verify(Verify),
-}
-
-/// What to look for.
-#[derive(clap::Args, Default)]
-pub(crate) struct Filter {
-    /// The last so much time, such as 15m or 7d
-    #[arg(long, conflicts_with_all = ["from", "to"])]
-    last: Option<String>,
-    /// From this time on, RFC 3339
-    #[arg(long)]
-    from: Option<String>,
-    /// Up to this time, RFC 3339
-    #[arg(long)]
-    to: Option<String>,
-    /// Asset
-    #[arg(long)]
-    asset: Option<String>,
-    /// Node id
-    #[arg(long, allow_hyphen_values = true)]
-    node: Option<String>,
-    /// Site
-    #[arg(long)]
-    site: Option<String>,
-    /// Job id
-    #[arg(long)]
-    job: Option<String>,
-    /// Actor, such as person:alice
-    #[arg(long)]
-    actor: Option<String>,
-    /// Action, such as release.decided or node.*
-    #[arg(long)]
-    pub(crate) action: Option<String>,
-    /// released or denied
-    #[arg(long)]
-    verdict: Option<String>,
-    /// A reason code
-    #[arg(long)]
-    reason: Option<String>,
-    /// Only what comes after this index
-    #[arg(long)]
-    after: Option<u64>,
-    /// At most so many
-    #[arg(long)]
-    limit: Option<u32>,
 }
 
 impl Audit {
@@ -112,7 +79,8 @@ impl Audit {
                 );
                 Answer::new(&json!({ "entry": entry, "record": body }), text)
             }
-            Self::Prove { record, out } => prove(context, &record, out.as_deref()),
+            Self::Prove { record, out, replace } => prove(context, &record, out.as_deref(), replace),
+            Self::CheckProof(check) => check.run(context),
             Self::Export { out, replace } => export(context, &out, replace),
             Self::Verify(verify) => verify.run(context),
         }
@@ -122,51 +90,11 @@ impl Audit {
 /// A page of records of `/v1/audit/records` or `/v1/decisions`, believed as far as it can be: see
 /// [`entries::page`].
 pub(crate) fn fetch(context: &Context, endpoint: &str, filter: &Filter) -> Result<Value, Failure> {
-    let from = match &filter.last {
-        Some(last) => {
-            let seconds = i64::try_from(times::seconds(last)?).unwrap_or(i64::MAX);
-            let start = times::now().checked_sub(time::Duration::seconds(seconds));
-            Some(times::rfc3339(start.unwrap_or(time::OffsetDateTime::UNIX_EPOCH)))
-        }
-        None => filter.from.clone(),
-    };
-    let query = AuditQuery {
-        from,
-        to: filter.to.clone(),
-        asset: filter.asset.clone(),
-        node: filter.node.clone(),
-        site: filter.site.clone(),
-        job: filter.job.clone(),
-        actor: filter.actor.clone(),
-        action: filter.action.clone(),
-        verdict: filter.verdict.clone(),
-        reason: filter.reason.clone(),
-        after: filter.after,
-        limit: filter.limit,
-    };
+    let query = filter.query()?;
     let admin = context.admin()?;
     let page: AuditPage = admin.get(&format!("{endpoint}?{}", query_string(&query)?))?;
-    let records = entries::page(&page, filter.after, admin.ledger_key())?;
+    let records = entries::page(&page, query.after, admin.ledger_key())?;
     Ok(json!({ "checkpoint": page.checkpoint, "next": page.next, "records": records }))
-}
-
-/// The query as a query string; values are percent-encoded.
-fn query_string(query: &AuditQuery) -> Result<String, Failure> {
-    let value = serde_json::to_value(query).map_err(|e| Failure::usage(e.to_string()))?;
-    let mut parts = Vec::new();
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let mut encoded = String::new();
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                encoded.push(char::from(byte));
-            } else {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-        parts.push(format!("{name}={encoded}"));
-    }
-    Ok(parts.join("&"))
 }
 
 /// Records for people.
@@ -208,12 +136,15 @@ pub(crate) fn entries_table(page: &Value) -> String {
     text
 }
 
-fn prove(context: &Context, record: &str, out: Option<&Path>) -> Result<Answer, Failure> {
+fn prove(context: &Context, record: &str, out: Option<&Path>, replace: bool) -> Result<Answer, Failure> {
+    // Before anything is asked: a proof that cannot be kept need not be made.
+    let file = out.map(|out| PrivateFile::create(out, replace, ".proof.")).transpose()?;
     let admin = context.admin()?;
     let proof: ProofView = admin.get(&format!("/v1/audit/records/{}/proof", segment(record)?))?;
     let proved = entries::proved(&proof, record, admin.ledger_key())?;
-    if let Some(out) = out {
-        write_private(out, ".receipt.", &proof.receipt)?;
+    if let (Some(mut file), Some(out)) = (file, out) {
+        file.write_all(&proof_file(&proof)?).map_err(|e| Failure::file(out, e))?;
+        file.commit()?;
     }
     Answer::new(
         &json!({ "record": record, "index": proved.index, "size": proved.size, "receipt": proof.receipt }),
@@ -239,20 +170,9 @@ fn export(context: &Context, out: &Path, replace: bool) -> Result<Answer, Failur
     )
 }
 
-/// A receipt or a checkpoint: there whole, or as it was before.
+/// A checkpoint: there whole, or as it was before.
 pub(super) fn write_private(path: &Path, prefix: &str, text: &str) -> Result<(), Failure> {
     let mut file = PrivateFile::create(path, true, prefix)?;
     file.write_all(text.as_bytes()).map_err(|e| Failure::file(path, e))?;
     file.commit()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_percent_encoded() {
-        let query = AuditQuery { actor: Some("person:a b&c".into()), limit: Some(5), ..AuditQuery::default() };
-        assert_eq!(query_string(&query).unwrap(), "actor=person%3Aa%20b%26c&limit=5");
-    }
 }

@@ -1,8 +1,9 @@
 //! `strongroom decision` and `strongroom explain`.
 
 use super::{
-    audit::{Filter, entries_table, fetch},
+    audit::{entries_table, fetch},
     entries,
+    filter::Filter,
 };
 use crate::{
     context::Context,
@@ -10,6 +11,7 @@ use crate::{
     plain,
 };
 use clap::Subcommand;
+use serde_json::Value;
 use std::fmt::Write as _;
 use strongroom::{
     Admin,
@@ -70,10 +72,22 @@ impl Explain {
                 word("scope")
             );
         }
-        if view.denials.is_empty() {
-            text.push_str("nothing denied it\n");
-        } else {
+        let policy = |name: &str| view.record.get("policy").and_then(|policy| policy.get(name)).and_then(Value::as_str);
+        if let Some(digest) = policy("digest") {
+            let _ = writeln!(
+                text,
+                "  policy       {} ({})",
+                plain::line(digest),
+                plain::line(policy("mode").unwrap_or("mode not told"))
+            );
+        }
+        if !view.denials.is_empty() {
             text.push_str(&explain(&view.denials));
+        } else if verdict == "released" {
+            text.push_str("no rule denied it, and the policy allows it\n");
+            text.push_str(&obliged(&view.obligations));
+        } else {
+            text.push_str("nothing denied it\n");
         }
         let _ = match proved {
             Some(size) => writeln!(
@@ -94,6 +108,21 @@ impl Explain {
     }
 }
 
+/// What the holder has to do, a line each.
+fn obliged(obligations: &Value) -> String {
+    let mut text = String::new();
+    for (name, value) in obligations.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::Array(parts) => {
+                parts.iter().map(|part| part.to_string().replace('"', "")).collect::<Vec<_>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        let _ = writeln!(text, "  {:<17} {}", plain::line(name), plain::line(&value));
+    }
+    if text.is_empty() { text } else { format!("obligations of the holder:\n{text}") }
+}
+
 /// The size of the ledger that the decision's record is proved to be in; none where the token's roles
 /// do not let it ask for a proof. A record that is not the ledger's is refused.
 fn in_ledger(admin: &Admin, decision: DecisionId, view: &DecisionView) -> Result<Option<u64>, Failure> {
@@ -109,4 +138,20 @@ fn in_ledger(admin: &Admin, decision: DecisionId, view: &DecisionView) -> Result
         )));
     }
     Ok(Some(proved.size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn obligations_are_lines() {
+        let obligations =
+            serde_json::json!({ "lease_seconds": 3600, "handling": ["no_swap", "no_trace"], "x\u{1b}": true });
+        assert_eq!(
+            obliged(&obligations),
+            "obligations of the holder:\n  handling          no_swap, no_trace\n  lease_seconds     3600\n  x\\u{1b}           true\n"
+        );
+        assert_eq!(obliged(&Value::Null), "");
+    }
 }

@@ -3,8 +3,9 @@
 use crate::{
     output::{Answer, Failure},
     plain,
+    work::input,
 };
-use std::{fs::File, path::PathBuf};
+use std::path::PathBuf;
 use strongroom::{Error, sealed};
 
 /// Shows what a sealed file says of itself; nothing of it is authenticated without the key.
@@ -17,7 +18,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<Answer, Failure> {
-        let file = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
+        let file = input(&self.file)?;
         let seen = sealed::inspect(&file).map_err(Error::from)?;
         let header = &seen.header;
         Answer::new(

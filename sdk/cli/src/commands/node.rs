@@ -2,7 +2,7 @@
 
 use super::{label, labels, recorded};
 use crate::{
-    context::Context,
+    context::{Context, absolute},
     output::{Answer, Exit, Failure, table},
 };
 use clap::Subcommand;
@@ -100,7 +100,12 @@ impl Node {
                     single_job: a.single_job,
                 };
                 let answer: Recorded = context.admin()?.post(&format!("/v1/nodes/{}/approve", a.node), &body)?;
+                let warning = (!body.single_job).then(|| {
+                    "approved without --single-job: the baseline policy releases nothing to a node whose jobs no agent tells apart"
+                        .to_owned()
+                });
                 recorded(&format!("node {} approved into site {}", a.node, a.site), &answer)
+                    .map(|answer| answer.warn(warning))
             }
             Self::Revoke(r) => {
                 let body = RevokeNode { reason: r.reason };
@@ -110,7 +115,7 @@ impl Node {
             Self::List => {
                 let nodes: Vec<NodeView> = context.admin()?.get("/v1/nodes")?;
                 let rows: Vec<_> = nodes.iter().map(row).collect();
-                Answer::new(&nodes, table(["NODE", "STATE", "SITE", "IN", "LABELS", "NAME", "TPM"], &rows))
+                Answer::new(&nodes, table(COLUMNS, &rows))
             }
             Self::Status(status) => status.run(context),
         }
@@ -126,7 +131,7 @@ impl Enroll {
             )));
         }
         let config = CollectorConfig {
-            boot_log: self.boot_log.map_or_else(BootLog::default, BootLog::File),
+            boot_log: self.boot_log.as_deref().map(absolute).transpose()?.map_or_else(BootLog::default, BootLog::File),
             ..CollectorConfig::new(self.tcti, context.state_dir())
         };
         let room = context.room(Options::default())?;
@@ -154,7 +159,7 @@ impl Status {
     fn run(self, context: &Context) -> Result<Answer, Failure> {
         if let Some(node) = self.node {
             let view: NodeView = context.admin()?.get(&format!("/v1/nodes/{node}"))?;
-            return Answer::new(&view, table(["NODE", "STATE", "SITE", "IN", "LABELS", "NAME", "TPM"], &[row(&view)]));
+            return Answer::new(&view, table(COLUMNS, &[row(&view)]));
         }
         let room: Room = context.room(Options::default())?;
         let state = room.enrolment(context.enrolment()?)?;
@@ -170,13 +175,17 @@ impl Status {
     }
 }
 
-fn row(node: &NodeView) -> [String; 7] {
+/// What people see of a node. Labels that it asks for are a wish until an operator approves them.
+const COLUMNS: [&str; 8] = ["NODE", "STATE", "SITE", "IN", "LABELS", "ASKS FOR", "NAME", "TPM"];
+
+fn row(node: &NodeView) -> [String; 8] {
     [
         node.id.to_string(),
         format!("{:?}", node.state).to_lowercase(),
         node.site.clone().unwrap_or_default(),
         node.jurisdiction.clone().unwrap_or_default(),
         labels(&node.labels),
+        labels(&node.requested_labels),
         node.hostname.clone().unwrap_or_default(),
         node.tpm.clone(),
     ]

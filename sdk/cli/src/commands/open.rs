@@ -4,11 +4,10 @@ use crate::{
     context::Context,
     output::{Answer, Failure},
     private_file::PrivateFile,
-    progress::Shown,
+    work::{Work, input},
 };
 use std::{
     fmt::Write as _,
-    fs::File,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -47,7 +46,7 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let file = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
+        let file = input(&self.file)?;
         let expected = Expected { asset: self.asset.clone(), version: None, object: self.object };
         let opening = Opening::start(file, &expected).map_err(Error::from)?;
         let header = opening.header();
@@ -67,19 +66,22 @@ impl Open {
         if self.plaintext_to.is_some() {
             request = request.plaintext_to_disk();
         }
-        let lease = room.release(&context.collector()?, request)?;
+        let work = Work::begin(context, room, request)?;
+        let lease = work.lease();
 
-        let progress = Shown::new("opening", bytes, context.json);
+        let progress = work.shown("opening", bytes, context.json);
         let hashed = current.integrity == Integrity::Hashed;
-        let opened = lease.open_file(&self.file, &expected, hashed, self.threads, &protection, &progress)?;
+        let opened = lease
+            .open_file(&self.file, &expected, hashed, self.threads, &protection, &progress)
+            .map_err(|error| work.explain(error))?;
         drop(progress);
-        let digest = self.digest.then(|| digest(&opened)).transpose()?;
+        let digest = self.digest.then(|| digest(&work, &opened)).transpose()?;
         if let Some(path) = &self.plaintext_to {
-            write_plaintext(&opened, path)?;
+            write_plaintext(&work, &opened, path)?;
         }
-        let handling = lease.handling().clone();
-        let decision = lease.decision();
-        lease.end()?;
+        let (handling, decision) = (lease.handling().clone(), lease.decision());
+        drop(opened);
+        let warning = work.end();
 
         let mut text = format!(
             "opened {bytes} bytes of {}@{version} in protected memory (keys: {})\ndecision {decision}\n",
@@ -95,21 +97,30 @@ impl Open {
             &serde_json::json!({
                 "asset": self.asset, "version": version, "object": object.object, "bytes": bytes,
                 "sha256": digest, "decision": decision, "handling": handling, "plaintext_to": self.plaintext_to,
+                "lease_ended": warning.is_none(),
             }),
             text,
         )
+        .map(|answer| answer.warn(warning))
     }
 }
 
 /// SHA-256 of the plaintext, lower-case hex.
-fn digest(opened: &OpenObject) -> Result<String, Failure> {
-    let plaintext = opened.plaintext()?;
-    Ok(hex::encode(ring::digest::digest(&ring::digest::SHA256, &plaintext)))
+fn digest(work: &Work, opened: &OpenObject) -> Result<String, Failure> {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    work.each_piece(opened, |piece| {
+        digest.update(piece);
+        Ok(())
+    })?;
+    Ok(hex::encode(digest.finish()))
 }
 
-fn write_plaintext(opened: &OpenObject, path: &Path) -> Result<(), Failure> {
+fn write_plaintext(work: &Work, opened: &OpenObject, path: &Path) -> Result<(), Failure> {
     // Without a name until it is whole: half a file of plaintext under its final name helps nobody.
     let mut file = PrivateFile::create(path, false, ".plaintext.")?;
-    file.write_all(&opened.plaintext()?).map_err(|e| Failure::file(path, e))?;
+    work.each_piece(opened, |piece| file.write_all(piece).map_err(|e| Failure::file(path, e)))?;
+    file.sync()?;
+    // The disk may have taken long; a lease that is lost meanwhile leaves no file.
+    work.check()?;
     file.commit()
 }

@@ -2,13 +2,17 @@
 
 use crate::{
     context::Context,
-    output::{Answer, Failure},
-    progress::Shown,
+    output::{Answer, Exit, Failure},
+    work::{Work, input},
 };
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 use strongroom::{
     Options, Request,
-    protocol::admin::Integrity,
+    protocol::admin::{AssetCurrent, Integrity, KeyState},
     sealed::{ChunkSize, Metadata, SUFFIX},
 };
 
@@ -52,26 +56,31 @@ impl Seal {
                     .ok_or_else(|| Failure::usage("a chunk size is a power of two from 65536 to 16777216"))
             })
             .transpose()?;
-        let source = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
+        let source = input(&self.file)?;
         let length = source.metadata().map_err(|e| Failure::file(&self.file, e))?.len();
-        let collector = context.collector()?;
+        check_target(&source, &target, self.replace)?;
         let room = context.room(Options::default())?;
         let current = room.current(&self.asset)?;
-        let lease = room.release(&collector, Request::new().writer(&self.asset, current.version))?;
+        check_active(&current)?;
+        let work = Work::begin(context, room, Request::new().writer(&self.asset, current.version))?;
+        let lease = work.lease();
         let mut spec = lease.write_spec(&self.asset)?;
         spec.chunk_size = chunk_size.unwrap_or(spec.chunk_size);
         spec.hashes = self.hashes || current.integrity == Integrity::Hashed;
         let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned());
         spec.metadata = Metadata { name, ..Metadata::default() };
-        let progress = Shown::new("sealing", length, context.json);
-        let written = lease.seal_file(&source, &target, self.replace, &spec, self.threads, &progress)?;
+        let progress = work.shown("sealing", length, context.json);
+        let written = lease
+            .seal_file(&source, &target, self.replace, &spec, self.threads, &progress)
+            .map_err(|error| work.explain(error))?;
         drop(progress);
         let decision = lease.decision();
-        lease.end()?;
+        let warning = work.end();
         Answer::new(
             &serde_json::json!({
                 "file": target, "asset": self.asset, "version": current.version, "object": written.object,
                 "writer": spec.writer, "bytes": length, "decision": decision,
+                "lease_ended": warning.is_none(),
             }),
             format!(
                 "sealed {length} bytes as {}@{} object {}\ninto {}",
@@ -81,5 +90,53 @@ impl Seal {
                 target.display()
             ),
         )
+        .map(|answer| answer.warn(warning))
+    }
+}
+
+/// Refuses, before a lease is asked for, a name that is taken, and that of the plaintext itself.
+fn check_target(source: &File, target: &Path, replace: bool) -> Result<(), Failure> {
+    let identity = |seen: std::fs::Metadata| (seen.dev(), seen.ino());
+    let taken = target.metadata().ok().map(identity);
+    if taken.is_some() && taken == source.metadata().ok().map(identity) {
+        return Err(Failure::usage(format!(
+            "{} is the file that is to be sealed: its plaintext would be lost; seal it into another, then remove it",
+            target.display()
+        )));
+    }
+    if !replace && target.symlink_metadata().is_ok() {
+        return Err(Failure::usage(format!("{} exists already: give --replace to replace it", target.display())));
+    }
+    Ok(())
+}
+
+/// Nothing is sealed under a version that opens only: said here, before a quote is made and a denial
+/// recorded.
+fn check_active(current: &AssetCurrent) -> Result<(), Failure> {
+    if current.state == KeyState::Active {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Refused,
+        format!(
+            "{0}@{1} opens only, so nothing is sealed under it: have a custodian run `strongroom key rotate {0}`",
+            current.name, current.version
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealing_wants_an_active_version() {
+        let current = |state| AssetCurrent { name: "minilm".into(), version: 3, state, integrity: Integrity::Plain };
+        assert!(check_active(&current(KeyState::Active)).is_ok());
+        for state in [KeyState::DecryptOnly, KeyState::Destroyed] {
+            let refused = check_active(&current(state)).unwrap_err();
+            assert_eq!(refused.exit, Exit::Refused);
+            assert!(refused.message.contains("minilm@3") && refused.message.contains("key rotate minilm"));
+        }
     }
 }

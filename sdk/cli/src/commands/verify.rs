@@ -3,11 +3,11 @@
 use crate::{
     context::{Context, read_capped},
     output::{Answer, Exit, Failure},
+    work::given,
 };
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
-    fs::File,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
 };
@@ -37,15 +37,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let key = match self.key {
-            Some(key) => key,
-            None => context
-                .join_file()?
-                .ledger_verifier_key
-                .parse()
-                .map_err(|e| Failure::usage(format!("the join file's `ledger_verifier_key`: {e}")))?,
-        };
-        let keys = [key];
+        let keys = ledger_keys(context, self.key)?;
         let known = self
             .known
             .map(|path| {
@@ -56,28 +48,31 @@ impl Verify {
                     .map_err(|e| Failure::refused(format!("the checkpoint in {}: {e}", path.display())))
             })
             .transpose()?;
-        let file = File::open(&self.file).map_err(|e| Failure::file(&self.file, e))?;
+        let file = given(&self.file)?;
         let mut footer = None;
-        let lines = Lines { reader: BufReader::new(file), number: 0 }.inspect(|line| {
+        let lines = Lines(BufReader::new(file)).inspect(|line| {
             if let Ok(strongroom::protocol::audit::ExportLine::Footer { checkpoint }) = line {
                 footer = Some(checkpoint.clone());
             }
         });
         let report = verify_export(lines, &keys, known.as_ref())
             .map_err(|e| Failure::new(Exit::Refused, format!("{} does not verify: {e}", self.file.display())))?;
-        if let (Some(path), Some(checkpoint)) = (&self.save_checkpoint, footer) {
+        let holds = report.pruned == 0 || self.accept_pruned;
+        if let (true, Some(path), Some(checkpoint)) = (holds, &self.save_checkpoint, footer) {
             super::audit::write_private(path, ".checkpoint.", &checkpoint)?;
         }
         let actions: serde_json::Map<String, Value> =
             report.actions.iter().map(|(action, count)| (action.as_str().to_owned(), json!(count))).collect();
-        let mut text = format!(
-            "{} verifies: {} entries, signed by {}\n{} releases, {} denials",
-            self.file.display(),
-            report.checkpoint.size,
-            keys.first().map_or("", VerifierKey::name),
-            report.released,
-            report.denied
-        );
+        let (file, size) = (self.file.display(), report.checkpoint.size);
+        let mut text = if holds {
+            format!("{file} verifies: {size} entries, signed by {}", keys.first().map_or("", VerifierKey::name))
+        } else {
+            format!(
+                "{file} does not verify: {} of {size} entries have no body; nothing in this version prunes, so somebody took them out (--accept-pruned goes on)",
+                report.pruned
+            )
+        };
+        let _ = write!(text, "\n{} releases, {} denials", report.released, report.denied);
         if let (Some(earliest), Some(latest)) = (&report.earliest, &report.latest) {
             let _ = write!(text, ", from {earliest} to {latest}");
         }
@@ -85,15 +80,16 @@ impl Verify {
             let _ =
                 write!(text, "\nthe recorded time goes back {} times: somebody should know why", report.clock_steps);
         }
-        if report.pruned > 0 {
+        if holds && report.pruned > 0 {
             let _ = write!(
                 text,
-                "\n{} entries have no body: nothing in this version prunes, so somebody took them out",
+                "\n{} entries have no body: nothing in this version prunes, so somebody took them out; accepted, as you said",
                 report.pruned
             );
-            text.push_str(if self.accept_pruned { "; accepted, as you said" } else { " (--accept-pruned goes on)" });
         }
-        let holds = report.pruned == 0 || self.accept_pruned;
+        if !holds && self.save_checkpoint.is_some() {
+            text.push_str("\nthe checkpoint was not kept");
+        }
         let mut answer = Answer::new(
             &json!({
                 "verified": holds, "entries": report.checkpoint.size, "released": report.released, "denied": report.denied,
@@ -106,26 +102,28 @@ impl Verify {
     }
 }
 
-/// The lines of an export, each with a cap.
-struct Lines<R> {
-    reader: R,
-    number: u64,
+/// The keys to verify with: the auditor's own, or the join file's.
+pub(super) fn ledger_keys(context: &Context, own: Option<VerifierKey>) -> Result<[VerifierKey; 1], Failure> {
+    if let Some(key) = own {
+        return Ok([key]);
+    }
+    let key = context.join_file()?.ledger_verifier_key;
+    Ok([key.parse().map_err(|e| Failure::usage(format!("the join file's `ledger_verifier_key`: {e}")))?])
 }
+
+/// The lines of an export, each with a cap. Whoever reads them counts them.
+struct Lines<R>(R);
 
 impl<R: BufRead> Iterator for Lines<R> {
     type Item = Result<strongroom::protocol::audit::ExportLine, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
-        self.number += 1;
-        let read = self.reader.by_ref().take(LINE).read_until(b'\n', &mut line);
+        let read = self.0.by_ref().take(LINE).read_until(b'\n', &mut line);
         match read {
             Ok(0) => None,
-            Ok(_) => {
-                let parsed = parse_export_line(line.trim_ascii_end());
-                Some(parsed.map_err(|e| format!("line {}: {e}", self.number)))
-            }
-            Err(error) => Some(Err(format!("line {}: {error}", self.number))),
+            Ok(_) => Some(parse_export_line(line.trim_ascii_end())),
+            Err(error) => Some(Err(error.to_string())),
         }
     }
 }
