@@ -81,6 +81,11 @@ impl<'a> Source<'a> {
         self.tokens.get(at).map(|t| t.kind)
     }
 
+    /// Where a token stands: `path:line`.
+    pub(crate) fn place(&self, at: usize) -> String {
+        format!("{}:{}", self.path, self.tokens.get(at).map_or(1, |t| t.line))
+    }
+
     pub(crate) fn refuse(&self, at: usize, problem: impl Into<String>) -> PolicyError {
         let line = self.tokens.get(at).or(self.tokens.last()).map_or(1, |t| t.line);
         PolicyError::Source { path: self.path.to_owned(), line, problem: problem.into() }

@@ -7,7 +7,7 @@ use crate::{
     references::check_together,
     source::Purpose,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Tests of one bundle.
 const TESTS: usize = 1024;
@@ -28,6 +28,8 @@ pub enum Outcome {
 pub struct TestResult {
     /// `package.rule`, such as `strongroom.release_test.test_a_pending_node_is_refused`.
     pub name: String,
+    /// Where it stands: `path:line` in the bundle's directory.
+    pub at: String,
     /// What came of it.
     pub outcome: Outcome,
     /// What it printed.
@@ -73,25 +75,25 @@ pub fn test_bundle(
 
     let mut sources = read_sources(files, Purpose::Rules)?;
     let test_sources = read_sources(tests, Purpose::Tests)?;
-    let names: BTreeSet<String> = test_sources
+    let names: BTreeMap<String, String> = test_sources
         .iter()
         .flat_map(|s| s.rules.iter().map(move |r| (s, r)))
         .filter(|(_, rule)| rule.name.starts_with("test_") && !rule.function)
-        .map(|(source, rule)| format!("{}.{}", source.package.join("."), rule.name))
+        .map(|(source, rule)| (format!("{}.{}", source.package.join("."), rule.name), source.place(rule.head)))
         .collect();
     check_cap("the number of tests", names.len(), TESTS)?;
     sources.extend(test_sources);
     check_together(&sources)?;
 
     let prepared = engine::compile(&all, bundle.data())?;
-    let results = names.into_iter().map(|name| {
+    let results = names.into_iter().map(|(name, at)| {
         let mut engine = prepared.clone();
         let outcome = match engine.eval_rule(format!("data.{name}")) {
             Ok(regorus::Value::Bool(true)) => Outcome::Passed,
             Ok(_) => Outcome::Failed,
             Err(error) => Outcome::Error(error.to_string().trim().to_owned()),
         };
-        TestResult { name, outcome, prints: engine.take_prints().unwrap_or_default() }
+        TestResult { name, at, outcome, prints: engine.take_prints().unwrap_or_default() }
     });
     Ok(TestReport { results: results.collect() })
 }

@@ -31,6 +31,37 @@ fn the_baselines_own_tests_pass() {
     assert!(report.results.len() >= 30, "{}", report.results.len());
 }
 
+/// Settings are there to be edited: the tests that ship are about the rules and go on passing.
+#[test]
+fn the_baselines_own_tests_pass_with_other_settings() {
+    let sources = baseline();
+    for (setting, value) in [
+        ("plaintext_to_disk", json!(true)),
+        ("version_scope_assets", json!(["minilm", "corpus"])),
+        ("pcr_selection", json!({ "bank": "sha256", "pcrs": [0, 4, 7] })),
+        ("pcr_selection", json!({ "bank": "sha384", "pcrs": [0, 1, 2, 3, 4, 5, 6, 7] })),
+        ("lease_seconds", json!(1800)),
+        ("renew_after", json!(900)),
+        ("reattest_after", json!(3600)),
+        ("max_leases_per_node", json!(1)),
+        ("max_leases_per_asset", json!(1)),
+        ("max_objects_per_key", json!(1)),
+        (
+            "handling",
+            json!(["secret_key_pages", "no_swap", "no_core_dump", "no_inheritance", "no_trace", "zero_on_end"]),
+        ),
+    ] {
+        let mut files = sources.files.clone();
+        let mut data: Value = serde_json::from_str(&files["data.json"]).unwrap();
+        assert!(data["settings"].get(setting).is_some(), "{setting}");
+        data["settings"][setting] = value.clone();
+        files.insert("data.json".to_owned(), data.to_string());
+        let report = test_bundle(&files, &sources.tests).unwrap();
+        let failures: Vec<_> = report.failures().map(|f| &f.name).collect();
+        assert!(report.passed(), "{setting} = {value}: {failures:?}");
+    }
+}
+
 #[test]
 fn each_deny_rule_of_the_baseline_is_tested() {
     let sources = baseline();
