@@ -174,7 +174,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// Reads a JSON file of a known type, with a cap.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let bytes = read_capped(path, CONFIGURATION)?;
-    serde_json::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    strongroom::protocol::objects::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
 }
 
 /// Reads a file of at most `limit` bytes.

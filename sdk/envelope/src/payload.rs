@@ -2,7 +2,7 @@
 
 use crate::secret::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use strongroom_protocol::{DecisionId, LeaseId, ObjectId, WriterId, bytes::BASE64URL, statement::Scope};
+use strongroom_protocol::{DecisionId, LeaseId, ObjectId, WriterId, bytes::BASE64URL, objects, statement::Scope};
 use zeroize::{Zeroize, Zeroizing};
 
 use base64::Engine as _;
@@ -103,7 +103,7 @@ impl ReleasePayload {
 
     /// Reads the JSON of an opened envelope.
     pub fn from_json(json: &[u8]) -> Result<Self, PayloadError> {
-        let parsed: ParsedPayload = serde_json::from_slice(json)?;
+        let parsed: ParsedPayload = objects::from_slice(json)?;
         Ok(Self {
             decision_id: parsed.decision_id,
             lease: parsed.lease,

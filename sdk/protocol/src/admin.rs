@@ -5,6 +5,7 @@ use crate::{
     enrol::NodeState,
     evidence::{PcrBank, PcrMap, PcrSelection},
     ids::{DecisionId, NodeId, VaultId},
+    objects,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -204,6 +205,25 @@ pub struct CreateAsset {
     pub max_leases: Option<u32>,
 }
 
+/// `POST /v1/assets/{name}`: what changes of an asset. What is left out stays as it is; what is given
+/// takes the place of all that was there. Name and integrity are for ever: files rest on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateAsset {
+    /// All its labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// All jurisdictions in which it may be opened. Empty: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jurisdictions: Option<Vec<String>>,
+    /// All reference sets, one of which a node must match. Empty: none matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_sets: Option<Vec<String>>,
+    /// Most live leases at one time; null: policy's own number holds again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::given")]
+    pub max_leases: Option<Option<u32>>,
+}
+
 /// State of a key version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -343,4 +363,8 @@ pub struct Recorded {
     /// What was made, where it has a digest: a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Bytes>,
+    /// What was done as asked and may not be meant, one sentence each: a reference set that nobody
+    /// has recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -126,11 +126,44 @@ pub struct Tpm2Evidence {
 }
 
 /// One item of evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Evidence {
     /// A quote of the machine's TPM 2.0.
     Tpm2(Tpm2Evidence),
+}
+
+/// [`Evidence`] as it is read: with its kind as a field among the others. A derived reader would
+/// keep the whole item in a buffer first, logs included, and would take arrays for objects there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    #[serde(rename = "type")]
+    _kind: Kind,
+    ak: Fixed<32>,
+    message: Bytes,
+    signature: Bytes,
+    pcrs: Pcrs,
+    #[serde(default)]
+    boot_log: Option<Bytes>,
+    #[serde(default)]
+    ima_log: Option<Bytes>,
+    #[serde(default)]
+    ima_offset: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Tpm2,
+}
+
+impl<'de> Deserialize<'de> for Evidence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Item { _kind: Kind::Tpm2, ak, message, signature, pcrs, boot_log, ima_log, ima_offset } =
+            Item::deserialize(deserializer)?;
+        Ok(Self::Tpm2(Tpm2Evidence { ak, message, signature, pcrs, boot_log, ima_log, ima_offset }))
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@
 //!                                   └─> ReleaseRequest ──> ReleaseResponse (signed) ──> ReleasePayload
 //! ```
 //!
-//! To extend it: add the type in the module of its subject, refuse unknown fields, give byte
-//! strings as [`Bytes`] or [`Fixed`], and put every cap into [`limits`]. Each signed or hashed
+//! To extend it: add the type in the module of its subject, refuse unknown fields, read it with
+//! [`objects::from_slice`] (and so without `#[serde(tag)]` and the like), give byte strings as
+//! [`Bytes`] or [`Fixed`], and put every cap into [`limits`]. Each signed or hashed
 //! message has its own tag in [`binding`]; a tag is never used for two purposes.
 
 pub mod admin;
@@ -22,8 +23,10 @@ pub mod enrol;
 pub mod evidence;
 pub mod ids;
 pub mod join;
+pub mod jurisdiction;
 pub mod lease;
 pub mod limits;
+pub mod objects;
 pub mod obligations;
 pub mod problem;
 pub mod release;

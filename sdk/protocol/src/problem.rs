@@ -31,7 +31,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request is malformed; `field` names what was wrong.
+    /// The request is malformed.
     Malformed = "malformed", 400;
     /// The request is larger than the vault reads.
     TooLarge = "too_large", 413;
@@ -45,13 +45,13 @@ codes! {
     CallerMismatch = "caller_mismatch", 400;
     /// The evidence is not from an enrolled node.
     NotEnrolled = "not_enrolled", 401;
-    /// The evidence does not verify; `row` names the check.
+    /// The evidence does not verify.
     EvidenceRefused = "evidence_refused", 401;
     /// The bearer token is missing, unknown, expired or revoked.
     Unauthenticated = "unauthenticated", 401;
     /// The possession MAC does not verify, or the lease is not live.
     PossessionRefused = "possession_refused", 401;
-    /// Policy denied the request; `reasons` holds the codes.
+    /// Policy denied the request.
     Denied = "denied", 403;
     /// The token's roles do not allow this.
     Forbidden = "forbidden", 403;
@@ -65,11 +65,11 @@ codes! {
     NonceReused = "nonce_reused", 409;
     /// The key version was destroyed.
     KeyDestroyed = "key_destroyed", 410;
-    /// The enrolment does not hold: certificate, key or credential was refused; `row` names the check.
+    /// The enrolment does not hold: certificate, key or credential was refused.
     EnrolmentRefused = "enrolment_refused", 422;
     /// The policy bundle does not load, or its tests fail.
     PolicyInvalid = "policy_invalid", 422;
-    /// The vault is locked: custody has not yielded the root key.
+    /// The vault is locked.
     Locked = "vault_locked", 423;
     /// Too many requests, or a quota is used up; retry after the time given.
     TooMany = "too_many_requests", 429;

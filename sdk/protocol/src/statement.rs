@@ -7,7 +7,7 @@ use crate::{
     bytes::{Bytes, Fixed},
     challenge::Nonce,
     ids::{LeaseId, ObjectId, VaultId, WriterId},
-    limits, sha256,
+    limits, objects, sha256,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ impl Statement {
             return Err(StatementError::new("statement", format!("over {} bytes", limits::STATEMENT)));
         }
         let statement: Self =
-            serde_json::from_slice(bytes).map_err(|e| StatementError::new("statement", e.to_string()))?;
+            objects::from_slice(bytes).map_err(|e| StatementError::new("statement", e.to_string()))?;
         statement.check()?;
         Ok(statement)
     }
@@ -302,6 +302,16 @@ mod tests {
         for wrong in [json.replacen('{', "{\"more\":1,", 1), json.replacen('{', "{\"v\":1,", 1)] {
             assert!(Statement::parse(wrong.as_bytes()).is_err());
         }
+    }
+
+    #[test]
+    fn a_statement_of_values_without_names_is_refused() {
+        let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(good()) else { panic!("not an object") };
+        let order = ["v", "act", "lease", "vault", "nonce", "client_random", "recipient", "keys", "job", "caller"];
+        let values: Vec<_> = order.iter().map(|name| fields[*name].clone()).collect();
+        let text = serde_json::to_vec(&values).unwrap();
+        assert_eq!(serde_json::from_slice::<Statement>(&text).unwrap(), good(), "serde alone takes it");
+        assert_eq!(Statement::parse(&text).unwrap_err().field, "statement");
     }
 
     #[test]

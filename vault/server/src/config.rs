@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::{
     io::Read as _,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -322,8 +322,14 @@ impl Config {
     /// The rules that the types do not carry.
     pub fn check(&self) -> Result<(), ConfigError> {
         let value = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
-        if !self.server.url.starts_with("https://") {
-            return value("server.url", "starts with https://");
+        if let Err(problem) = url_host(&self.server.url) {
+            return value("server.url", problem);
+        }
+        if !is_log_filter(&self.server.log_level) {
+            return value(
+                "server.log_level",
+                "off, error, warn, info, debug or trace, or target=level, parted by commas",
+            );
         }
         // The ledger takes no other text.
         let replica = &self.server.replica;
@@ -357,6 +363,50 @@ impl Config {
     }
 }
 
+/// The host of a URL of a vault: `https://host` or `https://host:port`, a name or an address.
+pub fn url_host(url: &str) -> Result<&str, &'static str> {
+    const SHAPE: &str = "it is https://host or https://host:port, without a path";
+    let authority = url.strip_prefix("https://").ok_or("it starts with https://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']').ok_or(SHAPE)?;
+            host.parse::<Ipv6Addr>().map_err(|_| "the host is no IPv6 address")?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(SHAPE)?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let digits = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
+    if port.is_some_and(|port| !Some(port).filter(digits).and_then(|p| p.parse().ok()).is_some_and(|p: u16| p > 0)) {
+        return Err("its port is a number, 1 to 65535");
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last_is_a_number = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    match () {
+        () if authority.starts_with('[') => Ok(host),
+        () if last_is_a_number => host.parse::<Ipv4Addr>().map(|_| host).map_err(|_| "the host is no IPv4 address"),
+        () if host.len() <= 253 && host.split('.').all(label) => Ok(host),
+        () => Err("the host is a name of letters, digits, hyphens and dots, or an address"),
+    }
+}
+
+/// Whether each directive ends in a level. The filter's own reader takes a lone word for a target.
+fn is_log_filter(text: &str) -> bool {
+    let level = |directive: &str| {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|known| level.eq_ignore_ascii_case(known))
+    };
+    text.split(',').all(level)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,12 +438,60 @@ mod tests {
     fn values_that_cannot_be_meant_are_refused() {
         let refused = |text: &str| Config::parse(text).unwrap().check().unwrap_err().to_string();
         assert!(refused("[server]\nurl = \"http://x\"").contains("server.url"));
+        assert!(refused("[server]\nurl = \"https://x:99999\"").contains("server.url"));
+        assert!(refused("[server]\nlog_level = \"loud\"").contains("server.log_level"));
         assert!(refused("[server]\nreplica = \"\"").contains("server.replica"));
         assert!(refused("[server]\nreplica = \"a\\nb\"").contains("server.replica"));
         assert!(refused("[server]\nmetrics_listen = \"x\"").contains("server.metrics_listen"));
         assert!(refused("[attestation]\npcrs = [4, 0]").contains("attestation.pcrs"));
         assert!(refused("[lease]\nsweep_interval_s = 0").contains("lease"));
         assert!(refused("[limits]\nqueue_length = 0").contains("limits"));
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_perhaps_a_port() {
+        for (url, host) in [
+            ("https://vault.example:8443", "vault.example"),
+            ("https://vault/", "vault"),
+            ("https://192.0.2.1:1", "192.0.2.1"),
+            ("https://[2001:db8::1]:65535", "2001:db8::1"),
+            ("https://[::1]", "::1"),
+        ] {
+            assert_eq!(url_host(url), Ok(host), "{url}");
+        }
+        for wrong in [
+            "https://",
+            "https:///",
+            "https://exa mple",
+            "https://x:99999",
+            "https://x:0",
+            "https://x:",
+            "https://x:+1",
+            "https://a/b",
+            "https://a@b",
+            "https://-a",
+            "https://a..b",
+            "https://999.1.1.1",
+            "https://[::1",
+            "https://[x]",
+            "https://[::1]8443",
+            "https://::1",
+            "https://a\"b",
+            "http://a",
+            "https://\u{e9}",
+        ] {
+            assert!(url_host(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_names_levels() {
+        for good in ["info", "DEBUG", "off", "info,strongroom_server=debug", "hyper=warn"] {
+            assert!(is_log_filter(good), "{good}");
+        }
+        for wrong in ["loud", "", "strongroom_server", "info,loud", "hyper=loud"] {
+            assert!(!is_log_filter(wrong), "{wrong}");
+        }
     }
 
     #[test]

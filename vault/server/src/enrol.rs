@@ -27,7 +27,7 @@ use strongroom_protocol::{
     challenge::Purpose,
     enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolStatement, EnrolmentState, NodeState},
     lease::{EventKind, LeaseState},
-    limits, sha256,
+    limits, objects, sha256,
 };
 use strongroom_store::{
     Change, Guard, Item,
@@ -48,7 +48,7 @@ pub async fn begin(State(vault): State<Shared>, Json(request): Json<EnrolRequest
     let now = vault.clock.now().await?;
     let at = u64::try_from(now).map_err(Refused::internal)?;
     let chain: Vec<&[u8]> = request.ek_certificate_chain.iter().map(Bytes::as_slice).collect();
-    let crls: Vec<&[u8]> = vault.trust.crls.iter().map(Vec::as_slice).collect();
+    let crls: Vec<&[u8]> = vault.trust.crls.iter().map(|crl| crl.der.as_slice()).collect();
     let identity = verify_ek_certificate(&chain, &ek, &vault.trust.anchors, &crls, at).map_err(|e| refused(&e))?;
     let profile = check_ak(&ak).map_err(|e| refused(&e))?;
 
@@ -130,7 +130,7 @@ fn read_statement(
     now: i64,
 ) -> Answer<EnrolStatement> {
     let statement: EnrolStatement =
-        serde_json::from_slice(&request.statement.0).map_err(|e| Refused::malformed("statement", e.to_string()))?;
+        objects::from_slice(&request.statement.0).map_err(|e| Refused::malformed("statement", e.to_string()))?;
     if statement.v != 1 {
         return Err(Refused::malformed("statement.v", "this vault reads statements of version 1"));
     }

@@ -1,7 +1,13 @@
 //! Listening: TLS with deadlines, `TCP_NODELAY`, a cap on connections, and an orderly end.
 
-use crate::config::LimitsConfig;
-use axum::{Router, extract::Request};
+use crate::{config::LimitsConfig, problem::Refused};
+use axum::{
+    Router,
+    extract::Request,
+    http::{Version, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
 use axum_server::{
     Handle,
     accept::{Accept, NoDelayAcceptor},
@@ -44,7 +50,17 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits.header_timeout_s))
         .max_buf_size(64 << 10);
+    let router = router.layer(from_fn(one_host));
     server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+/// Refuses a request that does not say whom it is for, or says it twice (RFC 9112, section 3.2). Of a
+/// length given in two ways hyper believes the chunks, as section 6.3 has it.
+async fn one_host(request: Request, next: Next) -> Response {
+    if request.version() >= Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        return Refused::malformed("host", "exactly one Host header").into_response();
+    }
+    next.run(request).await
 }
 
 /// Accepts at most so many connections at one time; further ones are closed at once.

@@ -12,7 +12,7 @@ use serde::{
     de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use std::{collections::HashSet, fmt, time::Duration};
-use strongroom_protocol::{Code, Problem, limits};
+use strongroom_protocol::{Code, Problem, limits, objects};
 use tokio_stream::StreamExt;
 
 /// Bytes of a refused request's body that are still read: as many as the largest body twice.
@@ -25,7 +25,7 @@ const DISCARDING: Duration = Duration::from_secs(5);
 pub struct BodyTimeout(pub Duration);
 
 /// A JSON body: of type `application/json`, at most 4 MiB, no unknown fields (the types see to
-/// that), no name given twice in any object.
+/// that), no array in an object's place, no name given twice in any object.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -138,14 +138,14 @@ async fn drain(mut body: BodyDataStream, within: Duration) {
     let _ = tokio::time::timeout(within, drained).await;
 }
 
-/// Parses strict JSON.
+/// Parses strict JSON: structs are objects, and no object gives a name twice.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     let malformed = |error: &serde_json::Error| {
         // The reader's message quotes at most a name or a short literal of the request itself.
         Refused::malformed("body", error.to_string())
     };
     refuse_repeated_names(bytes).map_err(|e| malformed(&e))?;
-    serde_json::from_slice(bytes).map_err(|e| malformed(&e))
+    objects::from_slice(bytes).map_err(|e| malformed(&e))
 }
 
 /// An error if any object of the text gives a name twice: readers differ in which of them counts.
@@ -231,6 +231,13 @@ mod tests {
         assert_eq!(read("text/plain", "{}").await, Err(Code::Malformed));
         assert_eq!(read("application/json", "{").await, Err(Code::Malformed));
         assert_eq!(read("application/json", "{} {}").await, Err(Code::Malformed));
+    }
+
+    #[test]
+    fn an_array_is_no_request() {
+        use strongroom_protocol::challenge::ChallengeRequest;
+        assert!(parse::<ChallengeRequest>(br#"{"purpose":"release"}"#).is_ok());
+        assert_eq!(parse::<ChallengeRequest>(br#"["release"]"#).unwrap_err().code(), Code::Malformed);
     }
 
     #[tokio::test]

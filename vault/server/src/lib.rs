@@ -16,6 +16,9 @@
 //! To extend it: an endpoint is a row in [`routes`]; a configuration key goes into [`config`] and
 //! `config.default.toml`; a periodic task into [`tasks`].
 
+// A full disk or a closed pipe behind standard output or error must not end a vault: `println!` panics.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admission;
 pub mod api;
 pub mod authority;
@@ -31,6 +34,7 @@ pub mod json;
 pub mod lease;
 pub mod lock;
 pub mod observe;
+pub mod occupancy;
 pub mod openapi;
 pub mod problem;
 pub mod queue;

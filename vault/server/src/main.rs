@@ -1,9 +1,11 @@
 //! `strongroomd`, the Strongroom key service.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use clap::Parser;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
-use strongroom_server::command::{Arguments, run};
+use strongroom_server::command::{Arguments, complain, run};
 
 /// A release makes some thousands of small allocations, many of them freed by another thread.
 #[global_allocator]
@@ -13,13 +15,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Before the first secret arrives, and before there is a second thread: no core dumps, no tracing.
     if let Err(error) = strongroom_memory::harden_process() {
-        eprintln!("strongroomd: {error}");
+        complain(error);
         return ExitCode::FAILURE;
     }
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(arguments)),
         Err(error) => {
-            eprintln!("strongroomd: cannot start: {error}");
+            complain(format_args!("cannot start: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -30,7 +30,7 @@ use strongroom_protocol::{
         ApproveNode, AssetCurrent, AssetView, CreateAsset, CreateToken, CreatedToken, NodeView, PolicyFiles,
         PolicyView, RecordReference, Recorded, ReferenceView, RevokeNode,
         Role::{Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
-        Site, TokenView, VaultInfo,
+        Site, TokenView, UpdateAsset, VaultInfo,
     },
     audit::{AuditPage, AuditQuery, DecisionView, EntryView, ProofView},
     challenge::{Challenge, ChallengeRequest},
@@ -133,6 +133,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (body [CreateAsset]) => RECORDED, assets::create;
         GET "/v1/assets", Roles(&[Custodian, Auditor]), "All assets.", () => Json(of::<Vec<AssetView>>), assets::list;
         GET "/v1/assets/{name}", Roles(&[Custodian, Auditor]), "An asset.", () => Json(of::<AssetView>), assets::show;
+        POST "/v1/assets/{name}", Roles(&[Custodian]), "Changes an asset's labels, jurisdictions, reference sets or lease quota.", (body [UpdateAsset]) => RECORDED, assets::update;
         POST "/v1/assets/{name}/keys", Roles(&[Custodian]), "Makes a new active key version.", () => RECORDED, keys::rotate;
         DELETE "/v1/assets/{name}/keys/{version}", Roles(&[Custodian]), "Destroys a key version, and ends the leases that hold it.", () => RECORDED, keys::destroy;
         GET "/v1/leases", Roles(&[Custodian, Auditor]), "Leases, newest first.", (query [leases::LeaseQuery]) => Json(of::<Vec<LeaseView>>), leases::list;

@@ -8,6 +8,7 @@ use crate::{
     events::Events,
     lease::events::Listeners,
     lock::Lock,
+    problem::Answer,
     queue::{Commit, Queue},
     refusals::Refusals,
     shredder::Shredder,
@@ -75,6 +76,9 @@ pub async fn open(config: Config) -> Result<Opened> {
         return locked_or_broken(error);
     }
     let trust = Trust::load(&config.attestation.ek_roots, &config.attestation.crls)?;
+    for crl in trust.expired(store.now().await?) {
+        tracing::error!(file = %crl.path.display(), "this revocation list is out of date: no TPM of its issuer is enrolled");
+    }
     let committer = Arc::new(Committer(sequencer.clone()));
     let vault = assemble(config, Arc::new(store), committer, keys, trust, ledger_key);
     Ok(Opened::Open(Box::new(Open { vault, sequencer, key_pages: pages.kind().as_str() })))
@@ -111,10 +115,10 @@ pub fn assemble(
 }
 
 /// Records that this replica serves: with which software, custody and waivers.
-pub async fn record_start(vault: &Shared, key_pages: &str) -> Result<()> {
+pub async fn record_start(vault: &Shared, key_pages: &str) -> Answer<()> {
     let now = vault.clock.now().await?;
     let subject = subject(SubjectKind::Vault, vault.keys.vault_id());
-    let mut record = vault.record(now, system("strongroomd"), Action::VaultStarted, subject).map_err(told)?;
+    let mut record = vault.record(now, system("strongroomd"), Action::VaultStarted, subject)?;
     let details = [
         ("version", crate::api::status::VERSION.into()),
         ("custody", "file".into()),
@@ -122,8 +126,7 @@ pub async fn record_start(vault: &Shared, key_pages: &str) -> Result<()> {
         ("four_eyes_waived", vault.config.four_eyes.waived.into()),
     ];
     record.details.extend(details.map(|(name, value): (_, serde_json::Value)| (name.to_owned(), value)));
-    vault.commit(record, Vec::new(), Vec::new()).await.map_err(told)?;
-    Ok(())
+    vault.commit(record, Vec::new(), Vec::new()).await.map(|_| ())
 }
 
 /// A refusal as an error of a command.

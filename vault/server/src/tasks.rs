@@ -4,7 +4,7 @@
 use crate::{
     lease::sweep::sweep,
     refusals::sum_up,
-    start::TAIL,
+    start::{TAIL, record_start},
     vault::{Shared, stopped},
 };
 use std::time::Duration;
@@ -38,6 +38,27 @@ pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
             check_tail(vault, &sequencer).await;
         })),
     ]
+}
+
+/// Tries again to record the start, which a full disk kept from being recorded: until it is, or the
+/// vault stops.
+pub fn record_start_later(vault: &Shared, key_pages: &'static str) -> JoinHandle<()> {
+    let vault = Shared::clone(vault);
+    tokio::spawn(async move {
+        let mut stopping = vault.stopping.subscribe();
+        let mut ticks = interval(Duration::from_secs(vault.config.lease.sweep_interval_s));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopped(&mut stopping) => return,
+                _ = ticks.tick() => {}
+            }
+            if vault.store.check_room().await.is_ok() && record_start(&vault, key_pages).await.is_ok() {
+                tracing::info!("there is room again: the start is recorded");
+                return;
+            }
+        }
+    })
 }
 
 /// Locks the vault if the end of its ledger is not what was written.

@@ -6,12 +6,13 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
     crypto::{CryptoProvider, aws_lc_rs},
     version::TLS13,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use std::{fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -104,6 +105,16 @@ pub fn make_certificates(hosts: Vec<String>, now: OffsetDateTime) -> Result<Made
     bounds(&mut server);
     let certificate = server.signed_by(&key, &issuer)?;
     Ok(MadeCertificates { ca: issuer.pem(), certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
+}
+
+/// Whether a client that believes `roots` and calls `host` believes the certificate chain at `now`.
+pub fn believed(certificate: &Path, roots: RootCertStore, host: &str, now: OffsetDateTime) -> Result<()> {
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>)?;
+    let (leaf, intermediates) = chain.split_first().context("there is no certificate")?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).build()?;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now.unix_timestamp().try_into().unwrap_or_default()));
+    verifier.verify_server_cert(leaf, intermediates, &ServerName::try_from(host)?, &[], now)?;
+    Ok(())
 }
 
 /// When a certificate ends; `None` if it cannot be read.

@@ -3,21 +3,48 @@
 use anyhow::{Context as _, Result, bail};
 use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
 use std::path::{Path, PathBuf};
-use strongroom_attest::TrustAnchors;
+use strongroom_attest::{TrustAnchors, enrol::check_crl};
+
+/// How a PEM section begins; text may stand before it.
+const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// What EK certificates are measured against.
 #[derive(Default)]
 pub struct Trust {
     /// Pinned roots, with intermediates that may help to build a path.
     pub anchors: TrustAnchors,
-    /// Revocation lists, DER.
-    pub crls: Vec<Vec<u8>>,
+    /// Revocation lists.
+    pub crls: Vec<Crl>,
+}
+
+/// A revocation list that can be read.
+pub struct Crl {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub der: Vec<u8>,
+    /// When its issuer promised the next one, Unix seconds. After that nothing is enrolled by it.
+    pub next_update: Option<i64>,
+}
+
+impl Crl {
+    fn read(path: &Path, der: Vec<u8>) -> Result<Self> {
+        let unusable = || format!("{} is no revocation list that can be used", path.display());
+        check_crl(&der).with_context(unusable)?;
+        let (rest, parsed) = x509_parser::parse_x509_crl(&der).with_context(unusable)?;
+        if !rest.is_empty() {
+            bail!("{}: {} bytes follow the revocation list", path.display(), rest.len());
+        }
+        let next_update = parsed.next_update().map(|time| time.timestamp());
+        Ok(Self { path: path.to_owned(), der, next_update })
+    }
 }
 
 impl Trust {
     /// Reads every `*.pem` of `roots`, and every `*.pem` and `*.crl` of `crls`. A directory of roots
     /// that is missing is empty: then no TPM can be enrolled, and `doctor` says so. What of the
-    /// revocation lists cannot be read is an error: without them a revoked TPM would be enrolled.
+    /// revocation lists cannot be read or parsed is an error that names the file: without it a revoked
+    /// TPM would be enrolled, or none at all.
     pub fn load(roots: &Path, crls: &Path) -> Result<Self> {
         let mut trust = Self::default();
         for path in files(roots, &["pem"])? {
@@ -37,19 +64,25 @@ impl Trust {
                 bail!("{} is not read: name a revocation list *.pem or *.crl, or take it away", path.display());
             }
             let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-            if bytes.starts_with(b"-----BEGIN") {
+            if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
                 let before = trust.crls.len();
                 for crl in CertificateRevocationListDer::pem_slice_iter(&bytes) {
-                    trust.crls.push(crl.with_context(|| format!("import {}", path.display()))?.as_ref().to_vec());
+                    let crl = crl.with_context(|| format!("import {}", path.display()))?;
+                    trust.crls.push(Crl::read(&path, crl.as_ref().to_vec())?);
                 }
                 if trust.crls.len() == before {
                     bail!("{} holds no revocation list", path.display());
                 }
             } else {
-                trust.crls.push(bytes);
+                trust.crls.push(Crl::read(&path, bytes)?);
             }
         }
         Ok(trust)
+    }
+
+    /// Revocation lists whose next one is due at `now` (Unix seconds).
+    pub fn expired(&self, now: i64) -> impl Iterator<Item = &Crl> {
+        self.crls.iter().filter(move |crl| crl.next_update.is_some_and(|next| next < now))
     }
 }
 
@@ -80,6 +113,32 @@ fn all_files(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+        KeyPair, KeyUsagePurpose, SerialNumber,
+    };
+    use time::OffsetDateTime;
+
+    const NEXT_UPDATE: i64 = 1_800_000_000;
+
+    /// A list that revokes nothing, DER and PEM.
+    fn revocation_list() -> (Vec<u8>, String) {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        let list = CertificateRevocationListParams {
+            this_update: at(NEXT_UPDATE - 86_400),
+            next_update: at(NEXT_UPDATE),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&issuer).unwrap();
+        (list.der().to_vec(), list.pem().unwrap())
+    }
 
     #[test]
     fn revocation_lists_that_are_not_read_are_errors() {
@@ -90,9 +149,24 @@ mod tests {
         std::fs::create_dir(&crls).unwrap();
         assert_eq!(load(), Ok(0), "none is a choice");
         std::fs::write(crls.join(".keep"), b"").unwrap();
-        std::fs::write(crls.join("amd.crl"), b"\x30\x00").unwrap();
+        let (der, pem) = revocation_list();
+        std::fs::write(crls.join("amd.crl"), &der).unwrap();
         assert_eq!(load(), Ok(1));
-        std::fs::write(crls.join("intel.der"), b"\x30\x00").unwrap();
+        std::fs::write(crls.join("nuvoton.pem"), format!("Certificate Revocation List\n{pem}")).unwrap();
+        assert_eq!(load(), Ok(2));
+        let trust = Trust::load(&roots, &crls).unwrap();
+        assert_eq!(trust.expired(NEXT_UPDATE - 1).count(), 0);
+        assert_eq!(trust.expired(NEXT_UPDATE + 1).count(), 2);
+        let mut broken = der.clone();
+        broken[6] ^= 0xff;
+        let shorn = der[..der.len() - 1].to_vec();
+        let longer = [&der[..], b"x"].concat();
+        for wrong in [b"x".to_vec(), Vec::new(), broken, shorn, longer, b"-----BEGIN X509 CRL-----\n!\n".to_vec()] {
+            std::fs::write(crls.join("stm.crl"), wrong).unwrap();
+            assert!(load().unwrap_err().contains("stm.crl"), "{:?}", load());
+        }
+        std::fs::remove_file(crls.join("stm.crl")).unwrap();
+        std::fs::write(crls.join("intel.der"), der).unwrap();
         assert!(load().unwrap_err().contains("intel.der is not read"));
         std::fs::rename(crls.join("intel.der"), crls.join("intel.pem")).unwrap();
         let certificate = rcgen::generate_simple_self_signed(vec!["a".into()]).unwrap().cert.pem();

@@ -50,6 +50,8 @@ pub enum Change {
     PutNode(NodeRow),
     /// Creates an asset; refused if it exists.
     CreateAsset(AssetRow),
+    /// Replaces an asset's row; refused if there is none.
+    PutAsset(AssetRow),
     /// Creates the next key version of an asset, or changes a version's state or wrapping; destroyed
     /// is for ever, and only a destroyed version has no wrapped key.
     PutKey(KeyRow),

@@ -154,6 +154,11 @@ pub trait Store: Send + Sync + 'static {
     async fn blob(&self, sha256: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError>;
     /// A consistent copy of the whole database at a new path; the vault keeps serving.
     async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError>;
+    /// [`StoreError::DiskFull`] where nothing may be written now for want of room. A backend that does
+    /// not see its disk finds out when it writes.
+    async fn check_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Takes what was overwritten or deleted out of the database's own files, its log of changes
     /// included. False if somebody who reads, or another process, held it up: ask again.
     async fn shred(&self) -> Result<bool, StoreError>;

@@ -18,3 +18,4 @@ pub use ak::{AkProfile, check_ak};
 pub use anchors::{TrustAnchorError, TrustAnchors};
 pub use credential::{Credential, PendingActivation, SECRET_LENGTH, make_credential};
 pub use identity::{EkIdentity, check_same_identity, examine, node_id, verify_ek_certificate};
+pub use path::check_crl;

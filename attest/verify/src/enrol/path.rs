@@ -87,6 +87,12 @@ pub(super) fn verify(
     }
 }
 
+/// Whether a revocation list (DER) is one that row E2 can read. Whose it is, its signature and its
+/// time are judged when a certificate is; one that cannot be read would refuse every certificate.
+pub fn check_crl(der: &[u8]) -> Result<(), Refused> {
+    read_crls(&[der]).map(|_| ())
+}
+
 fn read_crls(crls: &[&[u8]]) -> Result<Vec<CertRevocationList<'static>>, Refused> {
     let read = |der: &&[u8]| OwnedCertRevocationList::from_der(der).map(CertRevocationList::from);
     crls.iter().map(read).collect::<Result<_, _>>().map_err(|error| Refused::E2Crl { problem: error.to_string() })

@@ -116,7 +116,8 @@ impl Command {
 
 /// The answer to an administrative act.
 fn recorded(what: &str, recorded: &Recorded) -> Result<Answer, Failure> {
-    Answer::new(recorded, format!("{what}\nrecord {} at ledger index {}", recorded.record, recorded.index))
+    let warnings = recorded.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect::<String>();
+    Answer::new(recorded, format!("{what}\nrecord {} at ledger index {}{warnings}", recorded.record, recorded.index))
 }
 
 /// An id or a name as one segment of a path: nothing in it can lead to another endpoint.

@@ -1,4 +1,4 @@
-//! Assets: creation with the first key version, and views.
+//! Assets: creation with the first key version, changes, and views.
 
 use super::{Act, check_jurisdiction, check_name, labels};
 use crate::{
@@ -13,10 +13,10 @@ use axum::extract::State;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Bytes, Code,
-    admin::{AssetCurrent, AssetView, CreateAsset, KeyState, KeyVersionView, Recorded},
+    admin::{AssetCurrent, AssetView, CreateAsset, KeyState, KeyVersionView, Recorded, UpdateAsset},
 };
 use strongroom_store::{
-    Change,
+    Change, Guard,
     model::{AssetRow, KeyRow, Versioned},
 };
 
@@ -41,6 +41,7 @@ pub async fn create(
         wrapped: Bytes(vault.keys.new_version_key(&asset.name, 1)?),
         created_at,
     };
+    let unknown = unknown_sets(&vault, &asset.reference_sets).await?;
     let recorded = act
         .saying("labels", labels(&asset.labels))
         .saying("jurisdictions", asset.jurisdictions.clone())
@@ -52,7 +53,56 @@ pub async fn create(
         .changing(Change::PutKey(key))
         .commit(&vault)
         .await?;
-    Ok(Json(Recorded { version: Some(1), ..recorded }))
+    Ok(Json(Recorded { version: Some(1), warnings: unknown, ..recorded }))
+}
+
+/// `POST /v1/assets/{name}`: what is given takes the place of what was. Releases are decided by it from
+/// now on, and live leases at their next renewal on evidence.
+pub async fn update(
+    State(vault): State<Shared>,
+    Path(name): Path<String>,
+    holder: Holder,
+    Json(request): Json<UpdateAsset>,
+) -> Answer<Json<Recorded>> {
+    if request == UpdateAsset::default() {
+        return Err(Refused::malformed("body", "nothing is to be changed"));
+    }
+    let before = find(&vault, &name).await?;
+    let AssetRow { asset: was, created_at } = before.row;
+    let asset = CreateAsset {
+        labels: request.labels.unwrap_or_else(|| was.labels.clone()),
+        jurisdictions: request.jurisdictions.unwrap_or_else(|| was.jurisdictions.clone()),
+        reference_sets: request.reference_sets.unwrap_or_else(|| was.reference_sets.clone()),
+        max_leases: request.max_leases.unwrap_or(was.max_leases),
+        name: was.name.clone(),
+        integrity: was.integrity,
+    };
+    check(&asset)?;
+    if asset == was {
+        return Err(Refused::new(Code::Conflict, "the asset is so already"));
+    }
+    let act = Act::by(&vault, &holder, Action::AssetChanged, subject(SubjectKind::Asset, &name)).await?;
+    let mut act = act.guarded(Guard::Asset(name, before.version));
+    for (field, was, is) in [
+        ("labels", labels(&was.labels), labels(&asset.labels)),
+        ("jurisdictions", was.jurisdictions.clone().into(), asset.jurisdictions.clone().into()),
+        ("reference_sets", was.reference_sets.clone().into(), asset.reference_sets.clone().into()),
+        ("max_leases", was.max_leases.into(), asset.max_leases.into()),
+    ] {
+        if was != is {
+            act = act.saying(field, is).saying(&format!("{field}_before"), was);
+        }
+    }
+    let warnings = unknown_sets(&vault, &asset.reference_sets).await?;
+    let recorded = act.changing(Change::PutAsset(AssetRow { asset, created_at })).commit(&vault).await?;
+    Ok(Json(Recorded { warnings, ..recorded }))
+}
+
+/// A warning for each set that nobody has recorded: no node matches it.
+async fn unknown_sets(vault: &Vault, names: &[String]) -> Answer<Vec<String>> {
+    let (known, _) = vault.store.references(names).await?;
+    let unknown = names.iter().filter(|name| known.iter().all(|row| row.name != **name));
+    Ok(unknown.map(|name| format!("no reference set {name} is recorded: no node matches it")).collect())
 }
 
 /// `GET /v1/assets`.

@@ -15,10 +15,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::io;
-use strongroom_ledger::{Action, SubjectKind};
+use strongroom_ledger::{Action, ActorKind, SubjectKind, Verdict};
 use strongroom_protocol::{
-    Bytes, DecisionId,
+    Bytes, DecisionId, NodeId,
     audit::{AuditPage, AuditQuery, EntryView, ExportLine, ProofView},
+    statement::check_asset_name,
 };
 use strongroom_store::{
     StoreError,
@@ -49,6 +50,7 @@ pub(super) async fn page(vault: &Vault, mut query: AuditQuery) -> Answer<AuditPa
         return Err(Refused::malformed("limit", "1 to 1,000"));
     }
     query.limit = Some(limit);
+    check_filters(&query)?;
     let (from, to) = decisions::range(&query, vault.clock.now().await?)?;
     let head = head(vault).await?;
     let rows = vault.store.query(&query, from, to).await?;
@@ -56,6 +58,42 @@ pub(super) async fn page(vault: &Vault, mut query: AuditQuery) -> Answer<AuditPa
     let entries: Vec<_> = rows.into_iter().filter(|row| row.index < head.size).map(view).collect();
     let next = entries.last().map(|e| e.index).filter(|_| full);
     Ok(AuditPage { checkpoint: head.checkpoint, entries, next })
+}
+
+/// A filter that can match nothing is a slip, and an empty page would hide it.
+fn check_filters(query: &AuditQuery) -> Answer<()> {
+    let check = |field: &str, given: &Option<String>, known: fn(&str) -> bool, detail: &str| match given {
+        Some(text) if !known(text) => Err(Refused::malformed(field, detail)),
+        _ => Ok(()),
+    };
+    let plain = |text: &str| (1..=255).contains(&text.len()) && !text.contains(char::is_control);
+    check("asset", &query.asset, |text| check_asset_name(text).is_ok(), "an asset's name")?;
+    check("site", &query.site, |text| check_asset_name(text).is_ok(), "a site's name")?;
+    check("node", &query.node, |text| text.parse::<NodeId>().is_ok(), "a node's id: 43 characters of base64url")?;
+    check("job", &query.job, plain, "1 to 255 bytes without control characters")?;
+    check("actor", &query.actor, is_actor, "kind:id, such as person:alice; kinds are node, person, system")?;
+    check("action", &query.action, is_action, "an act, such as release.decided, or all of a kind, such as node.*")?;
+    check("verdict", &query.verdict, |text| text.parse::<Verdict>().is_ok(), "released or denied")?;
+    check("reason", &query.reason, is_reason, "a reason's code: 1 to 64 of a-z 0-9 _")
+}
+
+fn is_actor(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(kind, id)| match kind.parse() {
+        Ok(ActorKind::Node) => id.parse::<NodeId>().is_ok(),
+        Ok(_) => (1..=255).contains(&id.len()) && !id.contains(char::is_control),
+        Err(_) => false,
+    })
+}
+
+fn is_action(text: &str) -> bool {
+    match text.strip_suffix(".*") {
+        Some(kind) => Action::ALL.iter().any(|action| action.kind() == kind),
+        None => text.parse::<Action>().is_ok(),
+    }
+}
+
+fn is_reason(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// `GET /v1/audit/records/{id}`.

@@ -20,7 +20,7 @@ use crate::{
 };
 use serde_json::{Map, Value};
 use strongroom_ledger::{Action, Record, Subject};
-use strongroom_protocol::{admin::Recorded, statement::check_asset_name};
+use strongroom_protocol::{admin::Recorded, jurisdiction, statement::check_asset_name};
 use strongroom_store::{Change, Guard};
 
 /// An administrative act on its way to the ledger: who, what, to what, and why.
@@ -68,7 +68,7 @@ impl Act {
     async fn commit(self, vault: &Vault) -> Answer<Recorded> {
         let record = self.record.id;
         let committed = vault.commit(self.record, self.guards, self.changes).await?;
-        Ok(Recorded { record, index: committed.index, version: None, digest: None })
+        Ok(Recorded { record, index: committed.index, version: None, digest: None, warnings: Vec::new() })
     }
 }
 
@@ -77,12 +77,12 @@ fn check_name(field: &str, name: &str) -> Answer<()> {
     check_asset_name(name).map_err(|problem| Refused::malformed(field, problem))
 }
 
-/// ISO 3166-1 alpha-2 in its shape: two capital letters.
+/// A code that ISO 3166-1 assigns to a country.
 fn check_jurisdiction(field: &str, code: &str) -> Answer<()> {
-    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
+    if jurisdiction::is_assigned(code) {
         Ok(())
     } else {
-        Err(Refused::malformed(field, "ISO 3166-1 alpha-2 in capital letters, such as DE"))
+        Err(Refused::malformed(field, "a code of ISO 3166-1 alpha-2 in capital letters, such as DE"))
     }
 }
 

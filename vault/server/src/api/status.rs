@@ -51,12 +51,13 @@ pub async fn health() -> Json<Health> {
     Json(Health { alive: true, version: VERSION.to_owned() })
 }
 
-/// `GET /readyz`: ready when the vault is not locked and the store answers.
+/// `GET /readyz`: ready when the vault is not locked, the store answers, and the ledger has room.
 pub async fn ready(State(vault): State<Shared>) -> Answer<Json<Readiness>> {
     if let Some(reason) = vault.lock.reason() {
         return Err(Refused::new(Code::Locked, reason));
     }
     let head = vault.store.head().await?;
+    vault.store.check_room().await?;
     Ok(Json(Readiness { ready: true, ledger_size: head.map_or(0, |h| h.size) }))
 }
 

@@ -75,10 +75,36 @@ pub async fn revoke(State(vault): State<Shared>, Path(id): Path<String>, holder:
     if token.row.revoked {
         return Err(Refused::new(Code::Conflict, "the token was revoked already"));
     }
-    let act = Act::by(&vault, &holder, Action::TokenRevoked, subject(SubjectKind::Token, &id)).await?;
-    let act = if token.row.id == holder.token.id { act } else { act.guarded(Guard::Token(id.clone(), token.version)) };
-    let act = act.saying("person", token.row.person).changing(Change::RevokeToken(id));
-    Ok(Json(act.commit(&vault).await?))
+    let mut act = Act::by(&vault, &holder, Action::TokenRevoked, subject(SubjectKind::Token, &id)).await?;
+    let mut warnings = Vec::new();
+    if is_live_admin(&token.row, now) {
+        let mut left: Vec<_> = others.iter().filter(|t| is_live_admin(&t.row, now)).collect();
+        left.sort_by_key(|t| t.row.expires_at);
+        // The one that lives longest: it has to be live still when this is committed.
+        let Some(last) = left.pop() else { return Err(last_admin()) };
+        if last.row.id != holder.token.id {
+            act = act.guarded(Guard::Token(last.row.id.clone(), last.version));
+        }
+        if left.is_empty() {
+            let (person, until) = (&last.row.person, rfc3339(last.row.expires_at));
+            warnings.push(format!("one token of role admin is left: {person}'s, until {until}"));
+        }
+    }
+    if token.row.id != holder.token.id {
+        act = act.guarded(Guard::Token(id.clone(), token.version));
+    }
+    let recorded = act.saying("person", token.row.person).changing(Change::RevokeToken(id)).commit(&vault).await?;
+    Ok(Json(Recorded { warnings, ..recorded }))
+}
+
+fn is_live_admin(token: &TokenRow, now: i64) -> bool {
+    token.roles.contains(&Role::Admin) && !token.revoked && token.expires_at > now
+}
+
+fn last_admin() -> Refused {
+    let detail = "this is the last live token of role admin, and without one nobody could make another: make that \
+                  first (`strongroom token create --role admin`)";
+    Refused::new(Code::Conflict, detail)
 }
 
 /// Makes a token and its row. The secret exists here and in the answer only.
@@ -106,11 +132,20 @@ pub fn roles(roles: &[Role]) -> Vec<&'static str> {
     roles.iter().map(|r| r.as_str()).collect()
 }
 
+/// A person's name, in letters that are told apart: four eyes count names, and `оlga` in Cyrillic would
+/// be somebody else than `olga`.
+fn is_person(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    (1..=128).contains(&name.len())
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|b| plain(b) || b"._@-".contains(&b))
+}
+
 /// Refuses a token that could not be meant.
 pub(crate) fn check(request: &CreateToken) -> Answer<()> {
-    let person = &request.person;
-    if person.is_empty() || person.len() > 128 || person.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Refused::malformed("person", "1 to 128 bytes without spaces and control characters"));
+    if !is_person(&request.person) {
+        let detail = "1 to 128 of a-z 0-9 . _ @ -, beginning with a letter or a digit";
+        return Err(Refused::malformed("person", detail));
     }
     if request.roles.is_empty() || request.roles.len() > Role::ALL.len() {
         return Err(Refused::malformed("roles", "at least one role, each once"));
@@ -123,7 +158,7 @@ pub(crate) fn check(request: &CreateToken) -> Answer<()> {
 
 /// Nobody holds two of the roles that are kept apart, over all live tokens of the person. This is
 /// not waived with four eyes: a development vault can make another name.
-fn check_apart(request: &CreateToken, tokens: &[Versioned<TokenRow>], now: i64) -> Answer<()> {
+pub(crate) fn check_apart(request: &CreateToken, tokens: &[Versioned<TokenRow>], now: i64) -> Answer<()> {
     let live = tokens.iter().filter(|t| t.row.person == request.person && !t.row.revoked && t.row.expires_at > now);
     let held = live.flat_map(|t| t.row.roles.iter().copied()).chain(request.roles.iter().copied());
     let apart: BTreeSet<Role> = held.filter(|role| APART.contains(role)).collect();

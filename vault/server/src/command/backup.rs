@@ -3,7 +3,7 @@
 //! It writes no record. The ledger has one writer at a time: a commit beside a serving vault would
 //! move the head and the checkpoint outside under it, and it would lock itself.
 
-use super::print;
+use super::output;
 use crate::{config::Config, start};
 use anyhow::{Context as _, Result, bail};
 use std::{path::Path, process::ExitCode};
@@ -19,10 +19,13 @@ pub(super) async fn run(config: &Path, to: &Path, json: bool) -> Result<ExitCode
     store.backup(to).await.with_context(|| format!("copy the database to {}", to.display()))?;
     let size = store.head().await?.map_or(0, |h| h.size);
     if json {
-        print(&serde_json::json!({ "backup": to, "ledger_size": size }))?;
+        output::json(&serde_json::json!({ "backup": to, "ledger_size": size }))?;
     } else {
-        println!("copied the database (ledger of about {size} entries) to {}", to.display());
-        println!("Not in it: the root key ({}), TLS keys, the checkpoint kept outside.", config.custody.path.display());
+        output::text(format!(
+            "copied the database (ledger of about {size} entries) to {}\nNot in it: the root key ({}), TLS keys, the checkpoint kept outside.\n",
+            to.display(),
+            config.custody.path.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

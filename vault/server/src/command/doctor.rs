@@ -1,8 +1,8 @@
 //! `strongroomd doctor`: what is wrong, and what to do about it.
 
-use super::{init::UNFINISHED, print, system_time};
+use super::{init::UNFINISHED, output, system_time};
 use crate::{
-    config::Config,
+    config::{Config, url_host},
     start::{self, IdentitySigner, TAIL, new_vault, unprotected},
     tls,
     trust::Trust,
@@ -11,6 +11,7 @@ use anyhow::Result;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::Serialize;
 use std::{
+    fmt::Write as _,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -66,7 +67,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     let report = examine(path, &config, system_time()).await;
     if json {
-        print(&report.0)?;
+        output::json(&report.0)?;
     } else {
         for check in &report.0 {
             let mark = match check.verdict {
@@ -74,11 +75,12 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
                 Verdict::Warning => "warning",
                 Verdict::Failed => "FAILED ",
             };
-            println!("{mark}  {:<12} {}", check.name, check.finding);
+            let _ = writeln!(text, "{mark}  {:<12} {}", check.name, check.finding);
             if let Some(remedy) = &check.remedy {
-                println!("                      -> {remedy}");
+                let _ = writeln!(text, "                      -> {remedy}");
             }
         }
+        output::text(text)?;
     }
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -89,7 +91,8 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
     beside(path, &mut report);
     unfinished(path, &mut report);
     certificates(config, now, &mut report);
-    roots(config, &mut report);
+    authority(config, now, &mut report);
+    roots(config, now, &mut report);
     memory(&mut report);
     if config.four_eyes.waived {
         report.warn(
@@ -111,7 +114,8 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
                     "make a backup with the program that wrote it, then start `strongroomd serve` of this version"
                 }
                 Some(StoreError::Schema { .. }) => "use the newer program that wrote it",
-                _ => "correct [store] path, or run `strongroomd init`",
+                Some(StoreError::Volatile(_)) => "change that setting of the database: a commit has to be on its disk",
+                _ => "correct [store], or run `strongroomd init`",
             };
             report.fail("database", format!("{error:#}"), remedy);
         }
@@ -218,21 +222,59 @@ fn certificates(config: &Config, now: OffsetDateTime, report: &mut Report) {
     }
 }
 
-fn roots(config: &Config, report: &mut Report) {
+/// What join files tell clients to believe: certificates, and those that the server's chain leads to.
+fn authority(config: &Config, now: OffsetDateTime, report: &mut Report) {
+    const NAME: &str = "TLS CA";
+    let path = config.server.tls_ca.display();
+    let mut roots = rustls::RootCertStore::empty();
+    let read = CertificateDer::pem_file_iter(&config.server.tls_ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let added = match read {
+        Ok(authorities) => authorities.into_iter().try_for_each(|ca| roots.add(ca)).map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let remedy = "put the CA's certificate (PEM) where [server] tls_ca says";
+    match added {
+        Err(error) => return report.fail(NAME, format!("{path}: {error}"), remedy),
+        Ok(()) if roots.is_empty() => return report.fail(NAME, format!("{path} holds no certificate"), remedy),
+        Ok(()) => {}
+    }
+    match tls::believed(&config.server.tls_certificate, roots, url_host(&config.server.url).unwrap_or_default(), now) {
+        Ok(()) => report.ok(NAME, format!("{path}: who believes it believes the server's certificate")),
+        Err(error) => report.warn(
+            NAME,
+            format!("clients that are given {path} do not believe the server's certificate: {error:#}"),
+            "give [server] tls_ca and url that go with the certificate, and hand out join files with them",
+        ),
+    }
+}
+
+fn roots(config: &Config, now: OffsetDateTime, report: &mut Report) {
     let directory = config.attestation.ek_roots.display().to_string();
     match Trust::load(&config.attestation.ek_roots, &config.attestation.crls) {
         Err(error) => report.fail("roots", format!("{error:#}"), "remove or replace that file"),
-        Ok(trust) => match trust.anchors.roots_sha256().count() {
-            0 => report.warn(
-                "roots",
-                "no TPM vendor's root: no node can be enrolled",
-                format!("put the vendors' root certificates (PEM) into {directory}"),
-            ),
-            n => report.ok(
-                "roots",
-                format!("{n} roots, {} intermediates, {} CRLs", trust.anchors.intermediates(), trust.crls.len()),
-            ),
-        },
+        Ok(trust) => {
+            for crl in trust.expired(now.unix_timestamp()) {
+                report.fail(
+                    "roots",
+                    format!(
+                        "the revocation list {} is out of date: no TPM of its issuer is enrolled",
+                        crl.path.display()
+                    ),
+                    "get the vendor's newer one, and restart",
+                );
+            }
+            match trust.anchors.roots_sha256().count() {
+                0 => report.warn(
+                    "roots",
+                    "no TPM vendor's root: no node can be enrolled",
+                    format!("put the vendors' root certificates (PEM) into {directory}"),
+                ),
+                n => report.ok(
+                    "roots",
+                    format!("{n} roots, {} intermediates, {} CRLs", trust.anchors.intermediates(), trust.crls.len()),
+                ),
+            }
+        }
     }
 }
 
@@ -261,7 +303,15 @@ async fn database(config: &Config, store: &SqliteStore, now: OffsetDateTime, rep
         ),
         Err(error) => report.fail("clock", error.to_string(), "repair the database"),
     }
-    let row = match start::vault_row(store, config).await {
+    match store.check_room().await {
+        Ok(()) => report.ok("disk", "there is room for the ledger"),
+        Err(error) => report.fail(
+            "disk",
+            error.to_string(),
+            "make room, or lower [store] reserve_bytes: until then nothing is released or changed",
+        ),
+    }
+    let row = match start::vault_row(&**store, config).await {
         Ok(row) => row,
         Err(error) => {
             return report.fail("vault", format!("{error:#}"), "correct the configuration, or run `strongroomd init`");
@@ -371,6 +421,31 @@ mod tests {
             assert!(finding.contains(name), "{finding}");
             set_permissions(patient.file(name), Permissions::from_mode(0o600)).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_below_its_reserve_is_named() {
+        let patient = Patient::new().await;
+        let text = read_to_string(&patient.path).unwrap();
+        write(&patient.path, text.replace("reserve_bytes = 268435456", "reserve_bytes = 9223372036854775807")).unwrap();
+        let (check, failed, finding) = patient.one().await;
+        assert_eq!((check, failed), ("disk", true));
+        assert!(finding.contains("bytes are free") && finding.contains("reserve_bytes"), "{finding}");
+    }
+
+    #[tokio::test]
+    async fn a_ca_that_is_none_or_another_is_named() {
+        let patient = Patient::new().await;
+        let text = read_to_string(&patient.path).unwrap();
+        write(&patient.path, text.replace("tls_ca = \"tls/ca.pem\"", "tls_ca = \"root.key\"")).unwrap();
+        let (check, failed, finding) = patient.one().await;
+        assert_eq!((check, failed), ("TLS CA", true));
+        assert!(finding.contains("root.key"), "{finding}");
+        write(&patient.path, text).unwrap();
+        let other = tls::make_certificates(vec!["vault.example".into()], system_time()).unwrap();
+        write(patient.file("tls/ca.pem"), other.ca).unwrap();
+        let (check, failed, _) = patient.one().await;
+        assert_eq!((check, failed), ("TLS CA", false));
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! `strongroomd init`: a new vault in a directory, or nothing at all.
 
-use super::{print, system_time};
+use super::{output, system_time};
 use crate::{
     api::{status::VERSION, tokens},
-    config::{Config, DEFAULT_TEXT},
+    config::{Config, DEFAULT_TEXT, url_host},
     start::{Committer, IdentitySigner, told, unprotected},
     tls, vault,
     vault::{subject, system},
@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 use crate::queue::Commit;
 
 /// Seconds that the first token lives: a week, in which to make others.
-const FIRST_TOKEN: u64 = 7 * 24 * 3600;
+pub(super) const FIRST_TOKEN: u64 = 7 * 24 * 3600;
 
 /// How the directory begins that a vault is made in before it is whole.
 pub(super) const UNFINISHED: &str = ".strongroom-init-";
@@ -57,26 +57,35 @@ pub struct Made {
 
 pub(super) async fn run(dir: &Path, url: &str, person: &str, waive: bool, json: bool) -> Result<ExitCode> {
     let made = make(dir, url, person, waive, system_time()).await?;
-    if json {
-        print(&made)?;
-    } else {
-        println!("vault        {}", made.vault_id);
-        println!("ledger key   {}", made.ledger_verifier_key);
-        println!("config       {}", made.config.display());
-        println!("join file    {}", made.join_file.display());
-        println!("first token  {} (role admin, one week)", made.first_token.display());
-        println!();
-        println!(
-            "The root key lies unprotected in {}: this custody is for development.",
-            dir.join("root.key").display()
-        );
-        if waive {
-            println!("Four eyes are waived: the author of a policy may enforce it. The ledger says so.");
-        }
-        println!("Next: put your TPM vendors' roots into {}", dir.join("roots/ek").display());
-        println!("      strongroomd serve --config {}", made.config.display());
-    }
+    let printed = if json { output::json(&made) } else { output::text(told_of(&made, dir, waive)) };
+    printed.with_context(|| format!("the vault is made, in {}", dir.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn told_of(made: &Made, dir: &Path, waive: bool) -> String {
+    let waived =
+        if waive { "Four eyes are waived: the author of a policy may enforce it. The ledger says so.\n" } else { "" };
+    format!(
+        "vault        {}
+ledger key   {}
+config       {}
+join file    {}
+first token  {} (role admin, one week)
+
+The root key lies unprotected in {}: this custody is for development.
+{waived}Next: put your TPM vendors' roots into {}
+      strongroomd serve --config {}
+      and make a token of role admin for a person before the first one expires
+",
+        made.vault_id,
+        made.ledger_verifier_key,
+        made.config.display(),
+        made.join_file.display(),
+        made.first_token.display(),
+        dir.join("root.key").display(),
+        dir.join("roots/ek").display(),
+        made.config.display(),
+    )
 }
 
 /// Makes a vault. It is built in a directory beside `dir` and renamed when it is whole, so that a
@@ -246,13 +255,9 @@ fn config_text(url: &str, waive: bool) -> String {
 
 /// The host of a URL, and the loopback names that people use on the machine itself.
 fn hosts(url: &str) -> Result<Vec<String>> {
-    let authority = url.strip_prefix("https://").context("the URL starts with https://")?.trim_end_matches('/');
-    if authority.is_empty() || authority.contains(['/', '"', '\\', '@']) || authority.contains(char::is_control) {
-        bail!("the URL is https://host or https://host:port, without a path");
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
+    let host = match url_host(url) {
+        Ok(host) => host,
+        Err(problem) => bail!("the URL {url:?}: {problem}"),
     };
     let mut hosts = vec![host.to_owned()];
     for local in ["localhost", "127.0.0.1", "::1"] {
@@ -268,7 +273,7 @@ fn directory(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(|| format!("protect {}", path.display()))
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -330,6 +335,29 @@ mod tests {
         assert_eq!(hosts("https://vault.example:8443").unwrap()[0], "vault.example");
         assert_eq!(hosts("https://[2001:db8::1]:8443/").unwrap()[0], "2001:db8::1");
         assert_eq!(hosts("https://127.0.0.1:1").unwrap(), ["127.0.0.1", "localhost", "::1"]);
+    }
+
+    #[test]
+    fn a_url_that_nobody_could_call_is_refused() {
+        for wrong in ["https://exa mple", "https://x:99999", "https://x:0", "https://a/b", "https://", "http://a"] {
+            assert!(hosts(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_database_of_init_is_that_of_the_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("database.toml");
+        let told = "host = \"db.example\"\nport = 6432\nuser = \"va\\\"ult\"\npassword_file = \"password\"\n\
+                    ca = \"/ca.pem\"\npooler = true\nreaders = 3\npatience_ms = 100\n";
+        fs::write(&file, told).unwrap();
+        let postgres = postgres_config(&file).unwrap();
+        assert_eq!(postgres.password_file, directory.path().canonicalize().unwrap().join("password"));
+        let config = Config::parse(&config_text("https://vault.example:9001", false, Some(&postgres))).unwrap();
+        assert_eq!((config.store.backend, &config.store.postgres), (BackendKind::Postgres, &postgres));
+        config.check().unwrap();
+        fs::write(&file, "passwort_file = \"x\"").unwrap();
+        assert!(postgres_config(&file).is_err());
     }
 
     #[test]

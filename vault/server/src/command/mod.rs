@@ -3,18 +3,16 @@
 mod backup;
 mod doctor;
 mod init;
+mod output;
+mod recover;
 mod serve;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use serde::Serialize;
-use std::{
-    io::{IsTerminal as _, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 pub use init::{Made, make};
+pub use output::complain;
 
 const AFTER: &str = "\
 Exit codes: 0 done; 1 refused, failed, or a check did not hold; 2 wrong usage.
@@ -76,6 +74,19 @@ pub enum Command {
         #[arg(long)]
         to: PathBuf,
     },
+    /// Make a token of role admin for a vault in which nobody has one any more. The vault is stopped first.
+    #[command(after_help = "Example: strongroomd recover-admin --config strongroomd.toml --person ada --out ada.token")]
+    RecoverAdmin {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The person that the token is for.
+        #[arg(long)]
+        person: String,
+        /// The file to write the token to, mode 0600; never overwritten.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Print the OpenAPI document.
     #[command(after_help = "Example: strongroomd openapi > docs/openapi.json")]
     Openapi,
@@ -97,38 +108,32 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Serve { config } => serve::run(&config, json).await,
         Command::Doctor { config } => doctor::run(&config, json).await,
         Command::Backup { config, to } => backup::run(&config, &to, json).await,
+        Command::RecoverAdmin { config, person, out } => recover::run(&config, &person, &out, json).await,
         Command::Openapi => openapi(),
         Command::Completions { shell } => {
             let mut command = <Arguments as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "strongroomd", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "strongroomd", &mut script);
+            output::text(script).map(|()| ExitCode::SUCCESS)
         }
     };
     match done {
         Ok(code) => code,
         Err(error) if json => {
-            // INVARIANT: a closed standard output leaves nobody to tell.
-            let _ = print(&serde_json::json!({ "error": format!("{error:#}") }));
+            if let Err(unprinted) = output::json(&serde_json::json!({ "error": format!("{error:#}") })) {
+                complain(format_args!("{error:#}; {unprinted:#}"));
+            }
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("strongroomd: {error:#}");
+            complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn openapi() -> Result<ExitCode> {
-    std::io::stdout().write_all(crate::openapi::document_text()?.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Prints a value as one line of JSON; pretty on a terminal.
-fn print(value: &impl Serialize) -> Result<()> {
-    let out = std::io::stdout();
-    let text = if out.is_terminal() { serde_json::to_string_pretty(value)? } else { serde_json::to_string(value)? };
-    writeln!(out.lock(), "{text}")?;
-    Ok(())
+    output::text(crate::openapi::document_text()?).map(|()| ExitCode::SUCCESS)
 }
 
 /// The system's clock, for certificates and for checking the database's clock.

@@ -1,9 +1,11 @@
 //! `strongroomd serve`.
 
-use super::print;
+use super::output;
 use crate::{
     config::{Config, LogFormat},
-    http, routes,
+    http,
+    occupancy::Occupancy,
+    routes,
     start::{self, Open, Opened, told},
     tasks, tls,
     vault::{Shared, subject, system},
@@ -19,6 +21,7 @@ use std::{
     time::Duration,
 };
 use strongroom_ledger::{Action, SubjectKind};
+use strongroom_store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +32,8 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     log(&config, json)?;
     let metrics = install_metrics()?;
+    // Held to the end of the process.
+    let _alone = Occupancy::take(&config)?;
     // Bound before the vault is opened: a port that is taken must not leave a ledger entry behind.
     let listener = bind(config.server.listen)?;
     let tls = tls::server_config(&config.server.tls_certificate, &config.server.tls_key)?;
@@ -42,7 +47,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
             tracing::error!(%reason, "the vault is locked; every request is answered with 423");
             metrics::gauge!("strongroom_locked").set(1.0);
             let handle = stopping_on_signal(config.server.shutdown_deadline_s, None)?;
-            ready(listener.local_addr()?, true, json)?;
+            ready(listener.local_addr()?, true, json);
             http::serve(listener, routes::locked_router(reason), tls, &config.limits, handle).await?;
         }
     }
@@ -55,10 +60,17 @@ async fn serve(listener: TcpListener, tls: rustls::ServerConfig, open: Open, jso
     if vault.config.four_eyes.waived {
         tracing::warn!("four eyes are waived: a development vault");
     }
-    start::record_start(&vault, key_pages).await?;
-    let tasks = tasks::start(&vault, sequencer);
+    let full = vault.store.check_room().await.err().filter(|e| matches!(e, StoreError::DiskFull { .. }));
+    let mut tasks = tasks::start(&vault, sequencer);
+    match full {
+        None => start::record_start(&vault, key_pages).await.map_err(told)?,
+        Some(error) => {
+            tracing::error!(%error, "nothing is released or changed; what is there can be read");
+            tasks.push(tasks::record_start_later(&vault, key_pages));
+        }
+    }
     let handle = stopping_on_signal(vault.config.server.shutdown_deadline_s, Some(Shared::clone(&vault)))?;
-    ready(listener.local_addr()?, false, json)?;
+    ready(listener.local_addr()?, false, json);
     let router = routes::router(Shared::clone(&vault));
     http::serve(listener, router, tls, &vault.config.limits, handle).await?;
     vault.stopping.send_replace(true);
@@ -70,7 +82,9 @@ async fn serve(listener: TcpListener, tls: rustls::ServerConfig, open: Open, jso
 
 /// The last entries of this replica: what was refused, and that it stopped in order.
 async fn stop(vault: &Shared) -> Result<()> {
-    if vault.lock.reason().is_none() {
+    if let Err(error @ StoreError::DiskFull { .. }) = vault.store.check_room().await {
+        tracing::error!(%error, "stopping without a record");
+    } else if vault.lock.reason().is_none() {
         crate::refusals::sum_up(vault).await.map_err(told)?;
         let now = vault.clock.now().await?;
         let subject = subject(SubjectKind::Vault, vault.keys.vault_id());
@@ -108,19 +122,25 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// One line on standard output when requests are served, for scripts that wait for it.
-fn ready(address: SocketAddr, locked: bool, json: bool) -> Result<()> {
+/// A vault that cannot print it serves all the same.
+fn ready(address: SocketAddr, locked: bool, json: bool) {
     tracing::info!(%address, locked, "serving");
-    if json {
-        print(&serde_json::json!({ "serving": address.to_string(), "locked": locked }))
+    let printed = if json {
+        output::json(&serde_json::json!({ "serving": address.to_string(), "locked": locked }))
     } else {
-        println!("serving on {address}{}", if locked { " (locked)" } else { "" });
-        Ok(())
+        output::text(format!("serving on {address}{}\n", if locked { " (locked)" } else { "" }))
+    };
+    if let Err(error) = printed {
+        tracing::warn!(error = format!("{error:#}"), "nobody is told on standard output that requests are served");
     }
 }
 
 fn log(config: &Config, json: bool) -> Result<()> {
     let filter = EnvFilter::builder().parse(&config.server.log_level).context("[server] log_level")?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written (a full disk behind standard error) is lost. To report that on
+    // standard error, as the subscriber would, is to panic in whatever logged: requests, shutdown.
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if json || config.server.log_format == LogFormat::Json {
         subscriber.json().init();
     } else {

@@ -58,6 +58,9 @@ impl Judgement {
     fn denied(mut facts: Facts, input: Option<PolicyInput>, policy: Vec<Denial>, row: Option<&'static str>) -> Self {
         let mut denials = std::mem::take(&mut facts.denials);
         denials.extend(policy);
+        // A key that is gone is the answer only where nothing else is: who may get nothing at all
+        // learns that first.
+        facts.destroyed &= denials.iter().all(|denial| ["key_destroyed", "key_state"].contains(&denial.code.as_str()));
         Self { facts, input, denials, obligations: None, row }
     }
 

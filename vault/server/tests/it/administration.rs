@@ -70,7 +70,10 @@ async fn nobody_holds_two_of_the_roles_that_are_kept_apart() {
         bench.call(Some(Role::Admin), Method::DELETE, &format!("/v1/tokens/{id}"), None).await;
     }
     assert_eq!(create("alice", &["admin"]).await.problem(), refused(), "her second token is live");
-    assert_eq!(create("two words", &["auditor"]).await.problem().0, 400);
+    for person in ["two words", "", "оlga", "olga\u{202e}", "Olga", "-olga", "a\tb", &"a".repeat(129)] {
+        assert_eq!(create(person, &["auditor"]).await.problem(), (400, "malformed".to_owned()), "{person:?}");
+    }
+    create("olga.b-c_d@example.org", &["auditor"]).await.ok();
     assert_eq!(create("carol", &[]).await.problem().0, 400);
 }
 
@@ -106,6 +109,8 @@ async fn what_exists_is_not_made_again_and_names_are_checked() {
     for wrong in [
         json!({ "name": "../x", "jurisdiction": "DE" }),
         json!({ "name": "x", "jurisdiction": "de" }),
+        json!({ "name": "x", "jurisdiction": "ZZ" }),
+        json!(["x", "DE"]),
         json!({ "name": "x", "jurisdiction": "DE", "more": 1 }),
         json!({ "name": "x" }),
     ] {
@@ -181,4 +186,108 @@ async fn an_asset_whose_name_the_ledger_could_not_write_with_a_version_is_refuse
     let longest = "a".repeat(244);
     create(&longest).await.ok();
     bench.call(Some(Role::Custodian), Method::POST, &format!("/v1/assets/{longest}/keys"), None).await.ok();
+}
+
+#[tokio::test]
+async fn the_last_token_of_an_admin_is_not_revoked() {
+    let bench = Bench::new().await;
+    let tokens = bench.get(Role::Admin, "/v1/tokens").await.ok();
+    let id_of = |tokens: &Value, person: &str| {
+        let found = tokens.as_array().unwrap().iter().find(|t| t["person"] == person).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    let own = id_of(&tokens, "admin");
+    let revoke =
+        async |id: &str| bench.call(Some(Role::Admin), Method::DELETE, &format!("/v1/tokens/{id}"), None).await;
+    let refused = revoke(&own).await;
+    assert_eq!(refused.problem(), (409, "conflict".to_owned()));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("last live token"), "{}", refused.json());
+    // One that has expired is none.
+    let short = json!({ "person": "eve", "roles": ["admin"], "expires_in": 1 });
+    let short = bench.post(Role::Admin, "/v1/tokens", short).await.ok();
+    while bench.vault.store.now().await.unwrap() < expiry(&bench, short["id"].as_str().unwrap()).await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(revoke(&own).await.problem().0, 409);
+    // With another's, it is: and what is left is told.
+    let other = json!({ "person": "ada", "roles": ["admin"], "expires_in": 600 });
+    let other = bench.post(Role::Admin, "/v1/tokens", other).await.ok();
+    let last = json!({ "person": "bea", "roles": ["admin"], "expires_in": 300 });
+    let last = bench.post(Role::Admin, "/v1/tokens", last).await.ok();
+    let warned = revoke(last["id"].as_str().unwrap()).await.ok();
+    assert_eq!(warned.get("warnings"), None, "two are left");
+    let warned = revoke(&own).await.ok();
+    assert!(warned["warnings"][0].as_str().unwrap().contains("ada's, until"), "{warned}");
+    let by = |token: &str| {
+        let path = format!("/v1/tokens/{}", other["id"].as_str().unwrap());
+        let request = Request::builder().method(Method::DELETE).uri(path);
+        request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty()).unwrap()
+    };
+    assert_eq!(bench.send(by(other["token"].as_str().unwrap())).await.problem().0, 409);
+}
+
+/// When a token ends, Unix seconds.
+async fn expiry(bench: &Bench, id: &str) -> i64 {
+    let tokens = bench.vault.store.tokens().await.unwrap();
+    tokens.iter().find(|t| t.row.id == id).unwrap().row.expires_at
+}
+
+#[tokio::test]
+async fn an_asset_is_changed_with_a_record_of_what_it_was_and_a_slip_is_told() {
+    let bench = Bench::new().await;
+    let (tpm, node) = bench.ready().await;
+    let update = async |body: Value| bench.post(Role::Custodian, "/v1/assets/model", body).await;
+    let released = async || {
+        let recipient = strongroom_envelope::RecipientKey::generate().unwrap();
+        let statement = bench.ask(&recipient).await;
+        bench.release(&tpm, &statement).await.status
+    };
+    assert_eq!(released().await, StatusCode::OK);
+
+    // What is not given stays, and the answer names what nobody has recorded.
+    let changed = update(json!({ "reference_sets": ["fleet", "flete"] })).await.ok();
+    assert_eq!(changed["warnings"].as_array().unwrap().len(), 1);
+    assert!(changed["warnings"][0].as_str().unwrap().contains("flete"), "{changed}");
+    let record = bench.last_record().await;
+    assert_eq!((record.action, record.actor.id.as_str()), (Action::AssetChanged, "custodian"));
+    assert_eq!(record.subject.id, "model");
+    assert_eq!(record.details["reference_sets"], json!(["fleet", "flete"]));
+    assert_eq!(record.details["reference_sets_before"], json!(["fleet"]));
+    assert!(!record.details.contains_key("jurisdictions"), "{:?}", record.details);
+    let view = bench.get(Role::Custodian, "/v1/assets/model").await.ok();
+    assert_eq!(view["asset"]["jurisdictions"], json!(["DE"]));
+    assert_eq!(released().await, StatusCode::OK);
+
+    // It decides the next release.
+    update(json!({ "jurisdictions": ["FR"] })).await.ok();
+    assert_eq!(released().await, StatusCode::FORBIDDEN);
+    update(json!({ "jurisdictions": ["FR", "DE"], "max_leases": 2 })).await.ok();
+    let view = bench.get(Role::Custodian, "/v1/assets/model").await.ok();
+    assert_eq!(view["asset"]["max_leases"], 2);
+    update(json!({ "max_leases": null })).await.ok();
+    let view = bench.get(Role::Custodian, "/v1/assets/model").await.ok();
+    assert_eq!(view["asset"]["max_leases"], Value::Null);
+    assert_eq!(released().await, StatusCode::OK);
+
+    let size = bench.ledger_size().await;
+    for (wrong, status) in [
+        (json!({}), 400),
+        (json!({ "jurisdictions": ["ZZ"] }), 400),
+        (json!({ "reference_sets": ["../x"] }), 400),
+        (json!({ "labels": { "": "x" } }), 400),
+        (json!({ "integrity": "hashed" }), 400),
+        (json!({ "name": "other" }), 400),
+        (json!([null, ["DE"]]), 400),
+        (json!({ "jurisdictions": ["FR", "DE"] }), 409),
+    ] {
+        assert_eq!(update(wrong.clone()).await.problem().0, status, "{wrong}");
+    }
+    let unknown = bench.post(Role::Custodian, "/v1/assets/none", json!({ "labels": {} })).await;
+    assert_eq!(unknown.problem(), (404, "not_found".to_owned()));
+    assert_eq!(bench.ledger_size().await, size);
+    let _ = node;
+
+    let create = json!({ "name": "typo", "jurisdictions": ["DE"], "reference_sets": ["flete", "fleet"] });
+    let created = bench.post(Role::Custodian, "/v1/assets", create).await.ok();
+    assert_eq!(created["warnings"].as_array().unwrap().len(), 1, "{created}");
 }

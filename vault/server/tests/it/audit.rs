@@ -48,8 +48,30 @@ async fn queries_filter_and_page() {
     assert_eq!(page(&bench, "?action=release.decided&verdict=denied").await.entries.len(), 1);
     assert_eq!(page(&bench, "?reason=asset_unknown").await.entries.len(), 1);
     assert_eq!(page(&bench, "?actor=person:custodian").await.entries.len(), 1);
+    assert_eq!(page(&bench, "?actor=system:test&action=token.*").await.entries.len(), 7);
     assert_eq!(page(&bench, "?to=2000-01-01T00:00:00Z").await.entries.len(), 0);
-    for wrong in ["?limit=0", "?limit=1001", "?from=yesterday", "?nothing=1", "?limit=1&limit=2"] {
+    for wrong in [
+        "?limit=0",
+        "?limit=1001",
+        "?from=yesterday",
+        "?nothing=1",
+        "?limit=1&limit=2",
+        "?verdict=maybe",
+        "?verdict=Denied",
+        "?action=nonsense.thing",
+        "?action=nonsense.*",
+        "?action=*",
+        "?action=release",
+        "?node=short",
+        "?asset=../x",
+        "?site=a/b",
+        "?actor=olga",
+        "?actor=people:olga",
+        "?actor=person:",
+        "?actor=node:x",
+        "?reason=No-Such",
+        "?job=",
+    ] {
         let reply = bench.get(Role::Auditor, &format!("/v1/audit/records{wrong}")).await;
         assert_eq!(reply.problem(), (400, "malformed".to_owned()), "{wrong}");
     }

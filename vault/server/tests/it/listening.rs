@@ -140,3 +140,25 @@ async fn a_client_that_sends_too_much_reads_why_it_was_refused() {
     handle.graceful_shutdown(Some(Duration::from_secs(5)));
     served.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_says_once_whom_it_is_for() {
+    let bench = Bench::new().await;
+    let Listening { address, client, handle, served } = listening(&bench, 4);
+    let answers = tokio::task::spawn_blocking(move || {
+        ["host: vault\r\n", "", "host: vault\r\nhost: other\r\n"].map(|host| {
+            let request = |stream: &mut Connection| {
+                stream.write_all(format!("GET /healthz HTTP/1.1\r\n{host}\r\n").as_bytes()).ok()
+            };
+            talk(address, Arc::clone(&client), request, "}").map(|(answer, _)| answer).unwrap_or_default()
+        })
+    })
+    .await
+    .unwrap();
+    for (answer, status) in answers.iter().zip(["200", "400", "400"]) {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    assert!(answers[1].contains("\"host\""), "{}", answers[1]);
+    handle.graceful_shutdown(Some(Duration::from_secs(5)));
+    served.await.unwrap().unwrap();
+}

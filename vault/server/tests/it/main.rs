@@ -13,5 +13,6 @@ mod enrolment;
 mod leases;
 mod listening;
 mod matrix;
+mod processes;
 mod releases;
 mod tpm;

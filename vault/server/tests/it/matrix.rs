@@ -36,6 +36,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/v1/assets", "c"),
     ("GET", "/v1/assets", "ac"),
     ("GET", "/v1/assets/{name}", "ac"),
+    ("POST", "/v1/assets/{name}", "c"),
     ("POST", "/v1/assets/{name}/keys", "c"),
     ("DELETE", "/v1/assets/{name}/keys/{version}", "c"),
     ("GET", "/v1/leases", "ac"),

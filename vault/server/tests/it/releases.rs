@@ -302,7 +302,7 @@ async fn a_quote_of_other_pcrs_is_a_denial_with_its_row() {
 #[tokio::test]
 async fn unknown_and_destroyed_keys_are_recorded_refusals() {
     let bench = Bench::new().await;
-    let (tpm, _) = bench.ready().await;
+    let (tpm, node) = bench.ready().await;
     let ask = async |key: KeyRequest| {
         let mut statement = bench.ask(&recipient()).await;
         statement.keys = vec![key];
@@ -322,6 +322,15 @@ async fn unknown_and_destroyed_keys_are_recorded_refusals() {
     assert_eq!(reply.problem(), (410, "key_destroyed".to_owned()));
     assert_eq!(bench.last_record().await.id.to_string(), reply.json()["decision_id"].as_str().unwrap());
     assert_eq!(ask(read("model", 2)).await.status, StatusCode::OK);
+
+    // Who may get nothing learns that, and not what became of a key.
+    let path = format!("/v1/nodes/{node}/revoke");
+    bench.post(Role::Operator, &path, json!({ "reason": "test" })).await.ok();
+    let reasons = denied(&bench, ask(read("model", 1)).await).await;
+    assert!(
+        reasons.contains(&"node_revoked".to_owned()) && reasons.contains(&"key_destroyed".to_owned()),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test]

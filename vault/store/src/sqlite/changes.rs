@@ -47,6 +47,7 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
         Change::CreateSite(row) => create_site(db, row).await,
         Change::PutNode(row) => put_node(db, row).await,
         Change::CreateAsset(row) => create_asset(db, row).await,
+        Change::PutAsset(row) => put_asset(db, row).await,
         Change::PutKey(row) => put_key(db, row).await,
         Change::AddReference(row) => add_reference(db, row).await,
         Change::ProposePolicy(row) => propose_policy(db, row).await,
@@ -107,6 +108,13 @@ async fn create_asset(db: &mut SqliteConnection, row: &AssetRow) -> Applied {
         .bind(row.asset.name.as_str())
         .bind(to_json(row)?);
     one(made.execute(db).await, || format!("the asset {} exists", row.asset.name))
+}
+
+async fn put_asset(db: &mut SqliteConnection, row: &AssetRow) -> Applied {
+    let put = query("UPDATE assets SET version = version + 1, row = ? WHERE name = ?")
+        .bind(to_json(row)?)
+        .bind(row.asset.name.as_str());
+    one(put.execute(db).await, || format!("there is no asset {}", row.asset.name))
 }
 
 async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {

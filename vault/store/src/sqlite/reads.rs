@@ -368,6 +368,10 @@ impl Store for SqliteStore {
         self.copy_to(to).await
     }
 
+    async fn check_room(&self) -> Result<(), StoreError> {
+        self.check_space()
+    }
+
     async fn shred(&self) -> Result<bool, StoreError> {
         self.truncate_log().await
     }

@@ -56,6 +56,19 @@ pub(crate) async fn an_asset_is_created_once(w: World) {
     conflicts(&w, Change::CreateAsset(asset("minilm"))).await;
 }
 
+pub(crate) async fn an_asset_is_changed_where_it_is(w: World) {
+    conflicts(&w, Change::PutAsset(asset("minilm"))).await;
+    done(&w, Change::CreateAsset(asset("minilm"))).await;
+    done(&w, Change::CreateAsset(asset("corpus"))).await;
+    let mut moved = asset("minilm");
+    moved.asset.jurisdictions = vec!["NL".into()];
+    done(&w, Change::PutAsset(moved.clone())).await;
+    let found = w.store.asset("minilm").await.unwrap().unwrap();
+    assert_eq!((found.row, found.version), (moved, 2));
+    let other = w.store.asset("corpus").await.unwrap().unwrap();
+    assert_eq!((other.row, other.version), (asset("corpus"), 1));
+}
+
 pub(crate) async fn key_versions_follow_one_another_and_stay_destroyed(w: World) {
     conflicts(&w, Change::PutKey(key("minilm", 1, KeyState::Active))).await;
     done(&w, Change::CreateAsset(asset("minilm"))).await;

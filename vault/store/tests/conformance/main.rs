@@ -37,6 +37,7 @@ macro_rules! every_backend {
             changes::a_site_is_created_once,
             changes::a_node_is_put_with_its_own_ak_and_a_known_site,
             changes::an_asset_is_created_once,
+            changes::an_asset_is_changed_where_it_is,
             changes::key_versions_follow_one_another_and_stay_destroyed,
             changes::reference_versions_follow_one_another,
             changes::one_policy_is_enforced_at_a_time,

@@ -195,6 +195,15 @@ fn e2_a_crl_of_others_changes_nothing() {
 }
 
 #[test]
+fn e2_a_crl_is_readable_or_named_before_it_is_used() {
+    let list = Vendor::rsa().root.crl(LATER, &[9]);
+    super::check_crl(&list).unwrap();
+    for wrong in [&list[..list.len() - 1], b"", b"x", &list[1..]] {
+        assert!(matches!(super::check_crl(wrong), Err(Refused::E2Crl { .. })));
+    }
+}
+
+#[test]
 fn e2_a_crl_that_cannot_be_used_is_refused() {
     let with = |crl: fn(&Vendor) -> Vec<u8>| changed(Vendor::rsa(), |vendor| vendor.crls = vec![crl(vendor)]);
     let expired = with(|vendor| vendor.intermediate.crl("20251231235959Z", &[]));
