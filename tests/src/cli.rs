@@ -130,12 +130,17 @@ impl Ran {
         Ok(self)
     }
 
-    /// The problem document on standard error of a command that ran with `--json` and ended with 1.
+    /// The problem document on standard error of a command that ran with `--json` and ended with 1, or with
+    /// 2 where the vault calls its arguments malformed.
     pub fn problem(&self) -> anyhow::Result<Problem> {
-        ensure!(self.code == Some(1), "ended with {:?}, not refused: {}{}", self.code, self.stdout, self.stderr);
+        let refused = matches!(self.code, Some(1 | 2));
+        ensure!(refused, "ended with {:?}, not refused: {}{}", self.code, self.stdout, self.stderr);
         ensure!(self.stdout.is_empty(), "a refusal printed {}", self.stdout);
         let document: Value = serde_json::from_str(&self.stderr).with_context(|| format!("reading {}", self.stderr))?;
         let problem = document.pointer("/error/problem").context("no problem document")?;
-        Ok(serde_json::from_value(problem.clone())?)
+        let problem: Problem = serde_json::from_value(problem.clone())?;
+        let expected = if problem.status == 400 { 2 } else { 1 };
+        ensure!(self.code == Some(expected), "{} ended with {:?}", problem.status, self.code);
+        Ok(problem)
     }
 }

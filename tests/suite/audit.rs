@@ -76,10 +76,12 @@ fn bodies_taken_out(laptop: &Laptop, lines: &[String], at: usize) {
         lines
     };
     let pruned = without(&["record", "salt"]);
-    let ran = laptop.verify(&pruned, &[]);
+    let kept = laptop.dir.join("kept-of-pruned");
+    let ran = laptop.verify(&pruned, &["--save-checkpoint", kept.to_str().unwrap()]);
     println!("{:45} → exit {:?}: {}", "the body of a record taken out", ran.code.unwrap(), ran.stdout.trim());
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("1 entries have no body"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("does not verify: 1 of "), "{}", ran.stdout);
+    assert!(!ran.stdout.contains(" verifies") && !kept.exists(), "what is refused is not kept: {}", ran.stdout);
     laptop.verify(&pruned, &["--accept-pruned"]).done().unwrap();
     for half in ["record", "salt"] {
         laptop.refuses("half a body", &without(&[half]), &["--accept-pruned"], "entry");
@@ -195,11 +197,28 @@ fn a_record_is_shown_and_proved() {
     let id = record["id"].as_str().unwrap();
     let shown: Value = auditor.ask(["audit", "show", id]).unwrap();
     assert_eq!(&shown["record"], record);
-    let receipt = dir.path().join("receipt.txt");
-    let proved: Value = auditor.ask(["audit", "prove", id, "--out", receipt.to_str().unwrap()]).unwrap();
+    let file = dir.path().join("proof.json");
+    let path = file.to_str().unwrap();
+    let proved: Value = auditor.ask(["audit", "prove", id, "--out", path]).unwrap();
     assert_eq!(proved["index"], shown["entry"]["index"]);
-    assert_eq!(fs::read_to_string(&receipt).unwrap(), proved["receipt"].as_str().unwrap());
-    assert!(fs::read_to_string(&receipt).unwrap().starts_with("c2sp.org/tlog-proof@v1\n"));
+    let proof: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(proof["receipt"], proved["receipt"]);
+    assert!(proof["receipt"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1\n"));
+    // Whoever has the file and the ledger's key needs no vault.
+    let stranger = Cli::new(dir.path().join("stranger")).unwrap();
+    let check = ["audit", "check-proof", path];
+    assert_eq!(stranger.run(check).unwrap().code, Some(2), "without a key");
+    let key = world.vault.join_file().unwrap().ledger_verifier_key;
+    let checked: Value = stranger.ask(check.iter().chain(&["--key", key.as_str()])).unwrap();
+    assert_eq!((&checked["record"], &checked["index"]), (record, &proved["index"]));
+    for field in ["record", "salt"] {
+        let mut forged = proof.clone();
+        forged[field] = changed(&proof.to_string(), field).parse::<Value>().unwrap()[field].clone();
+        fs::write(&file, forged.to_string()).unwrap();
+        let ran = stranger.run(check.iter().chain(&["--key", key.as_str()])).unwrap();
+        println!("a proof with another {field}: exit {:?}: {}", ran.code, ran.stderr.trim());
+        assert_eq!(ran.code, Some(1), "{field}: {}{}", ran.stdout, ran.stderr);
+    }
     let unknown = auditor.refused(["audit", "prove", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).unwrap();
     assert_eq!(unknown.code, Code::NotFound);
     assert_eq!(auditor.refused(["audit", "show", "nonsense"]).unwrap().code, Code::Malformed);

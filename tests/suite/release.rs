@@ -1,8 +1,10 @@
 //! The main job: a node proves itself, gets keys, seals and opens; leases live and end.
 
+mod arguments;
 mod command_line;
 mod keys;
 mod leases;
+mod lost;
 mod terminal;
 mod unprivileged;
 mod waiting;

@@ -4,7 +4,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use strongroom_ledger::{
-    Action, Actor, ActorKind, Checkpoint, Frontier, Record, Subject, SubjectKind, Timestamp, VerifierKey, entry_hash,
+    Action, Actor, ActorKind, Checkpoint, Frontier, Receipt, Record, Subject, SubjectKind, Timestamp, VerifierKey, entry_hash,
 };
 use strongroom_protocol::{
     Bytes, DecisionId,
@@ -61,7 +61,9 @@ fn write_ledger(path: &Path) {
     let (salt, mut frontier) = ([7; 16], Frontier::new());
     let entry = entry_hash(&salt, &record);
     frontier.push(&entry).unwrap();
-    let checkpoint = Checkpoint::of(key.name(), &frontier).sign(&key, &identity).unwrap().to_string();
+    let signed = Checkpoint::of(key.name(), &frontier).sign(&key, &identity).unwrap();
+    let (checkpoint, proved) = (signed.to_string(), record.clone());
+    let receipt = Receipt::new(0, Vec::new(), signed).encode();
     let lines = [
         ExportLine::Header { v: 1, ledger_verifier_key: key.to_string(), first: 0 },
         ExportLine::Entry(EntryView {
@@ -75,6 +77,8 @@ fn write_ledger(path: &Path) {
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
     fs::write(path.join("ledger.jsonl"), text).unwrap();
     fs::write(path.join("seen.txt"), checkpoint).unwrap();
+    let proof = json!({ "v": 1, "record": Bytes(proved), "salt": Bytes(salt.to_vec()), "receipt": receipt });
+    fs::write(path.join("proof.json"), proof.to_string()).unwrap();
     let join = json!({
         "v": 1, "url": "https://vault.invalid", "tls_ca": "", "vault_ids": [],
         "ledger_verifier_key": key.to_string(),
