@@ -4,7 +4,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use strongroom_ledger::{
-    Action, Actor, ActorKind, Checkpoint, Frontier, Receipt, Record, Subject, SubjectKind, Timestamp, VerifierKey, entry_hash,
+    Action, Actor, ActorKind, Checkpoint, Frontier, Receipt, Record, Subject, SubjectKind, Timestamp, VerifierKey,
+    entry_hash,
 };
 use strongroom_protocol::{
     Bytes, DecisionId,
