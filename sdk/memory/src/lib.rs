@@ -11,6 +11,7 @@
 //!                  ├── SharedArena         read by several, zeroed under all of them at once
 //!                  └── ArenaPool           keeps cleared arenas, whose pages are already there
 //! harden_process() ──> Hardening           no core dumps, no ptrace by the same user
+//! Swap, tracer()                           what the machine around could do with memory
 //! zero()                                   clears bytes so that the compiler cannot leave it out
 //! ```
 //!
@@ -61,6 +62,7 @@ mod lineage;
 mod mapping;
 mod protection;
 mod shared;
+mod surroundings;
 mod workers;
 mod zeroing;
 
@@ -72,4 +74,5 @@ pub use key_pages::{KeyPages, KeyPagesKind, KeySlot};
 pub use lineage::Owner;
 pub use protection::{KeyPagesPreference, Protection, Weakening};
 pub use shared::{SharedArena, SharedBytes, WeakArena};
+pub use surroundings::{Swap, tracer};
 pub use zeroing::zero;
