@@ -1,6 +1,8 @@
 //! A lease: keys in key pages, plaintext in arenas, and the time that both may be held.
 
-use crate::{Error, boottime::Moment, open::Shelf, pinned::PinnedVault, possession::Prover, transport::Transport};
+use crate::{
+    Error, boottime::Moment, open::Shelf, pinned::PinnedVault, possession::Prover, protection, transport::Transport,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strongroom_envelope::{LeaseTerms, ObjectKey, Secret, VersionKey, WriterKey};
 use strongroom_memory::KeySlot;
@@ -96,7 +98,7 @@ impl Lease {
     pub(crate) fn hold(granted: Granted) -> Self {
         let terms = granted.terms;
         let schedule = Schedule::new(granted.start, terms.expires_in, terms.renew_after, terms.reattest_after);
-        Self {
+        let lease = Self {
             inner: Arc::new(Inner {
                 transport: granted.transport,
                 vault: granted.vault,
@@ -113,7 +115,9 @@ impl Lease {
                 schedule: Mutex::new(schedule),
                 shelf: Shelf::default(),
             }),
-        }
+        };
+        protection::watch(&lease.inner);
+        lease
     }
 
     /// Proves possession for the first time, and says how keys and plaintext are held: before
@@ -177,6 +181,11 @@ impl Inner {
         }
     }
 
+    /// Whether somebody has found it over; does not look at the clock.
+    pub(crate) fn is_over(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).is_err()
+    }
+
     pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,7 +219,8 @@ impl Inner {
         }
     }
 
-    fn end(&self) -> Result<(), Error> {
+    /// Zeroes keys and plaintext, then tells the vault.
+    pub(crate) fn end(&self) -> Result<(), Error> {
         let secret = self.copy(|held| &held.secret);
         self.finish(LeaseOver::Ended);
         // Over already: the vault knows, or will find out by itself.

@@ -60,7 +60,7 @@ impl Lease {
         let bytes = usize::try_from(length).map_err(|_| {
             Error::Sealed(SealedError::LimitExceeded { what: "plaintext", value: length, limit: usize::MAX as u64 })
         })?;
-        let mut arena = Arena::allocate(bytes, protection)?;
+        let mut arena = self.arena(bytes, protection)?;
         let held = WhileHeld::new(&self.inner, progress);
         reader.read_into(arena.as_mut_slice(), threads, &held).map_err(|e| held.explain(e))?;
         let cell = self.inner.shelf().put(arena);

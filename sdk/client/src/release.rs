@@ -9,12 +9,10 @@ use crate::{
 use ring::rand::{SecureRandom, SystemRandom};
 use strongroom_collect::Attester;
 use strongroom_envelope::{LeaseTerms, RecipientKey, ReleasePayload, Secret};
-use strongroom_memory::{KeyPagesKind, Weakening};
 use strongroom_protocol::{
     Bytes, Fixed, LeaseId, Statement, binding,
     challenge::{Challenge, ChallengeRequest, Purpose},
     lease::Handling,
-    obligations::{Obligations, Protection},
     release::{ReleaseRequest, ReleaseResponse},
     sha256,
     statement::{Access, Act, CallerRef, Kem, KeyRequest, ObjectRef, Recipient, Scope},
@@ -181,49 +179,6 @@ impl Room {
         self.has().meet(&payload.obligations, handling.plaintext_to_disk)?;
         lease.deliver()?;
         Ok(lease)
-    }
-
-    /// What this process has to meet obligations with.
-    fn has(&self) -> Has {
-        Has {
-            secret_key_pages: self.key_pages().kind() == KeyPagesKind::MemfdSecret,
-            locked_memory: !self.protection().accepts(Weakening::UnlockedMemory),
-            hardening: self.hardening().check().is_ok(),
-        }
-    }
-}
-
-/// Protections that this process has.
-#[derive(Debug, Clone, Copy)]
-struct Has {
-    secret_key_pages: bool,
-    locked_memory: bool,
-    hardening: bool,
-}
-
-impl Has {
-    /// Refuses what cannot be met: an unknown obligation, or a protection that is missing here.
-    fn meet(self, obligations: &serde_json::Value, plaintext_to_disk: bool) -> Result<(), Error> {
-        let obligations: Obligations = serde_json::from_value(obligations.clone())
-            .map_err(|e| Error::Obligation(format!("this version does not know it ({e}); update the SDK")))?;
-        if plaintext_to_disk && !obligations.plaintext_to_disk {
-            return Err(Error::Obligation("plaintext may not be written to a disk".to_owned()));
-        }
-        for protection in &obligations.handling {
-            let met = match protection {
-                Protection::SecretKeyPages => self.secret_key_pages,
-                Protection::NoSwap => self.locked_memory,
-                Protection::NoCoreDump | Protection::NoTrace => self.hardening,
-                // Key pages and arenas are never inherited, and zeroed with the lease, without exception.
-                Protection::NoInheritance | Protection::ZeroOnEnd => true,
-            };
-            if !met {
-                return Err(Error::Obligation(format!(
-                    "{protection:?} cannot be had on this node as it is configured"
-                )));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,47 +7,10 @@ use strongroom_envelope::ReleasedKey;
 use strongroom_memory::{KeyPages, Protection as Demanded};
 use strongroom_protocol::{DecisionId, ObjectId, WriterId};
 
-const ALL: Has = Has { secret_key_pages: true, locked_memory: true, hardening: true };
-
 fn obligations(handling: &[&str]) -> Value {
     json!({
         "lease_seconds": 60, "renew_after": 10, "reattest_after": 20, "handling": handling, "plaintext_to_disk": false,
     })
-}
-
-#[test]
-fn each_obligation_is_met_or_refused() {
-    let every = ["no_core_dump", "no_inheritance", "no_swap", "no_trace", "secret_key_pages", "zero_on_end"];
-    ALL.meet(&obligations(&every), false).unwrap();
-    let nothing = Has { secret_key_pages: false, locked_memory: false, hardening: false };
-    nothing.meet(&obligations(&[]), false).unwrap();
-    let refused = |has: Has, obligation: &str| {
-        let error = has.meet(&obligations(&[obligation]), false).err().unwrap();
-        assert!(matches!(error, Error::Obligation(_)), "{obligation}: {error}");
-    };
-    refused(Has { secret_key_pages: false, ..ALL }, "secret_key_pages");
-    refused(Has { locked_memory: false, ..ALL }, "no_swap");
-    refused(Has { hardening: false, ..ALL }, "no_core_dump");
-    refused(Has { hardening: false, ..ALL }, "no_trace");
-    refused(ALL, "no_such_protection");
-}
-
-#[test]
-fn an_obligation_that_is_not_known_is_refused() {
-    let mut unknown = obligations(&[]);
-    unknown["watermark"] = true.into();
-    for unknown in [unknown, Value::Null, json!({})] {
-        let error = ALL.meet(&unknown, false).err().unwrap();
-        assert!(error.to_string().contains("this version does not know it"), "{error}");
-    }
-}
-
-#[test]
-fn plaintext_goes_to_a_disk_only_where_that_is_allowed() {
-    let mut given = obligations(&[]);
-    assert!(ALL.meet(&given, true).is_err());
-    given["plaintext_to_disk"] = true.into();
-    ALL.meet(&given, true).unwrap();
 }
 
 /// An answer of the pinned vault to this statement whose envelope holds this payload.
