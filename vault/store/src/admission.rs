@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{Addition, Candidate, NewEntry, StoredHead, Transaction},
-    batch::{Change, Item, Quota, Refusal},
+    batch::{Change, Closed, Item, Quota, Refusal},
     model::LeaseRow,
     store::StoreError,
     terms,
@@ -10,11 +10,16 @@ use crate::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::{BTreeSet, HashMap};
 use strongroom_ledger::{Record, Subject, Timestamp, entry_hash};
-use strongroom_protocol::{DecisionId, NodeId, lease::LeaseState};
+use strongroom_protocol::{DecisionId, LeaseId, NodeId, lease::LeaseState};
 
 /// Guards and quotas of an item that are looked at in one go. A statement has a text for each
 /// combination of them, so a bound keeps their number small.
 const EXAMINED_AT_ONCE: usize = 24;
+/// Leases that a record names of those that its act closed. It says how many they were in any case.
+const LEASES_NAMED: usize = 2000;
+/// Key versions that a record names of those that its act made decrypt-only; with the longest names
+/// they and the leases fit into a record.
+const VERSIONS_NAMED: usize = 500;
 
 /// An item that got its place in the log.
 pub(crate) struct Admitted {
@@ -129,11 +134,17 @@ impl<'a> Admission<'a> {
                 return Ok(Err(Refusal::NonceReused));
             }
         }
+        let mut closed = Closed::default();
         for change in &item.changes {
-            if let Err(conflict) = tx.apply(change, self.now).await? {
-                return Ok(Err(Refusal::Conflict(conflict)));
+            match tx.apply(change, self.now).await? {
+                Ok(more) => {
+                    closed.leases.extend(more.leases);
+                    closed.retired.extend(more.retired);
+                }
+                Err(conflict) => return Ok(Err(Refusal::Conflict(conflict))),
             }
         }
+        tell(item, closed);
         for quota in &item.quotas {
             if self.counts.exceeds(quota, item, self.now, tx).await? {
                 return Ok(Err(Refusal::QuotaExceeded(quota.clone())));
@@ -249,6 +260,23 @@ impl<'a> Admission<'a> {
         self.terms.extend(terms::of_record(&item.record).into_iter().map(|term| (term, index)));
         self.last_of.insert(item.record.subject, item.record.id);
         self.burnt += u32::from(item.nonce.is_some());
+    }
+}
+
+/// Says in an item's record what its changes closed.
+fn tell(item: &mut Item, mut closed: Closed) {
+    let details = &mut item.record.details;
+    if item.changes.iter().any(closes_many) {
+        closed.leases.sort_unstable();
+        details.insert("leases_closed".to_owned(), closed.leases.len().into());
+        let named: Vec<_> = closed.leases.iter().take(LEASES_NAMED).map(LeaseId::to_string).collect();
+        details.insert("leases".to_owned(), named.into());
+    }
+    if !closed.retired.is_empty() {
+        closed.retired.sort_unstable();
+        let named = closed.retired.iter().take(VERSIONS_NAMED);
+        let names: Vec<_> = named.map(|(asset, version)| format!("{asset}@{version}")).collect();
+        details.insert("decrypt_only".to_owned(), names.into());
     }
 }
 
@@ -379,9 +407,19 @@ impl Counts {
 
 /// Whether an item takes leases out of the counts.
 fn closes_leases(item: &Item) -> bool {
-    item.changes.iter().any(|change| {
-        matches!(change, Change::CloseLease(..) | Change::CloseLeasesOfNode(..) | Change::CloseLeasesOfKey(..))
-    })
+    item.changes.iter().any(|change| matches!(change, Change::CloseLease(..)) || closes_many(change))
+}
+
+/// Whether a change may close more than one lease.
+fn closes_many(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::CloseLeasesOfNode(..)
+            | Change::CloseLeasesOfKey(..)
+            | Change::CloseLeasesOfAsset(..)
+            | Change::CloseLeasesOfSite(..)
+            | Change::CloseEveryLease(..)
+    )
 }
 
 /// Whose count each lease that an item grants goes into.

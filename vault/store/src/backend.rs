@@ -4,7 +4,7 @@
 //! of [`Transaction`] is one small act, and the conformance suite holds every backend to it.
 
 use crate::{
-    batch::{Blob, Change, Guard, Quota},
+    batch::{Blob, Change, Closed, Guard, Quota},
     model::{EntryRow, Head, LeaseRow},
     store::{Store, StoreError},
 };
@@ -18,6 +18,10 @@ pub trait Backend: Store {
     /// Begins a writing transaction and takes the head's lock, which it holds until it ends: of all
     /// replicas one at a time is between here and [`Transaction::commit`].
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// How often a batch is tried where other transactions may stand in its way
+    /// ([`StoreError::Conflicted`]); 1 where none can.
+    fn attempts(&self) -> u32;
 
     /// The log's end as one snapshot: the head, its frontier, and whole level-0 tiles of entries that
     /// hold at least the last `entries` of them.
@@ -152,8 +156,9 @@ pub trait Transaction: Send {
     async fn stale<'g>(&mut self, guards: &'g [Guard]) -> Result<Option<&'g Guard>, StoreError>;
     /// Burns a nonce; false if it was burnt before.
     async fn burn(&mut self, nonce: &Nonce) -> Result<bool, StoreError>;
-    /// Makes a change at `now` (Unix seconds); the reason, if the rows are not as it needs them.
-    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<(), String>, StoreError>;
+    /// Makes a change at `now` (Unix seconds), and says what it closed; the reason, if the rows are not
+    /// as it needs them.
+    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<Closed, String>, StoreError>;
     /// What a quota counts at `now` (Unix seconds). Leases as this transaction leaves them; denials
     /// only as earlier transactions committed them.
     async fn count(&mut self, quota: &Quota, now: i64) -> Result<u64, StoreError>;

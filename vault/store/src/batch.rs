@@ -26,8 +26,29 @@ pub enum Guard {
     PolicyGeneration(i64),
     /// The generation of all reference values.
     ReferenceGeneration(i64),
+    /// The generation of all tokens: it grows with each that is created.
+    TokenGeneration(i64),
     /// The lease with this statement must not exist yet.
     NewStatement(Fixed<32>),
+}
+
+impl Guard {
+    /// The version that it wants; 0 for a row that must not be there.
+    pub(crate) fn version(&self) -> i64 {
+        match self {
+            Self::Node(_, version)
+            | Self::Site(_, version)
+            | Self::Asset(_, version)
+            | Self::Key(_, _, version)
+            | Self::Lease(_, version)
+            | Self::Policy(_, version)
+            | Self::Token(_, version)
+            | Self::PolicyGeneration(version)
+            | Self::ReferenceGeneration(version)
+            | Self::TokenGeneration(version) => *version,
+            Self::NewStatement(_) => 0,
+        }
+    }
 }
 
 /// A limit that is counted inside the commit, earlier items of the same batch included.
@@ -61,24 +82,44 @@ pub enum Change {
     ProposePolicy(PolicyRow),
     /// Makes a proposed policy the enforced one; the old one is superseded. Moves the generation.
     EnforcePolicy(Fixed<32>, String),
-    /// Creates a token.
+    /// Creates a token. Moves the generation.
     CreateToken(TokenRow),
     /// Revokes a token.
     RevokeToken(String),
+    /// Says that another token takes a token's place, once, and ends it: at this time in Unix seconds,
+    /// or earlier if it would have ended by then. A time that is past revokes it.
+    ReplaceToken(String, String, i64),
     /// Grants a lease.
     GrantLease(LeaseRow),
     /// Prolongs a live lease: expiry and re-attestation, Unix seconds. One past its expiry is not live.
     RenewLease(LeaseId, i64, i64),
     /// Marks a live lease as delivered, once.
     DeliverLease(LeaseId),
-    /// Closes a live lease.
+    /// Closes a live lease. A lease that is closed has no secret any more; one that is closed as
+    /// revoked makes every active version that it held whole decrypt-only.
     CloseLease(LeaseId, LeaseState),
-    /// Closes every live lease of a node.
+    /// Closes every live lease of a node, in the same way.
     CloseLeasesOfNode(NodeId, LeaseState),
-    /// Closes every live lease that holds a key of this version.
+    /// Closes every live lease that holds a key of this version, in the same way.
     CloseLeasesOfKey(String, u32, LeaseState),
+    /// Closes every live lease that holds a key of this asset, in the same way.
+    CloseLeasesOfAsset(String, LeaseState),
+    /// Closes every live lease of the nodes of this site, in the same way.
+    CloseLeasesOfSite(String, LeaseState),
+    /// Closes every live lease, in the same way.
+    CloseEveryLease(LeaseState),
     /// Marks an enrolment that has not expired as activated, which can happen once.
     ActivateEnrolment(strongroom_protocol::EnrolmentId, NodeId),
+}
+
+/// What a change closed. Only the transaction that made it knows: a lease may be granted between an
+/// act's reading and its commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// The leases, in no order.
+    pub leases: Vec<LeaseId>,
+    /// Key versions (asset, version) that one of them held whole, active until now, in no order.
+    pub retired: Vec<(String, u32)>,
 }
 
 /// Bytes kept by content beside a decision: evidence, claims.
@@ -100,7 +141,9 @@ impl Blob {
 /// One entry of the ledger and everything that happens with it, all or nothing.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// The record. The sequencer fills `time`, `replica` and `previous`.
+    /// The record. The sequencer fills `time`, `replica` and `previous`, and in `details` what the
+    /// changes closed: `decrypt_only` (the names of key versions), and where a change may close more than
+    /// one lease `leases_closed` (how many) and `leases` (the ids of the first of them, ascending).
     pub record: Record,
     /// What the decision was made from.
     pub guards: Vec<Guard>,

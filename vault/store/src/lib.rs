@@ -1,7 +1,7 @@
 //! Storage of the vault: its state, its ledger, and the one transaction that changes both.
 //!
 //! ```text
-//! server ──reads──> Store (trait) <── SqliteStore, later PostgreSQL
+//! server ──reads──> Store (trait) <── SqliteStore, PostgresStore
 //!   └── Item (record, guards, nonce, quotas, changes) ──> Sequencer::commit ──> Outcome for each item
 //! ```
 //!
@@ -15,10 +15,12 @@
 mod admission;
 pub mod backend;
 pub mod batch;
+mod encoding;
 mod faults;
 pub mod grounds;
 pub mod model;
 mod outside;
+pub mod postgres;
 mod sequencer;
 pub mod sqlite;
 mod store;
@@ -26,9 +28,10 @@ mod tail;
 mod terms;
 
 pub use backend::Backend;
-pub use batch::{Blob, Change, Committed, Guard, Item, Outcome, Quota, Refusal};
+pub use batch::{Blob, Change, Closed, Committed, Guard, Item, Outcome, Quota, Refusal};
 pub use faults::{CrashPoint, Faults};
 pub use grounds::{Grounds, Requester};
+pub use postgres::{DatabaseTls, PostgresOptions, PostgresStore};
 pub use sequencer::{MAX_BATCH, Sequencer};
 pub use sqlite::SqliteStore;
 pub use store::{Store, StoreError};

@@ -76,6 +76,20 @@ pub struct NodeRow {
     pub enrolled_at: i64,
 }
 
+/// How many enrolments may wait for their activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of one EK, begun from one source. EK certificates are public, so another source's do not count.
+    pub of_ek: u32,
+    /// Begun from one source.
+    pub of_source: u32,
+    /// In all.
+    pub in_all: u32,
+}
+
+/// How many enrolments every backend lets wait.
+pub const WAITING: Waiting = Waiting { of_ek: 4, of_source: 1024, in_all: 10_000 };
+
 /// An enrolment that waits for its activation. Not in the ledger: nothing is reserved yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolmentRow {
@@ -97,6 +111,9 @@ pub struct EnrolmentRow {
     pub expires_at: i64,
     /// The node that came of it, once activated.
     pub node: Option<NodeId>,
+    /// Who asked, as far as the network shows it: whoever begins many takes the place of its own.
+    #[serde(default)]
+    pub source: String,
 }
 
 /// An asset.
@@ -179,6 +196,16 @@ pub struct TokenRow {
     pub expires_at: i64,
     /// True once revoked.
     pub revoked: bool,
+    /// Unix seconds; 0 where the token is older than this field.
+    #[serde(default)]
+    pub created_at: i64,
+    /// The token that took its place.
+    #[serde(default)]
+    pub replaced_by: Option<String>,
+    /// Unix seconds of the last use that was noted, which happens once a minute at the most. In a column
+    /// only: it is no part of what is written with the token.
+    #[serde(skip)]
+    pub last_used_at: Option<i64>,
 }
 
 /// A lease.
@@ -204,7 +231,7 @@ pub struct LeaseRow {
     pub job: Option<String>,
     /// TPM reset and restart counts at the grant.
     pub boot: (u32, u32),
-    /// The lease secret, wrapped by the tenant's key with the lease id as AAD.
+    /// The lease secret, wrapped by the tenant's key with the lease id as AAD; empty once it is closed.
     pub wrapped_secret: Bytes,
     /// What policy obliged the holder to do, as JSON.
     pub obligations: String,

@@ -157,6 +157,16 @@ struct Prepared {
 impl Writer {
     async fn commit(&self, batch: Vec<Item>) -> Result<Vec<Outcome>, StoreError> {
         let mut outside = self.outside.lock().await;
+        for _ in 1..self.store.attempts() {
+            match self.attempt(&mut outside, batch.clone()).await {
+                Err(StoreError::Conflicted(why)) => tracing::info!(%why, "a batch is tried again"),
+                done => return done,
+            }
+        }
+        self.attempt(&mut outside, batch).await
+    }
+
+    async fn attempt(&self, outside: &mut Outside, batch: Vec<Item>) -> Result<Vec<Outcome>, StoreError> {
         if let Some(lock) = self.lock.get() {
             return Err(lock.error());
         }

@@ -11,6 +11,8 @@
 mod backup;
 mod candidate;
 mod changes;
+mod closing;
+mod enrolments;
 mod grounds;
 mod log;
 mod reads;
@@ -19,7 +21,7 @@ mod schema;
 mod shred;
 mod transaction;
 
-use crate::{outside::sync_directory_of, store::StoreError};
+use crate::{encoding::integer, outside::sync_directory_of, store::StoreError};
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     migrate::Migrator,
@@ -257,9 +259,4 @@ fn unavailable(error: sqlx::Error) -> StoreError {
         sqlx::Error::Database(found) => StoreError::Unavailable(found.message().to_owned()),
         other => StoreError::Unavailable(other.to_string()),
     }
-}
-
-/// SQLite's integers are signed. Indices stay below 2^53; anything larger is larger than all.
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,12 @@ pub enum StoreError {
     /// The database refused or could not be reached. Connection strings are never part of the message.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// Transactions stood in each other's way and this one gave way; nothing of it was changed.
+    #[error("the database had another transaction in the way: {0}")]
+    Conflicted(String),
+    /// The database may lose what it has confirmed, so nothing is committed to it.
+    #[error("the database may lose what it has confirmed: {0}")]
+    Volatile(String),
     /// What was read is not what was written.
     #[error("the database holds something that cannot be right: {0}")]
     Corrupt(String),
@@ -77,7 +83,9 @@ pub trait Store: Send + Sync + 'static {
     async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError>;
     /// All nodes, by time of enrolment.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
-    /// Keeps an enrolment until it expires; refused as unavailable when too many wait.
+    /// Keeps an enrolment until it expires. One source has so many waiting, and so many of one EK
+    /// ([`crate::model::WAITING`]): beyond that its new one takes the place of its oldest. When too many
+    /// wait in all, the oldest of whoever has the most makes room.
     async fn put_enrolment(&self, enrolment: &EnrolmentRow) -> Result<(), StoreError>;
     /// An enrolment that has not expired, or was activated.
     async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>, StoreError>;
@@ -109,13 +117,19 @@ pub trait Store: Send + Sync + 'static {
     async fn token(&self, token_sha256: Fixed<32>) -> Result<Option<Versioned<TokenRow>>, StoreError>;
     /// All tokens, by id.
     async fn tokens(&self) -> Result<Vec<Versioned<TokenRow>>, StoreError>;
+    /// The generation of all tokens.
+    async fn token_generation(&self) -> Result<i64, StoreError>;
+    /// Notes when tokens (by id) were last used, Unix seconds. An earlier time than the noted one, and
+    /// an unknown token, change nothing. No row's version grows.
+    async fn note_token_use(&self, used: &[(String, i64)]) -> Result<(), StoreError>;
 
     /// A lease.
     async fn lease(&self, id: LeaseId) -> Result<Option<Versioned<LeaseRow>>, StoreError>;
     /// The lease that was granted to this statement.
     async fn lease_by_statement(&self, sha256: Fixed<32>) -> Result<Option<Versioned<LeaseRow>>, StoreError>;
-    /// Leases, newest first; only live ones if `live`, at most `limit`.
-    async fn leases(&self, live: bool, limit: u32) -> Result<Vec<LeaseRow>, StoreError>;
+    /// Leases, newest first (by time of grant, then by id); only live ones if `live`, only those behind
+    /// `after`, at most `limit`. There is nothing behind a lease that is not known.
+    async fn leases(&self, live: bool, after: Option<LeaseId>, limit: u32) -> Result<Vec<LeaseRow>, StoreError>;
     /// Every lease that [`crate::Change::CloseLeasesOfNode`] would close now.
     async fn leases_of_node(&self, node: NodeId) -> Result<Vec<LeaseRow>, StoreError>;
     /// Every lease that [`crate::Change::CloseLeasesOfKey`] would close now.

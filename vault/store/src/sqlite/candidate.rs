@@ -5,14 +5,12 @@ use super::{WriteTransaction, integer, rows, transaction::version_of, unavailabl
 use crate::{
     backend::{Addition, Candidate, Examined},
     batch::{Guard, Quota},
+    encoding::DENIAL_WINDOW_MS,
     model::LeaseRow,
     store::StoreError,
     terms,
 };
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Row as _, Sqlite, Type, query_with, sqlite::SqliteArguments};
-
-/// How long a node's denials count, milliseconds.
-pub(super) const DENIAL_WINDOW_MS: i64 = 3_600_000;
 
 /// Statements with their arguments, to be sent together.
 #[derive(Default)]
@@ -65,7 +63,7 @@ impl WriteTransaction {
         let number = |column: usize| found.try_get::<i64, _>(column).map_err(unavailable);
         let mut stale = None;
         for (column, guard) in candidate.guards.iter().enumerate() {
-            if number(column)? != super::transaction::expected(guard) {
+            if number(column)? != guard.version() {
                 stale = Some(column);
                 break;
             }
@@ -137,7 +135,7 @@ fn bind_guard(statements: &mut Statements, guard: &Guard) -> Result<(), StoreErr
         }
         Guard::Lease(id, _) => statements.bind(id.as_array().to_vec()),
         Guard::Policy(sha256, _) | Guard::NewStatement(sha256) => statements.bind(sha256.0.to_vec()),
-        Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) => Ok(()),
+        Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) | Guard::TokenGeneration(_) => Ok(()),
     }
 }
 

@@ -4,11 +4,12 @@
 //! the sequencer takes the item back.
 
 use super::{
-    rows::{held_keys, key_state_name, lease_state_name, to_json},
+    closing::{self, Which},
+    rows::{held_keys, key_state_name, to_json},
     unavailable,
 };
 use crate::{
-    batch::Change,
+    batch::{Change, Closed},
     model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
     store::StoreError,
 };
@@ -20,23 +21,27 @@ use strongroom_protocol::{
 };
 
 /// Why a change was not made.
-enum Unmade {
+pub(super) enum Unmade {
     /// The rows are not as it needs them.
     Refused(String),
     /// The database did not do it.
     Failed(StoreError),
 }
 
-type Applied = Result<(), Unmade>;
+pub(super) type Applied<T = ()> = Result<T, Unmade>;
 
 /// Makes a change, or says in words why the rows do not allow it.
 pub(super) async fn apply(
     db: &mut SqliteConnection,
     change: &Change,
     now: i64,
-) -> Result<Result<(), String>, StoreError> {
-    match make(db, change, now).await {
-        Ok(()) => Ok(Ok(())),
+) -> Result<Result<Closed, String>, StoreError> {
+    let made = match closes(change) {
+        Some((which, state)) => closing::close(db, &which, state).await,
+        None => make(db, change, now).await.map(|()| Closed::default()),
+    };
+    match made {
+        Ok(closed) => Ok(Ok(closed)),
         Err(Unmade::Refused(why)) => Ok(Err(why)),
         Err(Unmade::Failed(error)) => Err(error),
     }
@@ -54,13 +59,30 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
         Change::EnforcePolicy(digest, approver) => enforce_policy(db, *digest, approver).await,
         Change::CreateToken(row) => create_token(db, row).await,
         Change::RevokeToken(id) => revoke_token(db, id).await,
+        Change::ReplaceToken(id, by, until) => replace_token(db, id, by, *until, now).await,
         Change::GrantLease(row) => grant_lease(db, row).await,
         Change::RenewLease(id, expires_at, reattest_at) => renew_lease(db, *id, *expires_at, *reattest_at, now).await,
         Change::DeliverLease(id) => deliver_lease(db, *id, now).await,
-        Change::CloseLease(id, state) => close_lease(db, *id, *state).await,
-        Change::CloseLeasesOfNode(node, state) => close_leases_of_node(db, *node, *state).await,
-        Change::CloseLeasesOfKey(asset, version, state) => close_leases_of_key(db, asset, *version, *state).await,
         Change::ActivateEnrolment(id, node) => activate_enrolment(db, *id, *node, now).await,
+        Change::CloseLease(..)
+        | Change::CloseLeasesOfNode(..)
+        | Change::CloseLeasesOfKey(..)
+        | Change::CloseLeasesOfAsset(..)
+        | Change::CloseLeasesOfSite(..)
+        | Change::CloseEveryLease(..) => refused("it closes leases, and is made where they are closed"),
+    }
+}
+
+/// Which leases a change closes, and into what.
+fn closes(change: &Change) -> Option<(Which<'_>, LeaseState)> {
+    match change {
+        Change::CloseLease(id, state) => Some((Which::One(*id), *state)),
+        Change::CloseLeasesOfNode(node, state) => Some((Which::OfNode(*node), *state)),
+        Change::CloseLeasesOfKey(asset, version, state) => Some((Which::OfKey(asset, *version), *state)),
+        Change::CloseLeasesOfAsset(asset, state) => Some((Which::OfAsset(asset), *state)),
+        Change::CloseLeasesOfSite(site, state) => Some((Which::OfSite(site), *state)),
+        Change::CloseEveryLease(state) => Some((Which::Every, *state)),
+        _ => None,
     }
 }
 
@@ -224,7 +246,21 @@ async fn create_token(db: &mut SqliteConnection, row: &TokenRow) -> Applied {
     .bind(row.token_sha256.0.to_vec())
     .bind(row.revoked)
     .bind(to_json(row)?);
-    one(made.execute(db).await, || format!("the token {} exists", row.id))
+    one(made.execute(&mut *db).await, || format!("the token {} exists", row.id))?;
+    move_generation(db, "tokens").await
+}
+
+async fn replace_token(db: &mut SqliteConnection, id: &str, by: &str, until: i64, now: i64) -> Applied {
+    let replaced = query(
+        "UPDATE tokens SET version = version + 1, revoked = ?3 <= ?4,
+                 row = json_set(row, '$.replaced_by', ?2, '$.expires_at', min(row ->> 'expires_at', ?3))
+             WHERE id = ?1 AND revoked = 0 AND row ->> 'replaced_by' IS NULL",
+    )
+    .bind(id)
+    .bind(by)
+    .bind(until)
+    .bind(now);
+    one(replaced.execute(db).await, || format!("there is no token {id} to replace"))
 }
 
 async fn revoke_token(db: &mut SqliteConnection, id: &str) -> Applied {
@@ -291,44 +327,6 @@ async fn deliver_lease(db: &mut SqliteConnection, id: LeaseId, now: i64) -> Appl
     one(delivered.execute(db).await, || format!("the lease {id} is not live, or delivered already"))
 }
 
-async fn close_lease(db: &mut SqliteConnection, id: LeaseId, state: LeaseState) -> Applied {
-    if state == LeaseState::Live {
-        return refused("a lease does not close into a live one");
-    }
-    let closed = query("UPDATE leases SET state = ?, version = version + 1 WHERE id = ? AND state = 'live'")
-        .bind(lease_state_name(state))
-        .bind(id.as_array().to_vec());
-    one(closed.execute(&mut *db).await, || format!("the lease {id} is closed, or unknown"))?;
-    query("DELETE FROM held_keys WHERE lease = ?").bind(id.as_array().to_vec()).execute(db).await?;
-    Ok(())
-}
-
-async fn close_leases_of_node(db: &mut SqliteConnection, node: NodeId, state: LeaseState) -> Applied {
-    let leases = query_scalar("SELECT id FROM leases WHERE node = ? AND state = 'live'")
-        .bind(node.as_array().to_vec())
-        .fetch_all(&mut *db)
-        .await?;
-    close_all(db, leases, state).await
-}
-
-async fn close_leases_of_key(db: &mut SqliteConnection, asset: &str, version: u32, state: LeaseState) -> Applied {
-    let leases = query_scalar("SELECT lease FROM held_keys WHERE asset = ? AND key_version = ?")
-        .bind(asset)
-        .bind(i64::from(version))
-        .fetch_all(&mut *db)
-        .await?;
-    close_all(db, leases, state).await
-}
-
-async fn close_all(db: &mut SqliteConnection, leases: Vec<Vec<u8>>, state: LeaseState) -> Applied {
-    for lease in leases {
-        let id =
-            LeaseId::try_from(lease.as_slice()).map_err(|e| StoreError::Corrupt(format!("the id of a lease: {e}")))?;
-        close_lease(db, id, state).await?;
-    }
-    Ok(())
-}
-
 async fn activate_enrolment(db: &mut SqliteConnection, id: EnrolmentId, node: NodeId, now: i64) -> Applied {
     let activated = query("UPDATE enrolments SET node = ? WHERE id = ? AND node IS NULL AND expires_at > ?")
         .bind(node.as_array().to_vec())
@@ -349,7 +347,7 @@ impl From<sqlx::Error> for Unmade {
     }
 }
 
-fn refused(why: impl Into<String>) -> Applied {
+pub(super) fn refused<T>(why: impl Into<String>) -> Applied<T> {
     Err(Unmade::Refused(why.into()))
 }
 

@@ -3,6 +3,7 @@
 use super::{SqliteStore, integer, rows, unavailable};
 use crate::{
     backend::{StoredHead, Tail},
+    encoding::{PAGE, TILE_WIDTH},
     model::EntryRow,
     store::StoreError,
     terms,
@@ -10,11 +11,6 @@ use crate::{
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
 use strongroom_ledger::{Frontier, TileId, TilePath, TileSet, edge_tiles, encode_bundle};
 use strongroom_protocol::{NodeId, audit::AuditQuery};
-
-/// Records in a page of a query, unless it says otherwise, and at the most.
-const PAGE: (u32, u32) = (100, 1000);
-/// Hashes in a full tile, entries in a full bundle.
-const TILE_WIDTH: u64 = 256;
 
 pub(super) async fn head(db: &mut SqliteConnection) -> Result<Option<StoredHead>, StoreError> {
     let row = query("SELECT frontier, time_ms, checkpoint FROM head").fetch_optional(db).await.map_err(unavailable)?;

@@ -11,16 +11,13 @@ use crate::{
 };
 use async_trait::async_trait;
 use sqlx::{
-    Row as _, query,
+    AssertSqlSafe, Row as _, query,
     query::Query,
     query_scalar,
     sqlite::{Sqlite, SqliteArguments, SqliteRow},
 };
 use std::path::Path;
 use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, sha256};
-
-/// Enrolments that may wait at one time.
-const ENROLMENTS: i64 = 10_000;
 
 type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
@@ -103,34 +100,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_enrolment(&self, enrolment: &EnrolmentRow) -> Result<(), StoreError> {
-        let row = rows::to_json(enrolment)?;
-        let mut tx = self.begin_writing().await?;
-        let db = tx.connection()?;
-        query("DELETE FROM enrolments WHERE node IS NULL AND expires_at <= unixepoch()")
-            .execute(&mut *db)
-            .await
-            .map_err(unavailable)?;
-        let waiting: i64 = query_scalar("SELECT count(*) FROM enrolments WHERE node IS NULL")
-            .fetch_one(&mut *db)
-            .await
-            .map_err(unavailable)?;
-        if waiting >= ENROLMENTS {
-            tx.roll_back().await;
-            return Err(StoreError::Unavailable(format!("{ENROLMENTS} enrolments wait already: try again later")));
-        }
-        let made =
-            query("INSERT INTO enrolments (id, expires_at, node, row) VALUES (?, ?, NULL, ?) ON CONFLICT DO NOTHING")
-                .bind(enrolment.id.as_array().to_vec())
-                .bind(enrolment.expires_at)
-                .bind(row)
-                .execute(db)
-                .await
-                .map_err(unavailable)?;
-        if made.rows_affected() == 0 {
-            tx.roll_back().await;
-            return Err(StoreError::Unavailable("an enrolment with this id exists: choose another".to_owned()));
-        }
-        tx.commit().await
+        self.keep_enrolment(enrolment).await
     }
 
     async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>, StoreError> {
@@ -230,13 +200,30 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, token_sha256: Fixed<32>) -> Result<Option<Versioned<TokenRow>>, StoreError> {
-        let asked =
-            query("SELECT version, revoked, row FROM tokens WHERE token_sha256 = ?").bind(token_sha256.0.to_vec());
+        let asked = query("SELECT version, revoked, last_used_at, row FROM tokens WHERE token_sha256 = ?")
+            .bind(token_sha256.0.to_vec());
         self.first(asked, rows::token).await
     }
 
     async fn tokens(&self) -> Result<Vec<Versioned<TokenRow>>, StoreError> {
-        self.all(query("SELECT version, revoked, row FROM tokens ORDER BY id"), rows::token).await
+        self.all(query("SELECT version, revoked, last_used_at, row FROM tokens ORDER BY id"), rows::token).await
+    }
+
+    async fn token_generation(&self) -> Result<i64, StoreError> {
+        self.generation("tokens").await
+    }
+
+    async fn note_token_use(&self, used: &[(String, i64)]) -> Result<(), StoreError> {
+        let mut tx = self.begin_writing().await?;
+        query(
+            "UPDATE tokens SET last_used_at = used.value ->> 1 FROM json_each(?) AS used
+                 WHERE tokens.id = used.value ->> 0 AND coalesce(last_used_at, 0) < used.value ->> 1",
+        )
+        .bind(rows::to_json(&used)?)
+        .execute(tx.connection()?)
+        .await
+        .map_err(unavailable)?;
+        tx.commit().await
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<Versioned<LeaseRow>>, StoreError> {
@@ -250,15 +237,19 @@ impl Store for SqliteStore {
         self.first(asked, lease_now).await
     }
 
-    async fn leases(&self, live: bool, limit: u32) -> Result<Vec<LeaseRow>, StoreError> {
-        let asked = if live {
-            query(
-                "SELECT *, unixepoch() AS now FROM leases WHERE state = 'live' AND expires_at > unixepoch()
-                     ORDER BY granted_at DESC, rowid DESC LIMIT ?",
-            )
-        } else {
-            query("SELECT *, unixepoch() AS now FROM leases ORDER BY granted_at DESC, rowid DESC LIMIT ?")
-        };
+    async fn leases(&self, live: bool, after: Option<LeaseId>, limit: u32) -> Result<Vec<LeaseRow>, StoreError> {
+        let mut sql = "SELECT *, unixepoch() AS now FROM leases WHERE true".to_owned();
+        if live {
+            sql.push_str(" AND state = 'live' AND expires_at > unixepoch()");
+        }
+        if after.is_some() {
+            sql.push_str(" AND (granted_at, id) < (SELECT granted_at, id FROM leases WHERE id = ?)");
+        }
+        sql.push_str(" ORDER BY granted_at DESC, id DESC LIMIT ?");
+        let mut asked = query(AssertSqlSafe(sql));
+        if let Some(after) = after {
+            asked = asked.bind(after.as_array().to_vec());
+        }
         self.all(asked.bind(i64::from(limit)), |row| Ok(lease_now(row)?.row)).await
     }
 

@@ -2,34 +2,23 @@
 
 use super::unavailable;
 use crate::{
+    encoding::{self, from_json, policy_state},
     model::{EntryRow, LeaseRow, PolicyRow, TokenRow, Versioned},
     store::StoreError,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use sqlx::{Row as _, sqlite::SqliteRow};
-use strongroom_protocol::{
-    admin::{KeyState, PolicyState},
-    lease::LeaseState,
-};
 
-/// A row as JSON.
-pub(super) fn to_json(row: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(row).map_err(|e| StoreError::Corrupt(format!("a row cannot be written as JSON: {e}")))
-}
+pub(super) use crate::encoding::{array, key_state_name, lease_state, lease_state_name, to_json};
 
-/// The key versions that a lease holds, as JSON. It may hold one both for reading and for writing: one
-/// row says so.
+/// The key versions that a lease holds, as JSON.
 pub(super) fn held_keys(lease: &LeaseRow) -> Result<String, StoreError> {
-    let mut held: Vec<_> = lease.keys.iter().map(|key| (key.asset.as_str(), key.version)).collect();
-    held.sort_unstable();
-    held.dedup();
-    to_json(&held)
+    to_json(&encoding::held_keys(lease))
 }
 
 /// The column `row`.
 pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
-    let text: &str = row.try_get("row").map_err(unavailable)?;
-    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("a row is not what was written: {e}")))
+    from_json(row.try_get("row").map_err(unavailable)?)
 }
 
 /// The columns `row` and `version`.
@@ -50,20 +39,16 @@ pub(super) fn lease(row: &SqliteRow, now: Option<i64>) -> Result<Versioned<Lease
 /// A policy: state and approver stand in columns.
 pub(super) fn policy(row: &SqliteRow) -> Result<Versioned<PolicyRow>, StoreError> {
     let mut policy: Versioned<PolicyRow> = versioned(row)?;
-    policy.row.state = match row.try_get("state").map_err(unavailable)? {
-        "proposed" => PolicyState::Proposed,
-        "enforced" => PolicyState::Enforced,
-        "superseded" => PolicyState::Superseded,
-        _ => return Err(StoreError::Corrupt("a policy has an unknown state".to_owned())),
-    };
+    policy.row.state = policy_state(row.try_get("state").map_err(unavailable)?)?;
     policy.row.approver = row.try_get("approver").map_err(unavailable)?;
     Ok(policy)
 }
 
-/// A token: whether it is revoked stands in a column.
+/// A token: whether it is revoked, and when it was last used, stand in columns.
 pub(super) fn token(row: &SqliteRow) -> Result<Versioned<TokenRow>, StoreError> {
     let mut token: Versioned<TokenRow> = versioned(row)?;
     token.row.revoked = row.try_get("revoked").map_err(unavailable)?;
+    token.row.last_used_at = row.try_get("last_used_at").map_err(unavailable)?;
     Ok(token)
 }
 
@@ -80,37 +65,4 @@ pub(super) fn entry(row: &SqliteRow) -> Result<EntryRow, StoreError> {
             _ => None,
         },
     })
-}
-
-pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
-    bytes.try_into().map_err(|_| StoreError::Corrupt(format!("{} bytes where {N} were written", bytes.len())))
-}
-
-pub(super) fn key_state_name(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Active => "active",
-        KeyState::DecryptOnly => "decrypt-only",
-        KeyState::Destroyed => "destroyed",
-    }
-}
-
-pub(super) fn lease_state_name(state: LeaseState) -> &'static str {
-    match state {
-        LeaseState::Live => "live",
-        LeaseState::Expired => "expired",
-        LeaseState::Ended => "ended",
-        LeaseState::Revoked => "revoked",
-    }
-}
-
-/// What a lease's column says; a live one past its expiry by `now` has expired.
-pub(super) fn lease_state(name: &str, expires_at: i64, now: Option<i64>) -> Result<LeaseState, StoreError> {
-    match name {
-        "live" if now.is_some_and(|now| expires_at <= now) => Ok(LeaseState::Expired),
-        "live" => Ok(LeaseState::Live),
-        "expired" => Ok(LeaseState::Expired),
-        "ended" => Ok(LeaseState::Ended),
-        "revoked" => Ok(LeaseState::Revoked),
-        _ => Err(StoreError::Corrupt("a lease has an unknown state".to_owned())),
-    }
 }

@@ -1,9 +1,10 @@
 //! The sequencer's transaction in SQLite.
 
-use super::{SqliteStore, WriteTransaction, candidate::DENIAL_WINDOW_MS, changes, integer, log, rows, unavailable};
+use super::{SqliteStore, WriteTransaction, changes, integer, log, rows, unavailable};
 use crate::{
     backend::{Addition, Backend, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
-    batch::{Blob, Change, Guard, Quota},
+    batch::{Blob, Change, Closed, Guard, Quota},
+    encoding::{DENIAL_WINDOW_MS, GUARDS_AT_ONCE},
     store::StoreError,
     terms,
 };
@@ -12,14 +13,14 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query, query_scalar};
 use strongroom_ledger::{Subject, Tile, TileId, TileSet};
 use strongroom_protocol::{DecisionId, challenge::Nonce};
 
-/// Guards that one statement compares. A statement has a text for each combination of guards, so a
-/// bound keeps their number, and the cache of prepared statements, small.
-const GUARDS_AT_ONCE: usize = 16;
-
 #[async_trait]
 impl Backend for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         Ok(Box::new(self.begin_writing().await?))
+    }
+
+    fn attempts(&self) -> u32 {
+        1
     }
 
     async fn tail(&self, entries: u64) -> Result<Option<Tail>, StoreError> {
@@ -94,7 +95,7 @@ impl Transaction for WriteTransaction {
         Ok(burnt.rows_affected() == 1)
     }
 
-    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<(), String>, StoreError> {
+    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<Closed, String>, StoreError> {
         changes::apply(self.written().await?, change, now).await
     }
 
@@ -220,12 +221,12 @@ async fn first_stale<'g>(
             Guard::Key(asset, version, _) => compared.bind(asset.as_str()).bind(i64::from(*version)),
             Guard::Lease(id, _) => compared.bind(id.as_array().to_vec()),
             Guard::Policy(sha256, _) | Guard::NewStatement(sha256) => compared.bind(sha256.0.to_vec()),
-            Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) => compared,
+            Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) | Guard::TokenGeneration(_) => compared,
         };
     }
     let found = compared.fetch_one(connection).await.map_err(unavailable)?;
     for (column, guard) in guards.iter().enumerate() {
-        if found.try_get::<i64, _>(column).map_err(unavailable)? != expected(guard) {
+        if found.try_get::<i64, _>(column).map_err(unavailable)? != guard.version() {
             return Ok(Some(guard));
         }
     }
@@ -243,21 +244,7 @@ pub(super) fn version_of(guard: &Guard) -> &'static str {
         Guard::Token(..) => "SELECT version FROM tokens WHERE id = ?",
         Guard::PolicyGeneration(_) => "SELECT value FROM generations WHERE name = 'policy'",
         Guard::ReferenceGeneration(_) => "SELECT value FROM generations WHERE name = 'references'",
+        Guard::TokenGeneration(_) => "SELECT value FROM generations WHERE name = 'tokens'",
         Guard::NewStatement(_) => "SELECT 1 FROM leases WHERE statement_sha256 = ?",
-    }
-}
-
-pub(super) fn expected(guard: &Guard) -> i64 {
-    match guard {
-        Guard::Node(_, version)
-        | Guard::Site(_, version)
-        | Guard::Asset(_, version)
-        | Guard::Key(_, _, version)
-        | Guard::Lease(_, version)
-        | Guard::Policy(_, version)
-        | Guard::Token(_, version)
-        | Guard::PolicyGeneration(version)
-        | Guard::ReferenceGeneration(version) => *version,
-        Guard::NewStatement(_) => 0,
     }
 }

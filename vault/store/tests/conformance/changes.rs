@@ -155,6 +155,33 @@ pub(crate) async fn a_token_is_created_and_revoked_once(w: World) {
     conflicts(&w, Change::RevokeToken("token-1".into())).await;
 }
 
+pub(crate) async fn a_token_is_replaced_once_and_never_lives_longer(w: World) {
+    let now = w.now().await;
+    let mut old = token(1);
+    old.expires_at = now + 1000;
+    w.accepted(with(vec![Change::CreateToken(old), Change::CreateToken(token(2))])).await;
+    let replace = |until| Change::ReplaceToken("token-1".into(), "token-2".into(), until);
+    let found = async || w.store.token(bytes32(1)).await.unwrap().unwrap();
+    done(&w, replace(now + 60)).await;
+    let replaced = found().await;
+    assert_eq!((replaced.row.expires_at, replaced.row.revoked, replaced.version), (now + 60, false, 2));
+    assert_eq!(replaced.row.replaced_by.as_deref(), Some("token-2"));
+    conflicts(&w, replace(now + 30)).await;
+    conflicts(&w, Change::ReplaceToken("none".into(), "token-2".into(), now + 60)).await;
+
+    for (n, until, ends_at, revoked) in [(3, now + 5000, now + 1000, false), (4, now, now, true)] {
+        let mut old = token(n);
+        old.expires_at = now + 1000;
+        done(&w, Change::CreateToken(old)).await;
+        done(&w, Change::ReplaceToken(format!("token-{n}"), "token-2".into(), until)).await;
+        let replaced = w.store.token(bytes32(n)).await.unwrap().unwrap().row;
+        assert_eq!((replaced.expires_at, replaced.revoked), (ends_at, revoked));
+        conflicts(&w, Change::ReplaceToken(format!("token-{n}"), "token-1".into(), until)).await;
+    }
+    done(&w, Change::RevokeToken("token-2".into())).await;
+    conflicts(&w, Change::ReplaceToken("token-2".into(), "token-1".into(), now + 60)).await;
+}
+
 pub(crate) async fn a_lease_is_granted_once_for_a_statement(w: World) {
     let far = w.now().await + 1000;
     let mut row = lease(1, 1, "minilm", far);

@@ -38,6 +38,7 @@ pub(crate) async fn each_guard_accepts_the_version_that_is_there_and_refuses_ano
         |version| Guard::Token("token-1".into(), version),
         Guard::PolicyGeneration,
         Guard::ReferenceGeneration,
+        Guard::TokenGeneration,
     ];
     for guard in guards {
         w.accepted(guarded(guard(1))).await;
@@ -54,6 +55,17 @@ pub(crate) async fn each_guard_accepts_the_version_that_is_there_and_refuses_ano
     let stale = Guard::NewStatement(bytes32(1));
     assert_eq!(w.refused(guarded(stale.clone())).await, Refusal::Stale(stale));
     w.check_log().await;
+}
+
+pub(crate) async fn a_token_created_meanwhile_is_seen(w: World) {
+    assert_eq!(w.store.token_generation().await.unwrap(), 0);
+    let make = |n| Item { guards: vec![Guard::TokenGeneration(0)], ..with(vec![Change::CreateToken(token(n))]) };
+    let outcomes = w.commit(vec![make(1), make(2)]).await;
+    accepted(outcomes[0].clone());
+    assert_eq!(refused(outcomes[1].clone()), Refusal::Stale(Guard::TokenGeneration(0)));
+    assert_eq!(w.store.token_generation().await.unwrap(), 1);
+    w.accepted(with(vec![Change::RevokeToken("token-1".into())])).await;
+    assert_eq!(w.store.token_generation().await.unwrap(), 1, "who has less adds up to nothing");
 }
 
 pub(crate) async fn a_guard_sees_the_items_before_it(w: World) {

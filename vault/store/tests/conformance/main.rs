@@ -1,4 +1,4 @@
-//! What every backend of the store must do, and what SQLite must do besides.
+//! What every backend of the store must do, and what each must do besides.
 //!
 //! The functions in the modules take a [`World`], which is a fresh store with a sequencer on it; a
 //! backend brings a function that makes one, and its list of tests is `every_backend!`.
@@ -13,10 +13,13 @@
 
 mod audit;
 mod changes;
+mod closing;
+mod enrolments;
 mod grounds;
 mod guards;
 mod ledger;
 mod nonces;
+mod postgres;
 mod quotas;
 mod reads;
 mod rows;
@@ -32,6 +35,7 @@ macro_rules! every_backend {
         every_backend!($make:
             guards::each_guard_accepts_the_version_that_is_there_and_refuses_another,
             guards::a_guard_sees_the_items_before_it,
+            guards::a_token_created_meanwhile_is_seen,
             guards::a_row_that_is_not_there_has_version_zero,
             guards::of_many_guards_the_last_one_counts_too,
             changes::a_site_is_created_once,
@@ -42,10 +46,15 @@ macro_rules! every_backend {
             changes::reference_versions_follow_one_another,
             changes::one_policy_is_enforced_at_a_time,
             changes::a_token_is_created_and_revoked_once,
+            changes::a_token_is_replaced_once_and_never_lives_longer,
             changes::a_lease_is_granted_once_for_a_statement,
             changes::only_a_live_lease_is_renewed_delivered_or_closed,
             changes::the_leases_of_a_node_close_together,
             changes::the_leases_of_a_key_close_together,
+            closing::the_leases_of_an_asset_a_site_or_all_close_together,
+            closing::a_closed_lease_has_no_secret,
+            closing::what_a_revoked_lease_held_whole_opens_only,
+            closing::the_record_says_what_was_closed,
             changes::an_enrolment_is_activated_once,
             changes::a_refused_item_leaves_nothing,
             quotas::leases_of_a_node_are_counted_with_the_items_before,
@@ -68,8 +77,11 @@ macro_rules! every_backend {
             reads::a_vault_is_initialised_once,
             reads::the_clock_is_in_seconds,
             reads::enrolments_are_kept_until_they_expire,
+            enrolments::a_source_has_few_enrolments_of_an_ek_waiting,
             reads::lists_have_their_order,
             reads::leases_are_listed_by_what_they_are_now,
+            reads::a_list_of_leases_goes_on_where_it_ended,
+            reads::the_use_of_a_token_is_noted,
             reads::the_newest_reference_is_in_force,
             reads::leases_are_found_by_node_and_by_key,
             grounds::who_asks_is_read_together,
@@ -96,6 +108,21 @@ macro_rules! every_backend {
 mod on_sqlite {
     async fn world() -> crate::World {
         crate::sqlite::world().await
+    }
+    every_backend!(world);
+}
+
+mod on_postgres {
+    async fn world() -> crate::World {
+        crate::postgres::world().await
+    }
+    every_backend!(world);
+}
+
+/// PostgreSQL behind pgbouncer, which lends its connections for a transaction at a time.
+mod on_pgbouncer {
+    async fn world() -> crate::World {
+        crate::postgres::pooled_world().await
     }
     every_backend!(world);
 }

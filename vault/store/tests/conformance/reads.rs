@@ -74,9 +74,9 @@ pub(crate) async fn leases_are_listed_by_what_they_are_now(w: World) {
     let numbers = |leases: Vec<strongroom_store::model::LeaseRow>| -> Vec<_> {
         leases.iter().map(|lease| lease.id.as_array()[0]).collect()
     };
-    assert_eq!(numbers(w.store.leases(true, 10).await.unwrap()), [5, 4, 1]);
-    assert_eq!(numbers(w.store.leases(true, 2).await.unwrap()), [5, 4]);
-    let all = w.store.leases(false, 10).await.unwrap();
+    assert_eq!(numbers(w.store.leases(true, None, 10).await.unwrap()), [5, 4, 1]);
+    assert_eq!(numbers(w.store.leases(true, None, 2).await.unwrap()), [5, 4]);
+    let all = w.store.leases(false, None, 10).await.unwrap();
     let states: Vec<_> = all.iter().map(|lease| lease.state).collect();
     assert_eq!(states, [LeaseState::Live, LeaseState::Live, LeaseState::Ended, LeaseState::Expired, LeaseState::Live,]);
     assert_eq!(numbers(all), [5, 4, 3, 2, 1]);
@@ -125,4 +125,48 @@ pub(crate) async fn leases_are_found_by_node_and_by_key(w: World) {
     assert_eq!(ids(w.store.leases_of_node(node_id(2)).await.unwrap()), [lease_id(2), lease_id(3), lease_id(4)]);
     assert_eq!(ids(w.store.leases_of_key("minilm", 1).await.unwrap()), [lease_id(1), lease_id(2)]);
     assert!(w.store.leases_of_key("minilm", 2).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_list_of_leases_goes_on_where_it_ended(w: World) {
+    let far = w.now().await + 1000;
+    for n in 1..=5 {
+        // Three of one second, whose ids decide.
+        let granted_at = if n < 4 { 1000 } else { 1001 };
+        let row = strongroom_store::model::LeaseRow { granted_at, ..lease(n, 1, "minilm", far) };
+        w.accepted(with(vec![Change::GrantLease(row)])).await;
+    }
+    w.accepted(with(vec![Change::CloseLease(lease_id(4), LeaseState::Ended)])).await;
+    let page = async |live, after: Option<u8>| {
+        let leases = w.store.leases(live, after.map(lease_id), 2).await.unwrap();
+        leases.iter().map(|lease| lease.id.as_array()[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(page(false, None).await, [5, 4]);
+    assert_eq!(page(false, Some(4)).await, [3, 2]);
+    assert_eq!(page(false, Some(2)).await, [1]);
+    assert_eq!(page(false, Some(1)).await, [0; 0]);
+    assert_eq!(page(true, None).await, [5, 3]);
+    // A place in the list is one whatever has become of the lease.
+    assert_eq!(page(true, Some(4)).await, [3, 2]);
+    assert_eq!(page(true, Some(9)).await, [0; 0], "behind nothing there is nothing");
+}
+
+pub(crate) async fn the_use_of_a_token_is_noted(w: World) {
+    w.accepted(with(vec![Change::CreateToken(token(1)), Change::CreateToken(token(2))])).await;
+    let used = async |n: u8| {
+        let found = w.store.token(bytes32(n)).await.unwrap().unwrap();
+        assert_eq!(found.version, 1, "who uses a token does not change it");
+        found.row.last_used_at
+    };
+    assert_eq!(used(1).await, None);
+    let note = async |uses: &[(&str, i64)]| {
+        let uses: Vec<_> = uses.iter().map(|(id, at)| ((*id).to_owned(), *at)).collect();
+        w.store.note_token_use(&uses).await.unwrap();
+    };
+    note(&[("token-1", 100), ("none", 100)]).await;
+    assert_eq!((used(1).await, used(2).await), (Some(100), None));
+    note(&[("token-1", 90), ("token-2", 110)]).await;
+    assert_eq!((used(1).await, used(2).await), (Some(100), Some(110)), "an earlier use is no news");
+    let listed: Vec<_> = w.store.tokens().await.unwrap().into_iter().map(|t| t.row.last_used_at).collect();
+    assert_eq!(listed, [Some(100), Some(110)]);
+    note(&[]).await;
 }

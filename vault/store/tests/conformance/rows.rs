@@ -125,6 +125,7 @@ pub(crate) fn enrolment(n: u8, expires_at: i64) -> EnrolmentRow {
         tpm: "IBM swtpm 1".into(),
         expires_at,
         node: None,
+        source: "192.0.2.1".into(),
     }
 }
 
@@ -170,6 +171,9 @@ pub(crate) fn token(n: u8) -> TokenRow {
         roles: vec![Role::Auditor],
         expires_at: 8,
         revoked: false,
+        created_at: 2,
+        replaced_by: None,
+        last_used_at: None,
     }
 }
 

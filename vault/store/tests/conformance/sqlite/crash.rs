@@ -15,8 +15,8 @@ use std::{
 use strongroom_ledger::{Checkpoint, SignedCheckpoint, Subject, Tile, TileId, TileSet};
 use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, challenge::Nonce};
 use strongroom_store::{
-    Backend, Blob, Change, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore, Store,
-    StoreError,
+    Backend, Blob, Change, Closed, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore,
+    Store, StoreError,
     backend::{Addition, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
     model::*,
 };
@@ -249,6 +249,9 @@ impl Backend for Unclear {
         }
         Ok(Box::new(UnclearTransaction { inner: self.store.begin().await?, fate }))
     }
+    fn attempts(&self) -> u32 {
+        self.store.attempts()
+    }
     async fn tail(&self, entries: u64) -> Result<Option<Tail>, StoreError> {
         self.store.tail(entries).await
     }
@@ -302,7 +305,7 @@ impl Transaction for UnclearTransaction {
     async fn burn(&mut self, nonce: &Nonce) -> Result<bool, StoreError> {
         self.inner.burn(nonce).await
     }
-    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<(), String>, StoreError> {
+    async fn apply(&mut self, change: &Change, now: i64) -> Result<Result<Closed, String>, StoreError> {
         self.inner.apply(change, now).await
     }
     async fn count(&mut self, quota: &Quota, now: i64) -> Result<u64, StoreError> {
@@ -359,9 +362,11 @@ pass_on! {
     fn policies() -> Vec<PolicyRow>;
     fn token(sha256: Fixed<32>) -> Option<Versioned<TokenRow>>;
     fn tokens() -> Vec<Versioned<TokenRow>>;
+    fn token_generation() -> i64;
+    fn note_token_use(used: &[(String, i64)]) -> ();
     fn lease(id: LeaseId) -> Option<Versioned<LeaseRow>>;
     fn lease_by_statement(sha256: Fixed<32>) -> Option<Versioned<LeaseRow>>;
-    fn leases(live: bool, limit: u32) -> Vec<LeaseRow>;
+    fn leases(live: bool, after: Option<LeaseId>, limit: u32) -> Vec<LeaseRow>;
     fn leases_of_node(node: NodeId) -> Vec<LeaseRow>;
     fn leases_of_key(asset: &str, version: u32) -> Vec<LeaseRow>;
     fn live_leases(node: NodeId, assets: &[String]) -> (u64, Vec<u64>);

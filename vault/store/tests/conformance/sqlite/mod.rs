@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod file;
+mod full;
 
 use crate::World;
 use std::{path::Path, sync::Arc};

@@ -1,0 +1,159 @@
+//! Connections that are lost: at COMMIT, before it and after it, and because the database crashed.
+
+use super::options;
+use crate::{World, rows::*, world::*};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use strongroom_postgres::{Cluster, Database};
+use strongroom_store::{Outcome, PostgresOptions, PostgresStore, StoreError};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+};
+
+/// What becomes of the next COMMIT that passes. The answer is never passed on.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// The database carries it out.
+    Durable,
+    /// The database never hears of it.
+    Lost,
+}
+
+/// Stands between a store and its database.
+struct Wire {
+    directory: tempfile::TempDir,
+    next: Arc<Mutex<Option<Fate>>>,
+}
+
+impl Wire {
+    fn to(database: &Database) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!(".s.PGSQL.{}", database.port);
+        let listener = UnixListener::bind(directory.path().join(&name)).unwrap();
+        let (target, next) = (database.socket.join(name), Arc::default());
+        tokio::spawn(serve(listener, target, Arc::clone(&next)));
+        Self { directory, next }
+    }
+
+    fn options(&self, database: &Database) -> PostgresOptions {
+        PostgresOptions { host: self.directory.path().display().to_string(), ..options(database) }
+    }
+}
+
+async fn serve(listener: UnixListener, target: PathBuf, next: Arc<Mutex<Option<Fate>>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let (server, next) = (UnixStream::connect(&target).await.unwrap(), Arc::clone(&next));
+        tokio::spawn(pass(client, server, next));
+    }
+}
+
+async fn pass(mut client: UnixStream, mut server: UnixStream, next: Arc<Mutex<Option<Fate>>>) {
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let Ok(length @ 1..) = read else { return };
+                let said = &asked[..length];
+                let fate = if said.windows(7).any(|w| w == b"COMMIT\0") { next.lock().unwrap().take() } else { None };
+                match fate {
+                    Some(Fate::Lost) => return,
+                    Some(Fate::Durable) => {
+                        server.write_all(said).await.unwrap();
+                        let _ = server.read(&mut answered).await;
+                        return;
+                    }
+                    None => if server.write_all(said).await.is_err() { return },
+                }
+            }
+            read = server.read(&mut answered) => {
+                let Ok(length @ 1..) = read else { return };
+                if client.write_all(&answered[..length]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lost_answer_to_commit_the_database_is_asked() {
+    let database = Cluster::shared().database().unwrap();
+    let wire = Wire::to(&database);
+    let store = Arc::new(PostgresStore::open(&wire.options(&database)).await.unwrap());
+    let w = World::over(store, tempfile::tempdir().unwrap()).await;
+    w.accepted(item()).await;
+
+    *wire.next.lock().unwrap() = Some(Fate::Durable);
+    let outcomes = w.commit(vec![item(), item()]).await;
+    assert!(wire.next.lock().unwrap().is_none(), "no COMMIT passed by");
+    for outcome in outcomes {
+        assert!(matches!(&outcome, Outcome::Committed(_)));
+        check_receipt(&accepted(outcome));
+    }
+    assert_eq!(w.store.head().await.unwrap().unwrap().size, 3);
+
+    *wire.next.lock().unwrap() = Some(Fate::Lost);
+    let error = w.sequencer.commit(vec![item(), item()]).await.unwrap_err();
+    assert!(wire.next.lock().unwrap().is_none(), "no COMMIT passed by");
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert_eq!(w.store.head().await.unwrap().unwrap().size, 3);
+    assert_eq!(w.accepted(item()).await.index, 3);
+    assert_eq!(w.check_log().await.len(), 4);
+    w.sequencer.verify_tail(100).await.unwrap();
+}
+
+/// Another replica goes on before the first one learns what became of its commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_cleared_up_behind_another_replica() {
+    let database = Cluster::shared().database().unwrap();
+    let wire = Wire::to(&database);
+    let store = Arc::new(PostgresStore::open(&wire.options(&database)).await.unwrap());
+    let w = World::over(store, tempfile::tempdir().unwrap()).await;
+    w.accepted(item()).await;
+    let other = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+    let outside = w.directory.path().join("other");
+    std::fs::copy(w.outside(), &outside).unwrap();
+    let other = sequencer(other, outside).await.unwrap();
+    for (fate, lost) in [(Fate::Durable, false), (Fate::Lost, true)] {
+        *wire.next.lock().unwrap() = Some(fate);
+        let before = w.store.head().await.unwrap().unwrap().size;
+        let others = tokio::spawn({
+            let other = other.clone();
+            async move {
+                for _ in 0..20 {
+                    accepted(other.commit(vec![item()]).await.unwrap().remove(0));
+                }
+            }
+        });
+        let ours = w.sequencer.commit(vec![item(), item()]).await;
+        others.await.unwrap();
+        assert_eq!(ours.is_err(), lost, "{ours:?}");
+        let size = w.store.head().await.unwrap().unwrap().size;
+        assert_eq!(size - before, if lost { 20 } else { 22 });
+        for outcome in ours.unwrap_or_default() {
+            check_receipt(&accepted(outcome));
+        }
+    }
+    w.check_log().await;
+    w.sequencer.verify_tail(100).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_crashed_goes_on() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let database = cluster.database().unwrap();
+    let hasty = PostgresOptions { patience: Duration::from_secs(10), ..options(&database) };
+    let store = Arc::new(PostgresStore::open(&hasty).await.unwrap());
+    let w = World::over(store, tempfile::tempdir().unwrap()).await;
+    for round in 0..3 {
+        assert_eq!(w.accepted(item()).await.index, round);
+        // Without a checkpoint of its own: what was confirmed comes out of its write-ahead log.
+        cluster.restart(&[]).unwrap();
+    }
+    // Readers that were idle learn of it one by one.
+    while w.store.head().await.is_err() {}
+    assert_eq!(w.check_log().await.len(), 3);
+    w.sequencer.verify_tail(100).await.unwrap();
+}
