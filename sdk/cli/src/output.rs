@@ -103,6 +103,7 @@ impl From<Error> for Failure {
             | Error::Obligation(_)
             | Error::LeaseOver(_)
             | Error::NoKey(_)
+            | Error::Tensors(_)
             | Error::Envelope(_) => Exit::Refused,
             Error::Sealed(sealed) => match sealed {
                 SealedError::TargetExists { .. } | SealedError::NotWritable { .. } => Exit::Usage,

@@ -58,6 +58,9 @@ pub enum Error {
     /// The sealed file was refused.
     #[error(transparent)]
     Sealed(#[from] strongroom_sealed::SealedError),
+    /// The plaintext holds no tensors, or these cannot be sealed.
+    #[error(transparent)]
+    Tensors(#[from] crate::tensors::TensorsError),
     /// The envelope was refused.
     #[error(transparent)]
     Envelope(#[from] strongroom_envelope::EnvelopeError),

@@ -156,8 +156,9 @@ impl Lease {
         self.inner.renew_by_possession(None)
     }
 
-    /// Zeroes keys and plaintext, then tells the vault.
-    pub fn end(self) -> Result<(), Error> {
+    /// Zeroes keys and plaintext, then tells the vault. What is called afterwards fails with
+    /// [`LeaseOver::Ended`]; ending twice does nothing.
+    pub fn end(&self) -> Result<(), Error> {
         self.inner.end()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! JoinFile ──Room::connect──> Room ──release(attester, keys)──> Lease ──open──> OpenObject (arena)
-//!    (pinned vaults)            │                                 ├────seal──> object file
+//!    (pinned vaults)            │                                 ├────open_parts──> SealedFile (one chunk at a time)
+//!                               │                                 ├────seal──> object file
 //!                               ├──enrol(device)                  └── renewed, ended, zeroed
 //!                               └──Admin (bearer token)
 //! ```
@@ -24,6 +25,7 @@ mod keeper;
 mod lease;
 mod obligation;
 mod open;
+mod open_stream;
 mod patience;
 mod pinned;
 mod possession;
@@ -31,6 +33,7 @@ mod protection;
 mod release;
 mod room;
 mod seal;
+mod tensors;
 mod transport;
 
 pub use admin::{Admin, Token};
@@ -39,10 +42,12 @@ pub use error::Error;
 pub use keeper::Keeper;
 pub use lease::{Lease, LeaseOver};
 pub use open::{OpenObject, Plaintext};
+pub use open_stream::SealedFile;
 pub use patience::{Patience, Waiting};
 pub use protection::zero_on_termination;
 pub use release::Request;
 pub use room::{Options, Room};
+pub use tensors::{Tensor, TensorBytes, TensorFile, Tensors, TensorsError};
 
 pub use strongroom_collect as collect;
 pub use strongroom_memory as memory;

@@ -1,39 +1,65 @@
 //! Opening sealed files into the arena, and showing them while the lease lives.
 
-use crate::{Error, Lease, held::WhileHeld, lease::Inner};
+use crate::{
+    Error, Lease,
+    held::WhileHeld,
+    lease::{Inner, LeaseOver},
+    open_stream::FileCell,
+};
 use std::{
+    fs::File,
     ops::Deref,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
-use strongroom_memory::{Arena, Protection};
-use strongroom_sealed::{Expected, Opening, Progress, SealedError, open_regular};
+use strongroom_memory::{Protection, SharedArena, SharedBytes, WeakArena};
+use strongroom_sealed::{Expected, Opening, Progress, Reader, SealedError, open_regular};
 
-/// Plaintext of one lease's objects: cleared together when the lease is over.
+/// What one lease has opened: zeroed together when the lease is over.
 #[derive(Default)]
 pub(crate) struct Shelf {
-    cells: Mutex<Vec<Weak<Cell>>>,
+    opened: Mutex<Vec<Opened>>,
 }
 
-struct Cell {
-    arena: RwLock<Option<Arena>>,
+/// Keeps nothing by itself: what nobody holds any more has been zeroed already.
+pub(crate) enum Opened {
+    Whole(WeakArena),
+    InParts(Weak<FileCell>),
+}
+
+impl Opened {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Whole(arena) => arena.is_gone(),
+            Self::InParts(file) => file.strong_count() == 0,
+        }
+    }
 }
 
 impl Shelf {
-    fn put(&self, arena: Arena) -> Arc<Cell> {
-        let cell = Arc::new(Cell { arena: RwLock::new(Some(arena)) });
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.retain(|cell| cell.strong_count() > 0);
-        cells.push(Arc::downgrade(&cell));
-        cell
+    pub(crate) fn put(&self, new: Opened) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|other| !other.is_gone());
+        opened.push(new);
     }
 
-    /// Zeroes every arena, after those who read have let go of their guards.
+    /// Zeroes everything: after those who read in Rust have let go of their guards, and under the
+    /// hands of those who hold an address.
     pub(crate) fn clear(&self) {
-        let cells = std::mem::take(&mut *self.cells.lock().unwrap_or_else(PoisonError::into_inner));
-        for cell in cells.iter().filter_map(Weak::upgrade) {
-            // Dropping an arena zeroes it.
-            cell.arena.write().unwrap_or_else(PoisonError::into_inner).take();
+        let opened = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        for one in opened {
+            match one {
+                Opened::Whole(arena) => {
+                    if let Some(arena) = arena.upgrade() {
+                        arena.zero_now();
+                    }
+                }
+                Opened::InParts(file) => {
+                    if let Some(file) = file.upgrade() {
+                        file.close();
+                    }
+                }
+            }
         }
     }
 }
@@ -51,11 +77,7 @@ impl Lease {
         protection: &Protection,
         progress: &dyn Progress,
     ) -> Result<OpenObject, Error> {
-        let file = open_regular(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        let opening = Opening::start(file, expected)?.require_hashes(require_hashes);
-        let header = opening.header();
-        let key = self.inner.object_key(&header.asset, header.version, header.writer, header.object)?;
-        let reader = opening.with_key(&key)?;
+        let reader = self.reader(path, expected, require_hashes)?;
         let length = reader.len();
         let bytes = usize::try_from(length).map_err(|_| {
             Error::Sealed(SealedError::LimitExceeded { what: "plaintext", value: length, limit: usize::MAX as u64 })
@@ -63,25 +85,41 @@ impl Lease {
         let mut arena = self.arena(bytes, protection)?;
         let held = WhileHeld::new(&self.inner, progress);
         reader.read_into(arena.as_mut_slice(), threads, &held).map_err(|e| held.explain(e))?;
-        let cell = self.inner.shelf().put(arena);
-        // After it stands on the shelf: a lease that ended meanwhile may have cleared the shelf before.
+        let arena = arena.share();
+        self.shelve(Opened::Whole(arena.downgrade()))?;
+        Ok(OpenObject { arena, lease: Arc::clone(&self.inner), length })
+    }
+
+    /// A reader of a sealed file, by a key that this lease holds.
+    pub(crate) fn reader(&self, path: &Path, expected: &Expected, require_hashes: bool) -> Result<Reader<File>, Error> {
+        let file = open_regular(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let opening = Opening::start(file, expected)?.require_hashes(require_hashes);
+        let header = opening.header();
+        let key = self.inner.object_key(&header.asset, header.version, header.writer, header.object)?;
+        Ok(opening.with_key(&key)?)
+    }
+
+    /// Puts something on the shelf, from where it goes with the lease.
+    pub(crate) fn shelve(&self, new: Opened) -> Result<(), Error> {
+        self.inner.shelf().put(new);
+        // After it stands there: a lease that ended meanwhile may have cleared the shelf before.
         if let Err(over) = self.inner.check() {
             self.inner.shelf().clear();
             return Err(over.into());
         }
-        Ok(OpenObject { cell, lease: Arc::clone(&self.inner), length })
+        Ok(())
     }
 }
 
 /// An object opened in protected memory.
 pub struct OpenObject {
-    cell: Arc<Cell>,
+    arena: SharedArena,
     lease: Arc<Inner>,
     length: u64,
 }
 
 /// The plaintext, for as long as the guard is held. Let go of it soon: a revocation waits for it.
-pub struct Plaintext<'a>(RwLockReadGuard<'a, Option<Arena>>);
+pub struct Plaintext<'a>(SharedBytes<'a>);
 
 impl OpenObject {
     /// Length of the plaintext, bytes.
@@ -94,21 +132,31 @@ impl OpenObject {
         self.length == 0
     }
 
-    /// The plaintext; an error once the lease is over.
+    /// The plaintext; an error once the lease is over, and in a forked child.
     pub fn plaintext(&self) -> Result<Plaintext<'_>, Error> {
         self.lease.check()?;
-        let guard = self.cell.arena.read().unwrap_or_else(PoisonError::into_inner);
-        if guard.is_none() {
+        let bytes = self.arena.read()?;
+        if bytes.were_zeroed() {
+            // Between the two lines above.
             self.lease.check()?;
+            return Err(LeaseOver::Ended.into());
         }
-        Ok(Plaintext(guard))
+        Ok(Plaintext(bytes))
+    }
+
+    /// The memory itself, for bindings whose readers know no guards: they hold it for as long as they
+    /// may read, and see zeros from the moment that the lease is over.
+    pub fn memory(&self) -> Result<SharedArena, Error> {
+        self.arena.check_owner()?;
+        self.lease.check()?;
+        Ok(self.arena.clone())
     }
 }
 
 impl Deref for Plaintext<'_> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], Arena::as_slice)
+        &self.0
     }
 }
 
@@ -117,10 +165,9 @@ mod tests {
     use super::*;
     use crate::{
         boottime::Moment,
-        lease::{LeaseOver, Schedule, tests::held},
+        lease::{Schedule, tests::held},
         pinned::tests::Vault,
     };
-    use std::fs::File;
     use strongroom_memory::Weakening;
 
     /// Sealed under the lease's own writer key.
@@ -139,7 +186,7 @@ mod tests {
     }
 
     fn is_zeroed(opened: &OpenObject) -> bool {
-        opened.cell.arena.read().unwrap().is_none()
+        opened.arena.read().unwrap().iter().all(|byte| *byte == 0)
     }
 
     #[test]
@@ -162,6 +209,19 @@ mod tests {
         *lease.inner.schedule() = Schedule::new(Moment::now(), 0, 0, 0);
         assert!(matches!(opened.plaintext(), Err(Error::LeaseOver(LeaseOver::Expired))));
         assert!(is_zeroed(&opened));
+    }
+
+    /// What numpy does: it holds the memory, and nothing else of ours.
+    #[test]
+    fn plaintext_goes_under_the_hands_of_those_who_hold_its_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = held(&Vault::new(1), 60);
+        let opened = open(&lease, &sealed(&lease, dir.path()), &()).unwrap();
+        let memory = opened.memory().unwrap();
+        drop(opened);
+        assert_eq!(&*memory.read().unwrap(), b"a secret");
+        lease.inner.finish(LeaseOver::Revoked(None));
+        assert!(memory.is_zeroed().unwrap() && memory.read().unwrap().iter().all(|byte| *byte == 0));
     }
 
     /// The lease ends while a file is being opened: after the shelf was cleared, before there was
