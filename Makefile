@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build demo test test-long lint bench fuzz docs
+.PHONY: help setup build demo test test-long lint bench fuzz docs wheel
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ setup: ## Install what building, tests and the demo need (idempotent; says what 
 	@.ci/setup
 
 build: setup
-	$(CARGO) build --workspace --bins --locked
+	$(CARGO) build --workspace --lib --bins --locked
 
 demo: build ## The main job, whole, on this machine: about a minute after the build
 	@tests/demo/run
@@ -20,6 +20,7 @@ demo: build ## The main job, whole, on this machine: about a minute after the bu
 test: build ## All tests but the long ones
 	$(CARGO) test --workspace --locked
 	target/debug/strongroom policy test policies/baseline
+	.ci/python test
 
 # Ignored tests are the children that others start, some of which kill themselves: never run by name.
 test-long: test fuzz ## The long suites too: every fuzz target for FUZZ_SECONDS each
@@ -32,6 +33,9 @@ bench: setup ## Measure: data plane and releases; results in target/bench/
 
 fuzz: setup ## Fuzz every target for FUZZ_SECONDS each (default 60)
 	@.ci/fuzz
+
+wheel: setup ## The Python package, a release build, into target/wheels
+	@.ci/python wheel
 
 docs: setup ## API documentation, OpenAPI and JSON schemas
 	$(CARGO) doc --workspace --no-deps --locked

@@ -95,10 +95,10 @@ fn describe<'py>(py: Python<'py>, error: &Error) -> Making<'py> {
                 io::ErrorKind::PermissionDenied => "FileForbidden",
                 _ => "FileError",
             };
-            plain(class).with("errno", source.raw_os_error()).with("filename", path)
+            plain(class).with("errno", source.raw_os_error()).with("filename", path.as_os_str())
         }
-        Error::TokenExposed { path, mode } => plain("TokenExposed").with("path", path).with("mode", *mode),
-        Error::TokenMalformed(path) => plain("TokenMalformed").with("path", path),
+        Error::TokenExposed { path, mode } => plain("TokenExposed").with("path", path.as_os_str()).with("mode", *mode),
+        Error::TokenMalformed(path) => plain("TokenMalformed").with("path", path.as_os_str()),
         Error::NoRandomness => plain("NoRandomness"),
     }
 }
@@ -150,7 +150,7 @@ fn sealed<'py>(py: Python<'py>, error: &SealedError) -> Making<'py> {
             plain("LengthChanged").with("expected", *expected).with("actual", *actual)
         }
         SealedError::NotWritable { what } => plain("NotWritable").with("what", *what),
-        SealedError::TargetExists { path } => plain("TargetExists").with("filename", path),
+        SealedError::TargetExists { path } => plain("TargetExists").with("filename", path.as_os_str()),
         SealedError::DiskFull { source } => plain("DiskFull").with("errno", source.raw_os_error()),
         _ => plain("SealedError"),
     }

@@ -56,7 +56,7 @@ def tensors():
         "bias": random.standard_normal(1000).astype(np.float16),
         "ids": np.arange(-5, 5, dtype=np.int64),
         "mask": np.array([[True, False], [False, True]]),
-        "scalar": np.float64(2.5) * np.ones(()),
+        "scalar": np.array(2.5),
         "empty": np.zeros((0, 3), dtype=np.uint8),
     }
 
