@@ -333,6 +333,42 @@ pub struct CreatedToken {
     pub token: String,
 }
 
+/// `POST /v1/tokens/self/rotate`: another token in the place of the one that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateToken {
+    /// Seconds that the old token stays good for, at most an hour; 0 ends it at once.
+    pub grace: u64,
+}
+
+/// The answer to [`RotateToken`]. The secret is shown once. No `Debug`, no `Clone`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotatedToken {
+    /// Names the new token in the ledger.
+    pub id: String,
+    /// The new bearer token.
+    pub token: String,
+    /// RFC 3339: when the new token expires, which is when the old one would have.
+    pub expires_at: String,
+    /// RFC 3339: when the old token ends.
+    pub old_ends_at: String,
+}
+
+/// What a token is good for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenState {
+    /// It is good.
+    Active,
+    /// Another token took its place; it is good until it expires, which is soon.
+    Replaced,
+    /// Its time is over.
+    Expired,
+    /// An administrator revoked it, or its holder ended it by rotating it.
+    Revoked,
+}
+
 /// A token as people see it, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -347,6 +383,17 @@ pub struct TokenView {
     pub expires_at: String,
     /// True once revoked.
     pub revoked: bool,
+    /// What it is good for now.
+    pub state: TokenState,
+    /// RFC 3339; null for a token that is older than this field.
+    #[serde(default)]
+    pub created_at: Option<String>,
+    /// RFC 3339, noted once a minute at the most; null before its first use.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
+    /// The token that took its place.
+    #[serde(default)]
+    pub replaced_by: Option<String>,
 }
 
 /// The answer to an administrative act: the record that the ledger keeps of it.

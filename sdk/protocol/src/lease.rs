@@ -178,6 +178,57 @@ pub struct LeaseView {
     pub delivered: bool,
 }
 
+/// Query of `GET /v1/leases`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseQuery {
+    /// True: leases that are over, too; only live ones otherwise.
+    #[serde(default)]
+    pub all: bool,
+    /// Only leases behind this one in the list (keyset paging): the last of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<LeaseId>,
+    /// At most this many, newest first; 100 unless given, 1,000 at the most. A page that is shorter is
+    /// the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Body of `POST /v1/leases/revoke`: which live leases are taken back together, chosen by exactly one
+/// of the first four, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeLeases {
+    /// Those of this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<crate::ids::NodeId>,
+    /// Those that hold a key of this asset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<String>,
+    /// Those of the nodes of this site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// All there are.
+    #[serde(default)]
+    pub everything: bool,
+    /// Why; kept in the ledger, and told to the holders.
+    pub reason: String,
+}
+
+/// The answer to [`RevokeLeases`]. It was done in one transaction, whose record says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedLeases {
+    /// The record's id.
+    pub record: DecisionId,
+    /// Its index in the ledger.
+    pub index: u64,
+    /// How many leases were live, and are not any more.
+    pub leases: u64,
+    /// Key versions (`asset@version`) that one of them held whole: they open only, until rotated.
+    pub decrypt_only: Vec<String>,
+}
+
 /// Body of `POST /v1/leases/{id}/revoke`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

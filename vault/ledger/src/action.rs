@@ -81,6 +81,10 @@ names! {
         TokenCreated => "token.created",
         /// A token was revoked.
         TokenRevoked => "token.revoked",
+        /// The holder of a token replaced it by another, of the same person and roles.
+        TokenRotated => "token.rotated",
+        /// A token that is over was presented; summed up once a minute.
+        TokenRefused => "token.refused",
         /// The vault was initialised; the first record of every log.
         VaultInitialised => "vault.initialised",
         /// A replica started.

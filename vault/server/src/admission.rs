@@ -4,10 +4,15 @@ use crate::{
     config::LimitsConfig,
     problem::{Answer, Refused},
 };
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::request::Parts,
+};
 use std::{
     collections::HashMap,
+    convert::Infallible,
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
 };
 use strongroom_protocol::{Code, Fixed, Problem};
@@ -36,6 +41,22 @@ impl Peer {
                 None => IpAddr::from((v6.to_bits() & !u128::from(u64::MAX)).to_be_bytes()),
             },
         })
+    }
+}
+
+/// Where a request comes from, as it is counted: an address, or nothing where it is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source(pub String);
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self(match info.map(|info| Peer::address(info.0.ip())) {
+            Some(Peer::Address(address)) => address.to_string(),
+            _ => String::new(),
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     admission::Peer,
+    api::tokens,
     json::discard,
     problem::{Answer, Refused},
     vault::{Shared, Vault},
@@ -14,7 +15,11 @@ use axum::{
 };
 use std::net::SocketAddr;
 use strongroom_ledger::{Actor, ActorKind};
-use strongroom_protocol::{Code, Fixed, Problem, admin::Role, sha256};
+use strongroom_protocol::{
+    Code, Fixed, Problem,
+    admin::{Role, TokenState},
+    sha256,
+};
 use strongroom_store::{Guard, model::TokenRow};
 use zeroize::Zeroizing;
 
@@ -153,9 +158,18 @@ async fn authenticate(vault: &Vault, authorization: Option<Zeroizing<String>>) -
         return Err(refused());
     }
     // Looked up by hash: the time that a look-up takes says nothing about tokens near to this one.
-    let found = vault.store.token(Fixed(sha256(token.as_bytes()))).await?.ok_or_else(refused)?;
-    if found.row.revoked || found.row.expires_at <= vault.clock.about().await? {
+    let Some(found) = vault.store.token(Fixed(sha256(token.as_bytes()))).await? else {
+        vault.refusals.count_token();
         return Err(refused());
+    };
+    let now = vault.clock.about().await?;
+    match tokens::state(&found.row, now) {
+        TokenState::Active | TokenState::Replaced => vault.token_use.used(&found.row, now),
+        over @ (TokenState::Expired | TokenState::Revoked) => {
+            tracing::warn!(person = %found.row.person, token = %found.row.id, state = ?over, "refused: the token is over");
+            vault.token_use.refused(&found.row, over);
+            return Err(refused());
+        }
     }
     Ok(Holder { token: found.row, version: found.version })
 }

@@ -1,10 +1,10 @@
 //! Enrolment of a node: certificate, credential, quote (rows E1 to E6, and Q1 to Q8 of its quote).
 
 use crate::{
+    admission::Source,
     challenge,
     events::{Notice, Whose},
     json::{Json, Path},
-    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, Vault, node_actor, random, subject},
 };
@@ -40,7 +40,11 @@ const LABELS: usize = 64;
 const LABEL: usize = 255;
 
 /// `POST /v1/nodes`: makes a credential that only the TPM with both keys can open. Nothing is reserved.
-pub async fn begin(State(vault): State<Shared>, Json(request): Json<EnrolRequest>) -> Answer<Json<EnrolChallenge>> {
+pub async fn begin(
+    State(vault): State<Shared>,
+    Source(source): Source,
+    Json(request): Json<EnrolRequest>,
+) -> Answer<Json<EnrolChallenge>> {
     check_caps(&request)?;
     let malformed = |field: &str, e: &dyn std::fmt::Display| Refused::malformed(field, e.to_string());
     let ek = Public::parse(&request.ek_public.0).map_err(|e| malformed("ek_public", &e))?;
@@ -66,6 +70,7 @@ pub async fn begin(State(vault): State<Shared>, Json(request): Json<EnrolRequest
         tpm: format!("{} {} {}", identity.manufacturer(), identity.model(), identity.version()),
         expires_at: now.saturating_add(lifetime),
         node: None,
+        source,
     };
     vault.store.put_enrolment(&enrolment).await?;
     Ok(Json(EnrolChallenge {
@@ -208,15 +213,9 @@ async fn put_node(
     let mut changes = vec![Change::ActivateEnrolment(enrolment.id, id), Change::PutNode(row)];
     // A node that was not there is still not there when this is committed: an approval or a revocation
     // in between must not be written over.
-    let mut guards = vec![Guard::Node(id, known.as_ref().map_or(0, |n| n.version))];
+    let guards = vec![Guard::Node(id, known.as_ref().map_or(0, |n| n.version))];
     if known.is_some() {
         // Approval was for what was enrolled before: whatever it held then, it asks for again.
-        let retired = Retired::of(vault, &vault.store.leases_of_node(id).await?).await?;
-        if !retired.names.is_empty() {
-            record.details.insert("decrypt_only".to_owned(), retired.names.into());
-        }
-        guards.extend(retired.guards);
-        changes.extend(retired.changes);
         changes.push(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     }
     let item = Item { record, guards, nonce: Some(statement.nonce), quotas: Vec::new(), changes, blobs: Vec::new() };

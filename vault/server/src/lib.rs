@@ -46,6 +46,7 @@ pub mod shredder;
 pub mod start;
 pub mod tasks;
 pub mod tls;
+pub mod token_use;
 pub mod trust;
 pub mod vault;
 

@@ -32,6 +32,11 @@ impl Refusals {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
+    /// Counts a bearer token that this vault never made.
+    pub fn count_token(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry("token_unknown".to_owned()).or_default() += 1;
+    }
+
     fn take(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -29,13 +29,16 @@ use strongroom_protocol::{
     admin::{
         ApproveNode, AssetCurrent, AssetView, CreateAsset, CreateToken, CreatedToken, NodeView, PolicyFiles,
         PolicyView, RecordReference, Recorded, ReferenceView, RevokeNode,
-        Role::{Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
-        Site, TokenView, UpdateAsset, VaultInfo,
+        Role::{self, Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
+        RotateToken, RotatedToken, Site, TokenView, UpdateAsset, VaultInfo,
     },
     audit::{AuditPage, AuditQuery, DecisionView, EntryView, ProofView},
     challenge::{Challenge, ChallengeRequest},
     enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolmentState},
-    lease::{EndAnswer, EndRequest, LeaseView, RenewAnswer, RenewRequest, RevokeLease},
+    lease::{
+        EndAnswer, EndRequest, LeaseQuery, LeaseView, RenewAnswer, RenewRequest, RevokeLease, RevokeLeases,
+        RevokedLeases,
+    },
     release::{ReleaseRequest, ReleaseResponse},
 };
 
@@ -136,7 +139,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         POST "/v1/assets/{name}", Roles(&[Custodian]), "Changes an asset's labels, jurisdictions, reference sets or lease quota.", (body [UpdateAsset]) => RECORDED, assets::update;
         POST "/v1/assets/{name}/keys", Roles(&[Custodian]), "Makes a new active key version.", () => RECORDED, keys::rotate;
         DELETE "/v1/assets/{name}/keys/{version}", Roles(&[Custodian]), "Destroys a key version, and ends the leases that hold it.", () => RECORDED, keys::destroy;
-        GET "/v1/leases", Roles(&[Custodian, Auditor]), "Leases, newest first.", (query [leases::LeaseQuery]) => Json(of::<Vec<LeaseView>>), leases::list;
+        GET "/v1/leases", Roles(&[Custodian, Auditor]), "Leases, newest first.", (query [LeaseQuery]) => Json(of::<Vec<LeaseView>>), leases::list;
+        POST "/v1/leases/revoke", Roles(&[Custodian, Operator]), "Takes all leases of a node, an asset (custodians only), a site, or all there are back, at once.", (body [RevokeLeases]) => Json(of::<RevokedLeases>), leases::revoke_many;
         POST "/v1/leases/{id}/revoke", Roles(&[Custodian]), "Takes a lease back.", (body [RevokeLease]) => RECORDED, leases::revoke;
 
         POST "/v1/policies", Roles(&[PolicyAuthor]), "Proposes a policy.", (body [PolicyFiles]) => RECORDED, policies::propose;
@@ -146,6 +150,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 
         POST "/v1/tokens", Roles(&[Admin]), "Creates a token; its secret is shown once.", (body [CreateToken]) => Json(of::<CreatedToken>), tokens::create;
         GET "/v1/tokens", Roles(&[Admin, Auditor]), "All tokens, without secrets.", () => Json(of::<Vec<TokenView>>), tokens::list;
+        GET "/v1/tokens/self", Roles(&Role::ALL), "The token that asks, without its secret.", () => Json(of::<TokenView>), tokens::whoami;
+        POST "/v1/tokens/self/rotate", Roles(&Role::ALL), "Puts another token, shown once, in the place of the one that asks; it lives no longer.", (body [RotateToken]) => Json(of::<RotatedToken>), tokens::rotate;
         DELETE "/v1/tokens/{id}", Roles(&[Admin]), "Revokes a token.", () => RECORDED, tokens::revoke;
 
         GET "/v1/decisions", Roles(&[Auditor, Custodian, Operator, PolicyAuthor]), "Records of decisions.", (query [AuditQuery]) => Json(of::<AuditPage>), decisions::list;

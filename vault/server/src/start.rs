@@ -3,7 +3,7 @@
 use crate::{
     admission::Admission,
     clock::Clock,
-    config::{Config, CustodyKind},
+    config::{BackendKind, Config, CustodyKind},
     enforced::EnforcedPolicyCache,
     events::Events,
     lease::events::Listeners,
@@ -12,6 +12,7 @@ use crate::{
     queue::{Commit, Queue},
     refusals::Refusals,
     shredder::Shredder,
+    token_use::TokenUse,
     trust::Trust,
     vault::{Shared, Vault, subject, system},
 };
@@ -24,7 +25,8 @@ use strongroom_keys::{
 use strongroom_ledger::{Action, Signer, SubjectKind, VerifierKey};
 use strongroom_memory::{KeyPages, KeySlot, Protection};
 use strongroom_store::{
-    Item, Outcome, Sequencer, SqliteStore, Store, StoreError, model::VaultRow, sqlite::SqliteOptions,
+    Backend, Item, Outcome, PostgresStore, Sequencer, SqliteStore, Store, StoreError, model::VaultRow,
+    sqlite::SqliteOptions,
 };
 use tokio::sync::{Mutex, watch};
 
@@ -53,7 +55,7 @@ pub struct Open {
 /// before there is anything to serve.
 pub async fn open(config: Config) -> Result<Opened> {
     let store = open_store(&config).await?;
-    let row = vault_row(&store, &config).await?;
+    let row = vault_row(&*store, &config).await?;
     let root = match custody(&config)?.unlock() {
         Ok(root) => root,
         Err(error) => return Ok(Opened::Locked(format!("custody does not yield the root key: {error}"))),
@@ -68,7 +70,7 @@ pub async fn open(config: Config) -> Result<Opened> {
     let signer = Arc::new(IdentitySigner(Arc::clone(&keys)));
     let outside = config.ledger.outside_checkpoint.clone();
     let replica = config.server.replica.clone();
-    let sequencer = match Sequencer::new(Arc::new(store.clone()), signer, ledger_key.clone(), outside, replica).await {
+    let sequencer = match Sequencer::new(Arc::clone(&store), signer, ledger_key.clone(), outside, replica).await {
         Ok(sequencer) => sequencer,
         Err(error) => return locked_or_broken(error),
     };
@@ -80,7 +82,7 @@ pub async fn open(config: Config) -> Result<Opened> {
         tracing::error!(file = %crl.path.display(), "this revocation list is out of date: no TPM of its issuer is enrolled");
     }
     let committer = Arc::new(Committer(sequencer.clone()));
-    let vault = assemble(config, Arc::new(store), committer, keys, trust, ledger_key);
+    let vault = assemble(config, store, committer, keys, trust, ledger_key);
     Ok(Opened::Open(Box::new(Open { vault, sequencer, key_pages: pages.kind().as_str() })))
 }
 
@@ -109,6 +111,7 @@ pub fn assemble(
         listeners: Listeners::default(),
         shredder: Shredder::default(),
         grants: Mutex::default(),
+        token_use: TokenUse::default(),
         stopping: watch::Sender::new(false),
         ledger_key,
     })
@@ -136,16 +139,28 @@ pub fn told(refused: crate::problem::Refused) -> anyhow::Error {
 }
 
 /// Opens the database, which has to be there, and brings its tables up to date.
-pub async fn open_store(config: &Config) -> Result<SqliteStore> {
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Backend>> {
+    if config.store.backend == BackendKind::Postgres {
+        let options = config.store.postgres.options();
+        let opened = PostgresStore::open(&options).await;
+        return Ok(Arc::new(opened.with_context(|| format!("open the database {}", options.place()))?));
+    }
     let (path, options) = database(config)?;
-    SqliteStore::open_with(path, options).await.with_context(|| format!("open the database {}", path.display()))
+    let opened = SqliteStore::open_with(path, options).await;
+    Ok(Arc::new(opened.with_context(|| format!("open the database {}", path.display()))?))
 }
 
 /// Opens the database for a look or a copy: its tables are left as they are, and refused if they are
 /// not those of this program.
-pub async fn open_store_as_it_is(config: &Config) -> Result<SqliteStore> {
+pub async fn open_store_as_it_is(config: &Config) -> Result<Arc<dyn Backend>> {
+    if config.store.backend == BackendKind::Postgres {
+        let options = config.store.postgres.options();
+        let opened = PostgresStore::open_as_it_is(&options).await;
+        return Ok(Arc::new(opened.with_context(|| format!("open the database {}", options.place()))?));
+    }
     let (path, options) = database(config)?;
-    SqliteStore::open_as_it_is(path, options).await.with_context(|| format!("open the database {}", path.display()))
+    let opened = SqliteStore::open_as_it_is(path, options).await;
+    Ok(Arc::new(opened.with_context(|| format!("open the database {}", path.display()))?))
 }
 
 fn database(config: &Config) -> Result<(&Path, SqliteOptions)> {
@@ -158,7 +173,7 @@ fn database(config: &Config) -> Result<(&Path, SqliteOptions)> {
 }
 
 /// What `init` wrote, compared with the configuration.
-pub async fn vault_row(store: &SqliteStore, config: &Config) -> Result<VaultRow> {
+pub async fn vault_row(store: &dyn Store, config: &Config) -> Result<VaultRow> {
     let row = store.vault().await?.context("this database holds no vault: run `strongroomd init`")?;
     let expected = &config.ledger.origin;
     if !expected.is_empty() && *expected != row.ledger_origin {

@@ -1,10 +1,11 @@
-//! What the vault does by itself: sweeps leases, shreds what was destroyed, sums up refusals, checks
-//! the ledger's tail.
+//! What the vault does by itself: sweeps leases, shreds what was destroyed, sums up refusals, notes
+//! the use of tokens, checks the ledger's tail.
 
 use crate::{
     lease::sweep::sweep,
     refusals::sum_up,
     start::{TAIL, record_start},
+    token_use,
     vault::{Shared, stopped},
 };
 use std::time::Duration;
@@ -32,6 +33,11 @@ pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
         tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
             if let Err(refused) = sum_up(vault).await {
                 tracing::warn!(code = refused.code().as_str(), "refusals could not be summed up");
+            }
+        })),
+        tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
+            if let Err(refused) = token_use::write(vault).await {
+                tracing::warn!(code = refused.code().as_str(), "the use of tokens could not be noted");
             }
         })),
         tokio::spawn(every(Shared::clone(vault), MINUTE, async move |vault: &Shared| {

@@ -3,7 +3,7 @@
 use crate::{
     admission::Admission, clock::Clock, config::Config, enforced::EnforcedPolicyCache, events::Events,
     lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, shredder::Shredder,
-    trust::Trust,
+    token_use::TokenUse, trust::Trust,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
@@ -47,8 +47,10 @@ pub struct Vault {
     pub listeners: Listeners,
     /// What was destroyed and may still lie in a file.
     pub shredder: Shredder,
-    /// Held while a token is made: who may hold which roles is looked up first.
+    /// Held while a token is made, so that those who ask here at one time wait instead of being refused.
     pub grants: Mutex<()>,
+    /// When tokens were used, and which were refused.
+    pub token_use: TokenUse,
     /// True once the vault stops.
     pub stopping: watch::Sender<bool>,
     /// The ledger's verifier key.

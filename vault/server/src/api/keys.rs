@@ -5,7 +5,6 @@ use crate::{
     authority::Holder,
     events::{Notice, Whose},
     json::{Json, Path},
-    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, subject},
 };
@@ -53,10 +52,8 @@ pub async fn destroy(
     }
     let act =
         Act::by(&vault, &holder, Action::KeyDestroyed, subject(SubjectKind::Key, format!("{name}@{version}"))).await?;
-    let leases = vault.store.leases_of_key(&name, version).await?;
-    let retired = Retired::of(&vault, &leases).await?.without(&name, version);
     let row = KeyRow { state: KeyState::Destroyed, wrapped: Bytes::default(), ..key.row };
-    let recorded = super::leases::retiring(act, retired)
+    let recorded = act
         .guarded(Guard::Key(name.clone(), version, key.version))
         .saying("version", version)
         .changing(Change::PutKey(row))

@@ -1,41 +1,26 @@
-//! Leases as custodians see them, and revocation.
+//! Leases as custodians see them, and revocation: of one, of a node's, an asset's, a site's, of all.
 
-use super::{Act, check_reason};
+use super::{Act, assets, check_reason, nodes};
 use crate::{
     authority::Holder,
     clock::rfc3339,
     events::{Notice, Whose},
     json::{Json, Path},
-    lease::retirement::Retired,
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
 use axum::extract::{Query, State};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use strongroom_ledger::{Action, SubjectKind};
+use strongroom_ledger::{Action, Record, Subject, SubjectKind};
 use strongroom_protocol::{
     Code,
-    admin::Recorded,
-    lease::{EventKind, LeaseState, LeaseView, RevokeLease},
+    admin::{Recorded, Role},
+    lease::{EventKind, LeaseQuery, LeaseState, LeaseView, RevokeLease, RevokeLeases, RevokedLeases},
     statement::KeyRequest,
 };
 use strongroom_store::{Change, Guard, model::LeaseRow};
 
-/// Leases of one answer.
-const MOST: u32 = 10_000;
-
-/// Query of `GET /v1/leases`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LeaseQuery {
-    /// True: leases that are over, too; only live ones otherwise.
-    #[serde(default)]
-    pub all: bool,
-    /// At most this many, newest first; 100 unless given, 10,000 at the most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
+/// Leases of one page, unless the query says otherwise, and at the most.
+const PAGE: (u32, u32) = (100, 1000);
 
 /// `GET /v1/leases`.
 pub async fn list(
@@ -43,8 +28,14 @@ pub async fn list(
     query: Result<Query<LeaseQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Answer<Json<Vec<LeaseView>>> {
     let Query(query) = query.map_err(|e| Refused::malformed("query", e.body_text()))?;
+    if let Some(after) = query.after
+        && vault.store.lease(after).await?.is_none()
+    {
+        return Err(Refused::malformed("after", "there is no such lease"));
+    }
     let now = vault.clock.now().await?;
-    let leases = vault.store.leases(!query.all, query.limit.unwrap_or(100).min(MOST)).await?;
+    let limit = query.limit.unwrap_or(PAGE.0).min(PAGE.1);
+    let leases = vault.store.leases(!query.all, query.after, limit).await?;
     Ok(Json(leases.iter().map(|lease| view(lease, now)).collect()))
 }
 
@@ -70,26 +61,86 @@ pub async fn revoke(
     act.record.node = Some(lease.row.node);
     act.record.job.clone_from(&lease.row.job);
     act.record.keys = lease.row.keys.iter().map(Into::into).collect();
-    let act = retire_versions(&vault, act, [&lease.row]).await?;
     let recorded = act.changing(Change::CloseLease(id, LeaseState::Revoked)).commit(&vault).await?;
     vault.events.tell(Notice { whose: Whose::Lease(id), event: EventKind::Revoked, reason: Some(request.reason) });
     Ok(Json(recorded))
 }
 
-/// Makes the active versions that these leases hold whole decrypt-only.
-pub(super) async fn retire_versions(
-    vault: &Vault,
-    act: Act,
-    leases: impl IntoIterator<Item = &LeaseRow>,
-) -> Answer<Act> {
-    Ok(retiring(act, Retired::of(vault, leases).await?))
+/// `POST /v1/leases/revoke`: many at once, all or none, in one transaction with the record that says
+/// which. What is granted after that is not touched.
+pub async fn revoke_many(
+    State(vault): State<Shared>,
+    holder: Holder,
+    Json(request): Json<RevokeLeases>,
+) -> Answer<Json<RevokedLeases>> {
+    check_reason(&request.reason)?;
+    let Chosen { subject, whose, change } = Chosen::by(&vault, &holder, &request).await?;
+    let mut act = Act::by(&vault, &holder, Action::LeaseRevoked, subject).await?;
+    act.record.node = request.node;
+    act.record.site.clone_from(&request.site);
+    let act = act.saying("reason", request.reason.clone()).changing(change);
+    let record = act.record.id;
+    let committed = vault.commit(act.record, act.guards, act.changes).await?;
+    vault.events.tell(Notice { whose, event: EventKind::Revoked, reason: Some(request.reason) });
+    // What was closed is known since the commit, and stands in the record that came of it.
+    let details = Record::parse(&committed.record)?.details;
+    let names = details.get("decrypt_only").and_then(|names| names.as_array()).into_iter().flatten();
+    Ok(Json(RevokedLeases {
+        record,
+        index: committed.index,
+        leases: details.get("leases_closed").and_then(serde_json::Value::as_u64).unwrap_or_default(),
+        decrypt_only: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+    }))
 }
 
-/// Takes along what revoking leases brings with it.
-pub(super) fn retiring(mut act: Act, retired: Retired) -> Act {
-    act.guards.extend(retired.guards);
-    act.changes.extend(retired.changes);
-    if retired.names.is_empty() { act } else { act.saying("decrypt_only", retired.names) }
+/// Which leases a request chooses: what its record is about, whom to tell, and what to do.
+struct Chosen {
+    subject: Subject,
+    whose: Whose,
+    change: Change,
+}
+
+impl Chosen {
+    async fn by(vault: &Vault, holder: &Holder, request: &RevokeLeases) -> Answer<Self> {
+        const STATE: LeaseState = LeaseState::Revoked;
+        match (request.node, &request.asset, &request.site, request.everything) {
+            (Some(node), None, None, false) => {
+                nodes::find(vault, &node.to_string()).await?;
+                Ok(Self {
+                    subject: subject(SubjectKind::Node, node),
+                    whose: Whose::Node(node),
+                    change: Change::CloseLeasesOfNode(node, STATE),
+                })
+            }
+            (None, Some(asset), None, false) => {
+                if !holder.token.roles.contains(&Role::Custodian) {
+                    let detail =
+                        "an asset's leases are a custodian's to revoke; an operator revokes a node's, a site's, or all";
+                    return Err(Refused::new(Code::Forbidden, detail));
+                }
+                assets::find(vault, asset).await?;
+                Ok(Self {
+                    subject: subject(SubjectKind::Asset, asset),
+                    whose: Whose::Any,
+                    change: Change::CloseLeasesOfAsset(asset.clone(), STATE),
+                })
+            }
+            (None, None, Some(site), false) => {
+                vault.store.site(site).await?.ok_or_else(|| Refused::not_found("site"))?;
+                Ok(Self {
+                    subject: subject(SubjectKind::Site, site),
+                    whose: Whose::Any,
+                    change: Change::CloseLeasesOfSite(site.clone(), STATE),
+                })
+            }
+            (None, None, None, true) => Ok(Self {
+                subject: subject(SubjectKind::Vault, vault.keys.vault_id()),
+                whose: Whose::Any,
+                change: Change::CloseEveryLease(STATE),
+            }),
+            _ => Err(Refused::malformed("node", "exactly one of node, asset, site, and everything: true")),
+        }
+    }
 }
 
 fn view(lease: &LeaseRow, now: i64) -> LeaseView {

@@ -50,9 +50,7 @@ pub async fn approve(
     act.record.site = Some(request.site.clone());
     act.record.jurisdiction = Some(site.row.jurisdiction);
     if moved {
-        let leases = vault.store.leases_of_node(node.row.id).await?;
-        act = super::leases::retire_versions(&vault, act, &leases)
-            .await?
+        act = act
             .saying("moved_from", node.row.site.clone().unwrap_or_default())
             .changing(Change::CloseLeasesOfNode(node.row.id, LeaseState::Revoked));
     }
@@ -89,8 +87,6 @@ pub async fn revoke(
     let mut act = act.guarded(Guard::Node(id, node.version)).saying("reason", request.reason.clone());
     act.record.node = Some(id);
     act.record.site.clone_from(&node.row.site);
-    let leases = vault.store.leases_of_node(id).await?;
-    let act = super::leases::retire_versions(&vault, act, &leases).await?;
     let row = NodeRow { state: NodeState::Revoked, ..node.row };
     let act = act.changing(Change::PutNode(row)).changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     let recorded = act.commit(&vault).await?;
@@ -117,7 +113,7 @@ pub async fn show(State(vault): State<Shared>, Path(id): Path<String>) -> Answer
     Ok(Json(view(node, &jurisdictions)))
 }
 
-async fn find(vault: &Vault, id: &str) -> Answer<Versioned<NodeRow>> {
+pub(super) async fn find(vault: &Vault, id: &str) -> Answer<Versioned<NodeRow>> {
     let id: NodeId = id.parse().map_err(|_| Refused::malformed("node", "not a node's id"))?;
     vault.store.node(id).await?.ok_or_else(|| Refused::not_found("node"))
 }

@@ -15,7 +15,7 @@ use strongroom_keys::KeysError;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Code, Fixed,
-    admin::{CreateToken, CreatedToken, Recorded, Role, TokenView},
+    admin::{CreateToken, CreatedToken, Recorded, Role, RotateToken, RotatedToken, TokenState, TokenView},
     sha256,
 };
 use strongroom_store::{
@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 
 /// The longest life of a token: a year.
 const LONGEST: u64 = 366 * 24 * 3600;
+/// The longest time for which a replaced token stays good: an hour.
+const LONGEST_GRACE: u64 = 3600;
 /// Of these a person holds one at the most.
 const APART: [Role; 3] = [Role::Admin, Role::PolicyAuthor, Role::PolicyApprover];
 
@@ -37,17 +39,17 @@ pub async fn create(
 ) -> Answer<Json<CreatedToken>> {
     check(&request)?;
     let _alone = vault.grants.lock().await;
+    // Before the tokens are read: what another replica creates meanwhile is seen by the commit, so two
+    // requests at one time cannot add up.
+    let generation = vault.store.token_generation().await?;
     let tokens = vault.store.tokens().await?;
     let now = vault.clock.now().await?;
     check_apart(&request, &tokens, now)?;
     let (secret, row) = make(request, now)?;
-    let mut act = Act::by(&vault, &holder, Action::TokenCreated, subject(SubjectKind::Token, &row.id)).await?;
-    // The person's other tokens are what they were: two requests at one time cannot add up.
-    for token in tokens.into_iter().filter(|t| t.row.person == row.person) {
-        act = act.guarded(Guard::Token(token.row.id, token.version));
-    }
+    let act = Act::by(&vault, &holder, Action::TokenCreated, subject(SubjectKind::Token, &row.id)).await?;
     let id = row.id.clone();
-    act.saying("person", row.person.clone())
+    act.guarded(Guard::TokenGeneration(generation))
+        .saying("person", row.person.clone())
         .saying("roles", roles(&row.roles))
         .saying("expires_at", rfc3339(row.expires_at))
         .changing(Change::CreateToken(row))
@@ -58,20 +60,66 @@ pub async fn create(
 
 /// `GET /v1/tokens`.
 pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<TokenView>>> {
-    let view = |t: Versioned<TokenRow>| TokenView {
-        id: t.row.id,
-        person: t.row.person,
-        roles: t.row.roles,
-        expires_at: rfc3339(t.row.expires_at),
-        revoked: t.row.revoked,
-    };
-    Ok(Json(vault.store.tokens().await?.into_iter().map(view).collect()))
+    let tokens = vault.store.tokens().await?;
+    let now = vault.clock.now().await?;
+    Ok(Json(tokens.into_iter().map(|token| view(token.row, now)).collect()))
 }
 
-/// `DELETE /v1/tokens/{id}`.
+/// `GET /v1/tokens/self`: who asks, as the vault knows it.
+pub async fn whoami(State(vault): State<Shared>, holder: Holder) -> Answer<Json<TokenView>> {
+    let now = vault.clock.now().await?;
+    Ok(Json(view(holder.token, now)))
+}
+
+/// `POST /v1/tokens/self/rotate`: another secret for the same person, roles and time.
+///
+/// It never lives longer than the old one would have: who steals a token must not be able to keep it
+/// alive. And a token is replaced once: who still has the old one within its grace gets no third.
+pub async fn rotate(
+    State(vault): State<Shared>,
+    holder: Holder,
+    Json(request): Json<RotateToken>,
+) -> Answer<Json<RotatedToken>> {
+    if request.grace > LONGEST_GRACE {
+        return Err(Refused::malformed("grace", "at most 3,600 seconds; 0 ends the old token at once"));
+    }
+    let old = &holder.token;
+    if old.replaced_by.is_some() {
+        return Err(Refused::new(Code::Conflict, "this token was replaced already: use the one that took its place"));
+    }
+    let now = vault.clock.now().await?;
+    let left = u64::try_from(old.expires_at.saturating_sub(now)).unwrap_or(0);
+    let again = CreateToken { person: old.person.clone(), roles: old.roles.clone(), expires_in: left };
+    let (secret, row) = make(again, now)?;
+    let old_ends_at = now.saturating_add_unsigned(request.grace).min(old.expires_at);
+    let answer = RotatedToken {
+        id: row.id.clone(),
+        token: secret.as_str().to_owned(),
+        expires_at: rfc3339(row.expires_at),
+        old_ends_at: rfc3339(old_ends_at),
+    };
+    let replaced = Change::ReplaceToken(old.id.clone(), row.id.clone(), old_ends_at);
+    Act::by(&vault, &holder, Action::TokenRotated, subject(SubjectKind::Token, &row.id))
+        .await?
+        .saying("person", row.person.clone())
+        .saying("roles", roles(&row.roles))
+        .saying("expires_at", rfc3339(row.expires_at))
+        .saying("replaces", old.id.clone())
+        .saying("old_ends_at", answer.old_ends_at.clone())
+        .changing(Change::CreateToken(row))
+        .changing(replaced)
+        .commit(&vault)
+        .await?;
+    Ok(Json(answer))
+}
+
+/// `DELETE /v1/tokens/{id}`. The last token of role admin is not revoked: a vault without one is out of
+/// its people's hands.
 pub async fn revoke(State(vault): State<Shared>, Path(id): Path<String>, holder: Holder) -> Answer<Json<Recorded>> {
-    let tokens = vault.store.tokens().await?;
-    let token = tokens.into_iter().find(|t| t.row.id == id).ok_or_else(|| Refused::not_found("token"))?;
+    let _alone = vault.grants.lock().await;
+    let now = vault.clock.now().await?;
+    let (tokens, others): (Vec<_>, Vec<_>) = vault.store.tokens().await?.into_iter().partition(|t| t.row.id == id);
+    let token = tokens.into_iter().next().ok_or_else(|| Refused::not_found("token"))?;
     if token.row.revoked {
         return Err(Refused::new(Code::Conflict, "the token was revoked already"));
     }
@@ -123,8 +171,38 @@ pub fn make(request: CreateToken, now: i64) -> Result<(Zeroizing<String>, TokenR
         roles,
         expires_at: now.saturating_add_unsigned(request.expires_in),
         revoked: false,
+        created_at: now,
+        replaced_by: None,
+        last_used_at: None,
     };
     Ok((text, row))
+}
+
+/// What a token is good for at `now`.
+pub fn state(token: &TokenRow, now: i64) -> TokenState {
+    if token.revoked {
+        TokenState::Revoked
+    } else if token.expires_at <= now {
+        TokenState::Expired
+    } else if token.replaced_by.is_some() {
+        TokenState::Replaced
+    } else {
+        TokenState::Active
+    }
+}
+
+fn view(row: TokenRow, now: i64) -> TokenView {
+    TokenView {
+        state: state(&row, now),
+        id: row.id,
+        person: row.person,
+        roles: row.roles,
+        expires_at: rfc3339(row.expires_at),
+        revoked: row.revoked,
+        created_at: (row.created_at > 0).then(|| rfc3339(row.created_at)),
+        last_used_at: row.last_used_at.map(rfc3339),
+        replaced_by: row.replaced_by,
+    }
 }
 
 /// Role names, for records.

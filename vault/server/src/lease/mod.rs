@@ -3,5 +3,4 @@
 pub mod events;
 pub mod possession;
 mod reason;
-pub mod retirement;
 pub mod sweep;

@@ -1,6 +1,5 @@
 //! `POST /v1/leases/{id}/renew` and `DELETE /v1/leases/{id}`, on a proof of possession.
 
-use super::retirement::Retired;
 use crate::{
     challenge,
     clock::rfc3339,
@@ -45,7 +44,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Checks the possession MAC over `body`, in constant time. Every failure says the same.
+    /// Checks the possession MAC over `body`, in constant time. Every failure says the same, but that a
+    /// lease is over is said to whoever knows its id.
     pub(super) async fn check(vault: &Vault, act: &str, id: &str, headers: &HeaderMap, body: &[u8]) -> Answer<Self> {
         let refused = || Refused::from(Problem::new(Code::PossessionRefused));
         let id: LeaseId = id.parse().map_err(|_| Refused::malformed("lease", "not a lease id"))?;
@@ -55,6 +55,10 @@ impl Held {
         let now = vault.clock.now().await?;
         challenge::check(vault, Purpose::Possession, &possession.nonce, now)?;
         let lease = vault.store.lease(id).await?.ok_or_else(refused)?;
+        if lease.row.wrapped_secret.0.is_empty() {
+            // It was closed, and its secret went with that: there is nothing left to prove.
+            return Err(over());
+        }
         let secret = vault.keys.unwrap_lease_secret(id, &lease.row.wrapped_secret.0)?;
         let message = possession_message(
             act,
@@ -68,7 +72,7 @@ impl Held {
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), &message, possession.mac.as_array())
             .map_err(|_| refused())?;
         if lease.row.state != LeaseState::Live || lease.row.expires_at <= now {
-            return Err(Refused::new(Code::PossessionRefused, "the lease is not live any more"));
+            return Err(over());
         }
         Ok(Self { lease, possession, now })
     }
@@ -81,18 +85,6 @@ impl Held {
         changes: Vec<Change>,
         fill: impl FnOnce(&mut Record),
     ) -> Answer<Committed> {
-        self.commit_guarded(vault, action, Vec::new(), changes, fill).await
-    }
-
-    /// The same, resting on more rows than the lease's own.
-    async fn commit_guarded(
-        &self,
-        vault: &Vault,
-        action: Action,
-        mut guards: Vec<Guard>,
-        changes: Vec<Change>,
-        fill: impl FnOnce(&mut Record),
-    ) -> Answer<Committed> {
         let lease = &self.lease.row;
         let mut record =
             vault.record(self.now, node_actor(lease.node), action, subject(SubjectKind::Lease, lease.id))?;
@@ -101,7 +93,7 @@ impl Held {
         record.job.clone_from(&lease.job);
         record.keys = lease.keys.iter().map(Into::into).collect();
         fill(&mut record);
-        guards.push(Guard::Lease(lease.id, self.lease.version));
+        let guards = vec![Guard::Lease(lease.id, self.lease.version)];
         let nonce = Some(self.possession.nonce);
         let item = Item { record, guards, nonce, quotas: Vec::new(), changes, blobs: Vec::new() };
         Ok(vault.queue.submit(item).await?)
@@ -123,6 +115,10 @@ impl Held {
         response.headers_mut().insert(SIGNATURE_HEADER, HeaderValue::try_from(signature).map_err(Refused::internal)?);
         Ok(response)
     }
+}
+
+fn over() -> Refused {
+    Refused::new(Code::PossessionRefused, "the lease is not live any more")
 }
 
 /// Proves possession and prolongs the lease; the first proof is the delivery.
@@ -230,14 +226,10 @@ fn broken(obligations: &Obligations, handling: Option<&Handling>, delivered: boo
 /// A holder that breaks its obligations loses the lease, and what it held whole is burnt for new objects.
 async fn take_back(vault: &Vault, held: &Held, handling: Option<&Handling>, reasons: Vec<String>) -> Answer<Refused> {
     let lease = held.lease.row.id;
-    let Retired { guards, mut changes, names } = Retired::of(vault, [&held.lease.row]).await?;
-    changes.push(Change::CloseLease(lease, LeaseState::Revoked));
+    let changes = vec![Change::CloseLease(lease, LeaseState::Revoked)];
     let told = reasons.clone();
-    held.commit_guarded(vault, Action::LeaseRevoked, guards, changes, |record| {
+    held.commit(vault, Action::LeaseRevoked, changes, |record| {
         record.reasons = reasons;
-        if !names.is_empty() {
-            record.details.insert("decrypt_only".to_owned(), names.into());
-        }
         fill_handling(record, handling);
     })
     .await?;

@@ -1,7 +1,7 @@
 //! Why a lease was revoked, as the ledger has it: every replica reads the same.
 
 use crate::{problem::Answer, vault::Vault};
-use strongroom_ledger::{Action, Record};
+use strongroom_ledger::{Action, Record, SubjectKind};
 use strongroom_protocol::audit::AuditQuery;
 use strongroom_store::model::LeaseRow;
 
@@ -21,6 +21,11 @@ pub(super) async fn of_revocation(vault: &Vault, lease: &LeaseRow) -> Answer<Opt
     let of_renewal = AuditQuery { node: node.clone(), reason: Some(REBOOTED.to_owned()), ..all() };
     if newest(vault, lease, of_renewal, |record| record.lease == Some(lease.id)).await?.is_some() {
         return Ok(Some(REBOOTED.to_owned()));
+    }
+    let of_many = AuditQuery { action: Some(Action::LeaseRevoked.to_string()), ..all() };
+    let site = vault.store.node(lease.node).await?.and_then(|node| node.row.site);
+    if let Some(record) = newest(vault, lease, of_many, |record| covers(record, lease, site.as_deref())).await? {
+        return Ok(Some(of_record(&record)));
     }
     let of_node = AuditQuery { node, action: Some("node.*".to_owned()), ..all() };
     if let Some(record) = newest(vault, lease, of_node, ends_leases).await? {
@@ -48,6 +53,18 @@ fn ends_leases(record: &Record) -> bool {
         Action::NodeChanged => record.details.contains_key("moved_from"),
         // At its first enrolment a node holds nothing.
         Action::NodeEnrolled => record.previous.is_some(),
+        _ => false,
+    }
+}
+
+/// True of the revocation of many leases that this one belonged to.
+fn covers(record: &Record, lease: &LeaseRow, site: Option<&str>) -> bool {
+    let id = record.subject.id.as_str();
+    match record.subject.kind {
+        SubjectKind::Vault => true,
+        SubjectKind::Node => id == lease.node.to_string(),
+        SubjectKind::Site => site == Some(id),
+        SubjectKind::Asset => lease.keys.iter().any(|key| key.asset == id),
         _ => false,
     }
 }

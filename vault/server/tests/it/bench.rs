@@ -186,6 +186,7 @@ impl Bench {
             tpm: "TEST model 1".to_owned(),
             expires_at: self.vault.store.now().await.unwrap() + 600,
             node: None,
+            source: String::new(),
         };
         self.vault.store.put_enrolment(&row).await.unwrap();
         id

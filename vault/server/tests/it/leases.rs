@@ -102,7 +102,7 @@ async fn a_holder_that_breaks_its_obligations_loses_the_lease() {
 }
 
 /// Listens to a lease.
-async fn listen(bench: &Bench, payload: &ReleasePayload) -> (Possession, JoinHandle<Vec<u8>>) {
+pub(crate) async fn listen(bench: &Bench, payload: &ReleasePayload) -> (Possession, JoinHandle<Vec<u8>>) {
     let id = payload.lease.id;
     let proof = bench.proof("listen", id, payload.lease_secret.expose(), None).await;
     let request = axum::http::Request::builder()
@@ -117,7 +117,12 @@ async fn listen(bench: &Bench, payload: &ReleasePayload) -> (Possession, JoinHan
 }
 
 /// What was told until the stream ended, each signature verified.
-async fn heard(bench: &Bench, payload: &ReleasePayload, proof: &Possession, body: JoinHandle<Vec<u8>>) -> Vec<Value> {
+pub(crate) async fn heard(
+    bench: &Bench,
+    payload: &ReleasePayload,
+    proof: &Possession,
+    body: JoinHandle<Vec<u8>>,
+) -> Vec<Value> {
     let text = String::from_utf8(body.await.unwrap()).unwrap();
     text.lines()
         .filter_map(|line| line.strip_prefix("data: "))

@@ -6,6 +6,7 @@
     reason = "a failed test is how it speaks; clippy knows only test functions by themselves"
 )]
 
+mod acts;
 mod administration;
 mod audit;
 mod bench;
@@ -15,4 +16,6 @@ mod listening;
 mod matrix;
 mod processes;
 mod releases;
+mod revocation;
+mod tokens;
 mod tpm;
