@@ -23,6 +23,13 @@ use zeroize::Zeroizing;
 
 /// Gives evidence that binds a statement: the node itself, or an agent that owns its devices.
 pub trait Attester: Send + Sync {
+    /// The caller bytes that evidence will bind, to be named by the statement; `None` where it is
+    /// collected in process. The same for the life of a process, so that renewals can be told from
+    /// requests of others.
+    fn caller(&self) -> Result<Option<Vec<u8>>, CollectError> {
+        Ok(None)
+    }
+
     /// All evidence that the node has, each item bound to the statement's exact bytes, and to the
     /// caller's if there is one (the tags then end in `-agent`).
     fn collect(

@@ -1,6 +1,6 @@
 //! What can go wrong, with the device and the remedy.
 
-use crate::{ek::EkKind, tcti::TctiConfig};
+use crate::{agent::AgentRefusal, ek::EkKind, tcti::TctiConfig};
 use std::{io, path::PathBuf, time::Duration};
 
 /// Why there is no evidence.
@@ -214,6 +214,62 @@ pub enum CollectError {
         path: PathBuf,
         /// The cap, bytes.
         limit: usize,
+    },
+    /// No agent listens where it should.
+    #[error("{}: no agent listens here; start it (`systemctl start strongroom-agent.socket`), or see whether `agent` in node.json names its socket", socket.display())]
+    AgentMissing {
+        /// The agent's socket.
+        socket: PathBuf,
+    },
+    /// The process may not connect to the agent.
+    #[error("{}: permission denied; add this user to the group that may use the socket (`ls -l` names it), or start the job by `strongroom run`", socket.display())]
+    AgentPermission {
+        /// The agent's socket.
+        socket: PathBuf,
+    },
+    /// The connection to the agent could not be made, or broke.
+    #[error("{}: {doing}: the agent went away ({source}); see its log, and ask again", socket.display())]
+    AgentLost {
+        /// The agent's socket.
+        socket: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The agent did not answer in time.
+    #[error("{}: {doing}: no answer within {} s; see whether the agent's TPM is held by another", socket.display(), .timeout.as_secs())]
+    AgentTimeout {
+        /// The agent's socket.
+        socket: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// What answers is not an agent of this version.
+    #[error("{}: not an agent's answer: {what}", socket.display())]
+    AgentMalformed {
+        /// The agent's socket.
+        socket: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The agent refused.
+    #[error("{}: the agent refused [{}]: {message}", socket.display(), code.as_str())]
+    AgentRefused {
+        /// The agent's socket.
+        socket: PathBuf,
+        /// Why, for programs.
+        code: AgentRefusal,
+        /// Why, for people.
+        message: String,
+    },
+    /// Evidence was asked for without a caller, which an agent's always names.
+    #[error("{}: an agent's evidence names its caller; ask `Attester::caller` and name it in the statement", socket.display())]
+    AgentNeedsCaller {
+        /// The agent's socket.
+        socket: PathBuf,
     },
     /// The enrolment statement could not be written as JSON.
     #[error("the enrolment statement cannot be written: {0}")]

@@ -9,6 +9,9 @@
 //!                                     └── TctiConfig  `device:/dev/tpmrm0`, `swtpm:host=…,port=…`
 //! ```
 //!
+//! On a node with an agent, the agent has the collector, and everybody else an [`AgentAttester`], which is
+//! an [`Attester`] too: see [`agent`]. [`NodeConfig`] says which of the two a node has.
+//!
 //! A client takes `&dyn` [`Attester`] and does not know which devices a node has. To extend the
 //! crate by a device (SNP, TDX, GPU): a module with its own type that returns evidence items, a
 //! field of [`Collector`] for it, and its items appended in [`Attester::collect`]. Each device
@@ -16,9 +19,10 @@
 //! bytes of their own signed under the enrolment tag.
 //!
 //! libtss2 waits without end; an operation runs on a thread of its own, and is given up at a deadline.
-//! Nothing is read from the environment, and no handle or session outlives the operation that
+//! Nothing but an agent's address is read from the environment, and no handle or session outlives the operation that
 //! made it, even one that failed.
 
+pub mod agent;
 mod ak;
 mod boot_log;
 mod collector;
@@ -29,6 +33,7 @@ mod quote;
 mod tcti;
 mod tpm;
 
+pub use agent::{AgentAddress, AgentAttester, AgentConfig, NodeConfig};
 pub use ak::AkBlob;
 pub use boot_log::{BootLog, KERNEL_BOOT_LOG};
 pub use collector::{Attester, Collector, CollectorConfig, Enroller, EnrolmentQuote, TpmIdentity};

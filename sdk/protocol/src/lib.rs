@@ -18,6 +18,7 @@ pub mod admin;
 pub mod audit;
 pub mod binding;
 pub mod bytes;
+pub mod caller;
 pub mod challenge;
 pub mod enrol;
 pub mod evidence;

@@ -6,6 +6,10 @@ pub const BODY: usize = 4 << 20;
 pub const STATEMENT: usize = 1 << 20;
 /// Caller bytes, bytes.
 pub const CALLER: usize = 64 << 10;
+/// A frame that asks the node's agent, bytes: a statement in base64 and what goes with it.
+pub const AGENT_REQUEST: usize = (64 << 10) + STATEMENT.div_ceil(3) * 4;
+/// A frame that the node's agent answers with, bytes.
+pub const AGENT_ANSWER: usize = 4 << 20;
 /// Evidence items in a request.
 pub const EVIDENCE_ITEMS: usize = 32;
 /// A boot log, bytes.
