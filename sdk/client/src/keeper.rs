@@ -119,7 +119,7 @@ fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), E
     lease.check()?;
     let recipient = RecipientKey::from_seed(lease.recipient()?)?;
     let start = Moment::now();
-    let asked = room.ask(Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
+    let asked = room.ask(attester, Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
     let response = room.send(&asked, attester).inspect_err(|e| lease.heed(e))?;
     let payload = open_checked(room.vault(), &asked, &response, &recipient)?;
     let terms = renewed(&payload, lease.id)?;

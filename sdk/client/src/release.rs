@@ -67,6 +67,8 @@ impl Request {
 pub(crate) struct Asked {
     pub(crate) bytes: Vec<u8>,
     pub(crate) statement: Statement,
+    /// The caller bytes that the statement names; none where evidence is collected in process.
+    pub(crate) caller: Option<Vec<u8>>,
     pub(crate) start: Moment,
 }
 
@@ -83,20 +85,23 @@ impl Room {
     fn release_once(&self, attester: &dyn Attester, request: Request) -> Result<Lease, Error> {
         let recipient = RecipientKey::generate()?;
         let start = Moment::now();
-        let asked = self.ask(Act::Release, None, request.keys, &recipient, start)?;
+        let asked = self.ask(attester, Act::Release, None, request.keys, &recipient, start)?;
         let response = self.send(&asked, attester)?;
         self.accept(&asked, &response, &recipient, request.plaintext_to_disk)
     }
 
-    /// Writes a statement under a fresh nonce.
+    /// Writes a statement under a fresh nonce, for the caller that the attester will bind.
     pub(crate) fn ask(
         &self,
+        attester: &dyn Attester,
         act: Act,
         lease: Option<LeaseId>,
         keys: Vec<KeyRequest>,
         recipient: &RecipientKey,
         start: Moment,
     ) -> Result<Asked, Error> {
+        // Before the nonce, whose minute it should not take from.
+        let caller = attester.caller()?;
         let challenge: Challenge =
             self.transport().post("/v1/challenges", &ChallengeRequest { purpose: Purpose::Release })?;
         let mut client_random = Fixed([0; 16]);
@@ -111,17 +116,18 @@ impl Room {
             recipient: Recipient { kem: Kem::XWing, public_key: Bytes(recipient.public_key().to_vec()) },
             keys,
             job: None,
-            caller: None::<CallerRef>,
+            caller: caller.as_deref().map(|bytes| CallerRef { sha256: Fixed(sha256(bytes)) }),
         };
         statement.check().map_err(|e| Error::Request(e.to_string()))?;
         let bytes = serde_json::to_vec(&statement).map_err(|e| Error::Malformed(e.to_string()))?;
-        Ok(Asked { bytes, statement, start })
+        Ok(Asked { bytes, statement, caller, start })
     }
 
     /// Has the statement attested and sends both.
     pub(crate) fn send(&self, asked: &Asked, attester: &dyn Attester) -> Result<ReleaseResponse, Error> {
-        let evidence = attester.collect(&asked.bytes, None, self.pcr_selection())?;
-        let request = ReleaseRequest { statement: Bytes(asked.bytes.clone()), caller: None, job_token: None, evidence };
+        let evidence = attester.collect(&asked.bytes, asked.caller.as_deref(), self.pcr_selection())?;
+        let caller = asked.caller.clone().map(Bytes);
+        let request = ReleaseRequest { statement: Bytes(asked.bytes.clone()), caller, job_token: None, evidence };
         self.transport().post("/v1/releases", &request)
     }
 

@@ -12,6 +12,7 @@
 //!                  └── ArenaPool           keeps cleared arenas, whose pages are already there
 //! harden_process() ──> Hardening           no core dumps, no ptrace by the same user
 //! Swap, tracer()                           what the machine around could do with memory
+//! inherited_descriptor()               takes over what a launcher left open, for this process alone
 //! zero()                                   clears bytes so that the compiler cannot leave it out
 //! ```
 //!
@@ -56,6 +57,7 @@ mod arena;
 mod arena_pool;
 mod error;
 mod hardening;
+mod inherited;
 mod key_pages;
 mod limits;
 mod lineage;
@@ -70,6 +72,7 @@ pub use arena::Arena;
 pub use arena_pool::{ArenaPool, PooledArena};
 pub use error::MemoryError;
 pub use hardening::{Hardening, harden_process};
+pub use inherited::inherited_descriptor;
 pub use key_pages::{KeyPages, KeyPagesKind, KeySlot};
 pub use lineage::Owner;
 pub use protection::{KeyPagesPreference, Protection, Weakening};

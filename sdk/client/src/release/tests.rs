@@ -31,7 +31,7 @@ fn answered(inner: DecisionId) -> Result<ReleasePayload, Error> {
     let envelope =
         strongroom_envelope::seal(public, &binding::release_info(decision()), &sha256(&bytes), &plaintext).unwrap();
     let response = vault.respond_with(&bytes, &statement, envelope, |_| {});
-    let asked = Asked { bytes, statement, start: Moment::now() };
+    let asked = Asked { bytes, statement, caller: None, start: Moment::now() };
     open_checked(&vault.pinned(), &asked, &response, &recipient)
 }
 
