@@ -6,8 +6,10 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use strongroom_protocol::{evidence::PcrBank, evidence::PcrSelection};
+use strongroom_store::{DatabaseTls, PostgresOptions};
 
 /// The commented default configuration.
 pub const DEFAULT_TEXT: &str = include_str!("../config.default.toml");
@@ -131,15 +133,120 @@ impl Default for ServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// The database file.
+    /// What keeps state and ledger.
+    pub backend: BackendKind,
+    /// The database file of SQLite.
     pub path: PathBuf,
     /// Bytes that must stay free on its disk.
     pub reserve_bytes: u64,
+    /// How to reach PostgreSQL.
+    pub postgres: PostgresConfig,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "vault.db".into(), reserve_bytes: 256 << 20 }
+        Self {
+            backend: BackendKind::Sqlite,
+            path: "vault.db".into(),
+            reserve_bytes: 256 << 20,
+            postgres: PostgresConfig::default(),
+        }
+    }
+}
+
+/// What keeps state and ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// One file on this machine, for one replica.
+    Sqlite,
+    /// A database that several replicas share.
+    Postgres,
+}
+
+/// `[store.postgres]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// Host name, IP address, or the directory of a Unix socket.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// A private file with its password; empty: none.
+    pub password_file: PathBuf,
+    /// How the way there is protected.
+    pub tls: TlsMode,
+    /// Certificate authorities, PEM; empty: only the public ones.
+    pub ca: PathBuf,
+    /// True behind a transaction pooler.
+    pub pooler: bool,
+    /// Connections that read.
+    pub readers: u32,
+    /// Milliseconds for one statement.
+    pub patience_ms: u64,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self {
+            host: "/var/run/postgresql".into(),
+            port: 5432,
+            database: "strongroom".into(),
+            user: "strongroom".into(),
+            password_file: PathBuf::new(),
+            tls: TlsMode::VerifyFull,
+            ca: PathBuf::new(),
+            pooler: false,
+            readers: 8,
+            patience_ms: 4000,
+        }
+    }
+}
+
+/// How the way to a database is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// TLS, with a certificate for the host.
+    VerifyFull,
+    /// Nothing, on this machine only.
+    Off,
+    /// Nothing, to any machine.
+    OffAnywhere,
+}
+
+impl PostgresConfig {
+    /// Makes relative paths relative to `directory`; empty ones stay empty.
+    pub fn resolve(&mut self, directory: &Path) {
+        for path in [&mut self.password_file, &mut self.ca] {
+            if !path.as_os_str().is_empty() {
+                *path = directory.join(&*path);
+            }
+        }
+    }
+
+    /// As the store takes it.
+    pub fn options(&self) -> PostgresOptions {
+        let named = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        PostgresOptions {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password_file: named(&self.password_file),
+            tls: match self.tls {
+                TlsMode::VerifyFull => DatabaseTls::VerifyFull { ca: named(&self.ca) },
+                TlsMode::Off => DatabaseTls::Plaintext,
+                TlsMode::OffAnywhere => DatabaseTls::PlaintextAnywhere,
+            },
+            pooler: self.pooler,
+            readers: self.readers,
+            patience: Duration::from_millis(self.patience_ms),
+        }
     }
 }
 
@@ -317,6 +424,7 @@ impl Config {
         ] {
             *path = directory.join(&*path);
         }
+        self.store.postgres.resolve(directory);
     }
 
     /// The rules that the types do not carry.
@@ -344,6 +452,10 @@ impl Config {
         }
         if self.lease.delivery_deadline_s == 0 || self.lease.sweep_interval_s == 0 {
             return value("lease", "times are above 0");
+        }
+        let postgres = &self.store.postgres;
+        if postgres.host.is_empty() || postgres.readers == 0 || postgres.patience_ms == 0 {
+            return value("store.postgres", "a host, at least one reader, and a patience above 0");
         }
         let limits = &self.limits;
         if limits.requests_per_second == 0
@@ -422,7 +534,7 @@ mod tests {
     fn every_key_is_in_the_default_file() {
         // A key that only the code knows would have no documentation. Who adds one counts it here.
         let keys = DEFAULT_TEXT.lines().filter(|l| l.contains(" = ") && !l.starts_with('#')).count();
-        assert_eq!(keys, 34);
+        assert_eq!(keys, 45);
     }
 
     #[test]
@@ -445,6 +557,7 @@ mod tests {
         assert!(refused("[server]\nmetrics_listen = \"x\"").contains("server.metrics_listen"));
         assert!(refused("[attestation]\npcrs = [4, 0]").contains("attestation.pcrs"));
         assert!(refused("[lease]\nsweep_interval_s = 0").contains("lease"));
+        assert!(refused("[store.postgres]\nreaders = 0").contains("store.postgres"));
         assert!(refused("[limits]\nqueue_length = 0").contains("limits"));
     }
 

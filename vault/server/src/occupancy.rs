@@ -4,7 +4,7 @@
 //! for a fork. The lock is the kernel's and ends with the process, however it ends; the file itself
 //! stays. Looking (`doctor`) and copying (`backup`) need no lock.
 
-use crate::config::Config;
+use crate::config::{BackendKind, Config};
 use anyhow::{Context as _, Result, bail};
 use std::{
     ffi::OsString,
@@ -23,7 +23,7 @@ pub struct Occupancy {
 impl Occupancy {
     /// Takes the lock beside the configuration's database, or says which process has it.
     pub fn take(config: &Config) -> Result<Self> {
-        if !config.store.path.exists() {
+        if config.store.backend == BackendKind::Sqlite && !config.store.path.exists() {
             bail!(
                 "there is no database {}: run `strongroomd init`, or correct [store] path",
                 config.store.path.display()

@@ -70,7 +70,7 @@ impl From<Problem> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(context) => {
+            StoreError::Unavailable(context) | StoreError::Conflicted(context) | StoreError::Volatile(context) => {
                 tracing::error!(%context, "the store does not answer");
                 Problem::new(Code::StoreUnavailable).retry_after(1).into()
             }

@@ -7,7 +7,6 @@ use super::output;
 use crate::{config::Config, start};
 use anyhow::{Context as _, Result, bail};
 use std::{path::Path, process::ExitCode};
-use strongroom_store::Store;
 
 pub(super) async fn run(config: &Path, to: &Path, json: bool) -> Result<ExitCode> {
     let config = Config::load(config)?;
@@ -15,7 +14,7 @@ pub(super) async fn run(config: &Path, to: &Path, json: bool) -> Result<ExitCode
         bail!("{} exists: a backup never overwrites anything", to.display());
     }
     let store = start::open_store_as_it_is(&config).await?;
-    start::vault_row(&store, &config).await?;
+    start::vault_row(&*store, &config).await?;
     store.backup(to).await.with_context(|| format!("copy the database to {}", to.display()))?;
     let size = store.head().await?.map_or(0, |h| h.size);
     if json {
@@ -53,7 +52,7 @@ mod tests {
         let text = std::fs::read_to_string(&made.config).unwrap();
         std::fs::write(&made.config, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
         let error = format!("{:#}", run(&made.config, &to, true).await.unwrap_err());
-        assert!(error.contains("schema 0, this program wants 2: run serve"), "{error}");
+        assert!(error.contains("schema 0, this program wants 3: run serve"), "{error}");
         assert_eq!(std::fs::metadata(&old).unwrap().len(), 0, "it was migrated");
         assert!(!to.exists());
     }

@@ -2,7 +2,7 @@
 
 use super::{init::UNFINISHED, output, system_time};
 use crate::{
-    config::{Config, url_host},
+    config::{BackendKind, Config, url_host},
     start::{self, IdentitySigner, TAIL, new_vault, unprotected},
     tls,
     trust::Trust,
@@ -20,7 +20,7 @@ use std::{
 use strongroom_keys::{Custody, KeyTree};
 use strongroom_ledger::VerifierKey;
 use strongroom_memory::{KeyPages, Protection};
-use strongroom_store::{Sequencer, SqliteStore, Store, StoreError};
+use strongroom_store::{Backend, Sequencer, StoreError};
 use time::OffsetDateTime;
 
 /// Seconds that the database's clock may differ from the system's.
@@ -69,6 +69,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     if json {
         output::json(&report.0)?;
     } else {
+        let mut text = String::new();
         for check in &report.0 {
             let mark = match check.verdict {
                 Verdict::Ok => "ok     ",
@@ -105,7 +106,7 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
     }
     match start::open_store_as_it_is(config).await {
         Ok(store) => {
-            report.ok("database", config.store.path.display().to_string());
+            report.ok("database", place(config));
             database(config, &store, now, &mut report).await;
         }
         Err(error) => {
@@ -123,11 +124,24 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
     report
 }
 
+/// Where the database is.
+fn place(config: &Config) -> String {
+    match config.store.backend {
+        BackendKind::Sqlite => config.store.path.display().to_string(),
+        BackendKind::Postgres => config.store.postgres.options().place(),
+    }
+}
+
 /// Secrets that others may read are not secrets.
 fn modes(config: &Config, report: &mut Report) {
-    for (name, path) in
-        [("root key", &config.custody.path), ("TLS key", &config.server.tls_key), ("database", &config.store.path)]
-    {
+    let mut secrets = vec![("root key", &config.custody.path), ("TLS key", &config.server.tls_key)];
+    let password = &config.store.postgres.password_file;
+    match config.store.backend {
+        BackendKind::Sqlite => secrets.push(("database", &config.store.path)),
+        BackendKind::Postgres if !password.as_os_str().is_empty() => secrets.push(("database password", password)),
+        BackendKind::Postgres => {}
+    }
+    for (name, path) in secrets {
         match std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777) {
             Ok(mode) if mode.trailing_zeros() >= 6 => {
                 report.ok("file modes", format!("{name}: {} is {mode:o}", path.display()));
@@ -291,7 +305,7 @@ fn memory(report: &mut Report) {
     }
 }
 
-async fn database(config: &Config, store: &SqliteStore, now: OffsetDateTime, report: &mut Report) {
+async fn database(config: &Config, store: &Arc<dyn Backend>, now: OffsetDateTime, report: &mut Report) {
     match store.now().await {
         Ok(seconds) if (seconds - now.unix_timestamp()).abs() <= CLOCK_TOLERANCE => {
             report.ok("clock", "the database's agrees with the system's");
@@ -335,7 +349,7 @@ async fn database(config: &Config, store: &SqliteStore, now: OffsetDateTime, rep
     ledger(config, store, keys, row.ledger_origin, report).await;
 }
 
-async fn ledger(config: &Config, store: &SqliteStore, keys: Arc<KeyTree>, origin: String, report: &mut Report) {
+async fn ledger(config: &Config, store: &Arc<dyn Backend>, keys: Arc<KeyTree>, origin: String, report: &mut Report) {
     const NAME: &str = "ledger";
     let remedy = "stop, keep database and checkpoint file as they are, and compare them with a witness's checkpoint";
     let key = match VerifierKey::new(origin, *keys.identity().public_key()) {
@@ -352,7 +366,7 @@ async fn ledger(config: &Config, store: &SqliteStore, keys: Arc<KeyTree>, origin
     }
     let (outside, replica) = (config.ledger.outside_checkpoint.clone(), config.server.replica.clone());
     let sequencer =
-        Sequencer::new(Arc::new(store.clone()), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
+        Sequencer::new(Arc::clone(store), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
     let checked = match sequencer {
         Ok(sequencer) => sequencer.verify_tail(TAIL).await,
         Err(error) => Err(error),
@@ -468,7 +482,7 @@ mod tests {
         write(&patient.path, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
         let (check, failed, finding) = patient.one().await;
         assert_eq!((check, failed), ("database", true));
-        assert!(finding.contains("schema 0, this program wants 2: run serve"), "{finding}");
+        assert!(finding.contains("schema 0, this program wants 3: run serve"), "{finding}");
         assert_eq!(metadata(patient.file("old.db")).unwrap().len(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use super::{output, system_time};
 use crate::{
     api::{status::VERSION, tokens},
-    config::{Config, DEFAULT_TEXT, url_host},
+    config::{Config, DEFAULT_TEXT, PostgresConfig, TlsMode, url_host},
     start::{Committer, IdentitySigner, told, unprotected},
     tls, vault,
     vault::{subject, system},
@@ -28,7 +28,7 @@ use strongroom_protocol::{
     admin::{CreateToken, Role},
     join::JoinFile,
 };
-use strongroom_store::{Change, Item, Outcome, Sequencer, SqliteStore, Store, model::VaultRow};
+use strongroom_store::{Backend, Change, Item, Outcome, PostgresStore, Sequencer, SqliteStore, model::VaultRow};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -55,8 +55,16 @@ pub struct Made {
     pub ledger_verifier_key: String,
 }
 
-pub(super) async fn run(dir: &Path, url: &str, person: &str, waive: bool, json: bool) -> Result<ExitCode> {
-    let made = make(dir, url, person, waive, system_time()).await?;
+pub(super) async fn run(
+    dir: &Path,
+    url: &str,
+    person: &str,
+    postgres: Option<&Path>,
+    waive: bool,
+    json: bool,
+) -> Result<ExitCode> {
+    let postgres = postgres.map(postgres_config).transpose()?;
+    let made = make_over(dir, url, person, waive, postgres.as_ref(), system_time()).await?;
     let printed = if json { output::json(&made) } else { output::text(told_of(&made, dir, waive)) };
     printed.with_context(|| format!("the vault is made, in {}", dir.display()))?;
     Ok(ExitCode::SUCCESS)
@@ -88,9 +96,21 @@ The root key lies unprotected in {}: this custody is for development.
     )
 }
 
-/// Makes a vault. It is built in a directory beside `dir` and renamed when it is whole, so that a
-/// failure leaves nothing half-made; an existing directory has to be empty.
+/// Makes a vault over SQLite.
 pub async fn make(dir: &Path, url: &str, person: &str, waive: bool, now: OffsetDateTime) -> Result<Made> {
+    make_over(dir, url, person, waive, None, now).await
+}
+
+/// Makes a vault, over PostgreSQL where it is given. It is built in a directory beside `dir` and renamed when it is whole, so that a
+/// failure leaves nothing half-made; an existing directory has to be empty.
+async fn make_over(
+    dir: &Path,
+    url: &str,
+    person: &str,
+    waive: bool,
+    postgres: Option<&PostgresConfig>,
+    now: OffsetDateTime,
+) -> Result<Made> {
     let hosts = hosts(url)?;
     match fs::read_dir(dir) {
         Ok(mut entries) => {
@@ -107,7 +127,7 @@ pub async fn make(dir: &Path, url: &str, person: &str, waive: bool, now: OffsetD
     };
     fs::create_dir_all(&parent).with_context(|| format!("make {}", parent.display()))?;
     let unfinished = Unfinished::new(parent.join(format!("{UNFINISHED}{}", hex::encode(vault::random::<8>()?))))?;
-    let mut made = build(&unfinished.0, &hosts, url, person, waive, now).await?;
+    let mut made = build(&unfinished.0, &hosts, url, person, waive, postgres, now).await?;
     if dir.exists() {
         fs::remove_dir(dir).with_context(|| format!("replace the empty {}", dir.display()))?;
     }
@@ -142,6 +162,7 @@ async fn build(
     url: &str,
     person: &str,
     waive: bool,
+    postgres: Option<&PostgresConfig>,
     now: OffsetDateTime,
 ) -> Result<Made> {
     for name in ["tls", "roots", "roots/ek", "roots/crls"] {
@@ -158,9 +179,9 @@ async fn build(
     let keys = Arc::new(KeyTree::unlock(unprotected(root), &new)?);
     let ledger_key = VerifierKey::new(default_origin(keys.vault_id()), new.identity_key)?;
 
-    let config = config_text(url, waive);
+    let config = config_text(url, waive, postgres);
     write(&dir.join("strongroomd.toml"), config.as_bytes(), 0o600)?;
-    let token = first_records(dir, &keys, &new, &ledger_key, person, waive).await?;
+    let token = first_records(dir, &keys, &new, &ledger_key, person, waive, postgres).await?;
     write(&dir.join("admin.token"), format!("{}\n", token.as_str()).as_bytes(), 0o600)?;
     let join = JoinFile {
         v: 1,
@@ -188,9 +209,20 @@ async fn first_records(
     ledger_key: &VerifierKey,
     person: &str,
     waive: bool,
+    postgres: Option<&PostgresConfig>,
 ) -> Result<Zeroizing<String>> {
     let defaults = Config::default();
-    let store = SqliteStore::open(&dir.join(&defaults.store.path)).await.context("make the database")?;
+    let store: Arc<dyn Backend> = match postgres {
+        None => {
+            let made = SqliteStore::open(&dir.join(&defaults.store.path)).await;
+            Arc::new(made.context("make the database")?)
+        }
+        Some(postgres) => {
+            let options = postgres.options();
+            let opened = PostgresStore::open(&options).await;
+            Arc::new(opened.with_context(|| format!("open the database {}", options.place()))?)
+        }
+    };
     let now = store.now().await?;
     let row = VaultRow {
         root_commitment: Fixed(new.root_commitment),
@@ -202,7 +234,7 @@ async fn first_records(
     };
     store.initialise(&row).await?;
     let sequencer = Sequencer::new(
-        Arc::new(store.clone()),
+        store,
         Arc::new(IdentitySigner(Arc::clone(keys))),
         ledger_key.clone(),
         dir.join(&defaults.ledger.outside_checkpoint),
@@ -236,7 +268,7 @@ async fn first_records(
 }
 
 /// The commented default configuration with this vault's values.
-fn config_text(url: &str, waive: bool) -> String {
+fn config_text(url: &str, waive: bool, postgres: Option<&PostgresConfig>) -> String {
     let url = url.trim_end_matches('/');
     let mut text = DEFAULT_TEXT
         .replace("acknowledge = \"\"", &format!("acknowledge = \"{FILE_ACKNOWLEDGEMENT}\""))
@@ -250,7 +282,57 @@ fn config_text(url: &str, waive: bool) -> String {
     if waive {
         text = text.replace("waived = false", "waived = true");
     }
-    text
+    match postgres {
+        Some(postgres) => with_postgres(&text, postgres),
+        None => text,
+    }
+}
+
+/// The configuration with this database in it.
+fn with_postgres(text: &str, postgres: &PostgresConfig) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let path = |path: &Path| quoted(&path.to_string_lossy());
+    let tls = match postgres.tls {
+        TlsMode::VerifyFull => "verify-full",
+        TlsMode::Off => "off",
+        TlsMode::OffAnywhere => "off-anywhere",
+    };
+    let values = [
+        ("host", quoted(&postgres.host)),
+        ("port", postgres.port.to_string()),
+        ("database", quoted(&postgres.database)),
+        ("user", quoted(&postgres.user)),
+        ("password_file", path(&postgres.password_file)),
+        ("tls", quoted(tls)),
+        ("ca", path(&postgres.ca)),
+        ("pooler", postgres.pooler.to_string()),
+        ("readers", postgres.readers.to_string()),
+        ("patience_ms", postgres.patience_ms.to_string()),
+    ];
+    let mut within = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            within = line == "[store.postgres]";
+        }
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        let value = values.iter().find(|(name, _)| within && Some(*name) == key);
+        lines.push(match value {
+            Some((name, value)) => format!("{name} = {value}"),
+            None if line == "backend = \"sqlite\"" => "backend = \"postgres\"".to_owned(),
+            None => line.to_owned(),
+        });
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The keys of `[store.postgres]`, in a file of their own; its paths are relative to it.
+fn postgres_config(path: &Path) -> Result<PostgresConfig> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let mut postgres: PostgresConfig = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+    let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+    postgres.resolve(path.parent().unwrap_or(Path::new("/")));
+    Ok(postgres)
 }
 
 /// The host of a URL, and the loopback names that people use on the machine itself.
@@ -290,6 +372,7 @@ fn sync(directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BackendKind;
 
     #[tokio::test]
     async fn a_vault_is_made_once_and_its_secrets_are_for_its_owner() {
@@ -362,13 +445,13 @@ mod tests {
 
     #[test]
     fn the_configuration_says_what_was_asked_for() {
-        let config = Config::parse(&config_text("https://192.0.2.1:9000/", true)).unwrap();
+        let config = Config::parse(&config_text("https://192.0.2.1:9000/", true, None)).unwrap();
         assert_eq!(config.server.url, "https://192.0.2.1:9000");
         assert_eq!(config.server.listen.to_string(), "192.0.2.1:9000");
         assert_eq!(config.custody.acknowledge, FILE_ACKNOWLEDGEMENT);
         assert!(config.four_eyes.waived);
         config.check().unwrap();
-        let named = Config::parse(&config_text("https://vault.example:9001", false)).unwrap();
+        let named = Config::parse(&config_text("https://vault.example:9001", false, None)).unwrap();
         assert_eq!(named.server.listen.to_string(), "127.0.0.1:9001");
     }
 }

@@ -46,6 +46,10 @@ pub enum Command {
         /// The person that the first token, of role admin, is for.
         #[arg(long, default_value = "admin")]
         person: String,
+        /// Keep state and ledger in PostgreSQL: a file with the keys of [store.postgres] (see the
+        /// configuration's reference). The database has to be there, empty, and owned by its role.
+        #[arg(long, value_name = "FILE")]
+        postgres: Option<PathBuf>,
         /// Waive four eyes. For development only: the ledger and every page say so.
         #[arg(long)]
         development_waive_four_eyes: bool,
@@ -102,8 +106,8 @@ pub enum Command {
 pub async fn run(arguments: Arguments) -> ExitCode {
     let json = arguments.json;
     let done = match arguments.command {
-        Command::Init { dir, url, person, development_waive_four_eyes } => {
-            init::run(&dir, &url, &person, development_waive_four_eyes, json).await
+        Command::Init { dir, url, person, postgres, development_waive_four_eyes } => {
+            init::run(&dir, &url, &person, postgres.as_deref(), development_waive_four_eyes, json).await
         }
         Command::Serve { config } => serve::run(&config, json).await,
         Command::Doctor { config } => doctor::run(&config, json).await,

@@ -27,7 +27,7 @@ use std::{
 use strongroom_keys::{Custody, KeyTree};
 use strongroom_ledger::{Action, SubjectKind, VerifierKey};
 use strongroom_protocol::admin::{CreateToken, Role};
-use strongroom_store::{Change, Item, Outcome, Sequencer, Store};
+use strongroom_store::{Change, Item, Outcome, Sequencer};
 
 /// What was made.
 #[derive(Debug, Serialize)]
@@ -65,13 +65,13 @@ pub(super) async fn run(config: &Path, person: &str, out: &Path, json: bool) -> 
 async fn recover(config: &Config, person: &str, out: &Path) -> Result<Recovered> {
     let _alone = Occupancy::take(config)?;
     let store = start::open_store_as_it_is(config).await?;
-    let row = start::vault_row(&store, config).await?;
+    let row = start::vault_row(&*store, config).await?;
     let root = start::custody(config)?.unlock().context("custody does not yield the root key")?;
     let keys = Arc::new(KeyTree::unlock(unprotected(root), &new_vault(&row))?);
     let ledger_key = VerifierKey::new(row.ledger_origin, *keys.identity().public_key())?;
     let (signer, replica) = (Arc::new(IdentitySigner(keys)), &config.server.replica);
     let outside = config.ledger.outside_checkpoint.clone();
-    let sequencer = Sequencer::new(Arc::new(store.clone()), signer, ledger_key, outside, replica).await?;
+    let sequencer = Sequencer::new(Arc::clone(&store), signer, ledger_key, outside, replica).await?;
     // A ledger that cannot be trusted is not written on.
     sequencer.verify_tail(TAIL).await?;
 
