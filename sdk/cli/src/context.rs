@@ -74,6 +74,11 @@ impl Context {
         Ok(Room::connect(&self.join_file()?, Options { patience: self.patience, ..options })?)
     }
 
+    /// The file with the token of commands that administer.
+    pub(crate) fn token_path(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(|| self.home.join("token"))
+    }
+
     /// For commands that ask the vault as a person or a machine that administers.
     pub(crate) fn admin(&self) -> Result<Admin, Failure> {
         let path = match &self.token_file {

@@ -20,7 +20,7 @@ mod work;
 use clap::Parser;
 use commands::Command;
 use context::Context;
-use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode, sync::atomic::AtomicU64, time::Duration};
 use strongroom::Patience;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -55,7 +55,7 @@ struct Cli {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
-    /// How long one request may wait for a vault that is busy or away, over all attempts
+    /// How long the command may wait for a vault that is busy or away, over all its requests and attempts
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = times::duration)]
     patience: Duration,
     /// Say more of what is done, on standard error (repeat for more)
@@ -65,6 +65,9 @@ struct Cli {
     command: Command,
 }
 
+/// Milliseconds that this command has waited for the vault.
+static WAITED: AtomicU64 = AtomicU64::new(0);
+
 fn main() -> ExitCode {
     interrupt::survive_file_limits();
     let cli = match Cli::try_parse() {
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     };
     log(cli.verbose, cli.json);
     let tell = if cli.json { progress::tell_json } else { progress::tell };
-    let patience = Patience { total: cli.patience, tell: Some(tell) };
+    let patience = Patience { total: cli.patience, tell: Some(tell), spent: Some(&WAITED) };
     let result =
         Context::new(cli.home, cli.token_file, cli.json, patience).and_then(|context| cli.command.run(&context));
     output::finish(result, cli.json)
@@ -141,6 +144,9 @@ mod tests {
         }
         let lease = format!("-v{}", "A".repeat(20));
         assert!(Cli::try_parse_from(["strongroom", "lease", "revoke", &lease, "--reason", "r"]).is_ok());
+        assert!(Cli::try_parse_from(["strongroom", "lease", "list", "--after", &lease]).is_ok());
+        let node = format!("-v{}", "A".repeat(41));
+        assert!(Cli::try_parse_from(["strongroom", "lease", "revoke", "--node", &node, "--reason", "r"]).is_ok());
     }
 
     /// Help is part of the product: every command that does something shows how.

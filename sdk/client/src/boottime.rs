@@ -21,6 +21,11 @@ impl Moment {
         Self(self.0.saturating_add(Duration::from_secs(seconds)))
     }
 
+    /// How long from `earlier` to this moment; zero if it is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// How long until then; zero if it has passed.
     pub(crate) fn remaining(self) -> Duration {
         self.0.saturating_sub(Self::now().0)

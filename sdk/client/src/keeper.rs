@@ -5,11 +5,15 @@ use crate::{
     boottime::Moment,
     lease::{Inner, LeaseOver, Schedule},
     release::{open_checked, renewed},
+    spread::{BackOff, Place, draw},
     transport::parse,
 };
 use std::{
     io::{BufRead, BufReader},
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -21,8 +25,8 @@ use strongroom_protocol::{
 };
 use ureq::http::Method;
 
-/// Pause after a renewal that failed, and after a broken event stream.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Part of the time to the next renewal, or to fresh evidence, by which it may come early: a quarter.
+const EARLY: u32 = 4;
 /// Longest line of an event stream, bytes.
 const EVENT: usize = 16 << 10;
 
@@ -36,6 +40,8 @@ pub struct Keeper {
 struct Stop {
     stopped: Mutex<bool>,
     changed: Condvar,
+    /// Whether the vault has said that it tells us.
+    listening: AtomicBool,
 }
 
 impl Stop {
@@ -58,6 +64,9 @@ impl Lease {
     /// Starts to keep this lease: proves possession and attests again when that is due, and zeroes
     /// everything at once when the vault says that it was revoked. While the vault cannot be
     /// reached it tries again until the lease expires.
+    ///
+    /// Both come up to a quarter early, each lease at a place of its own, so that jobs that began together
+    /// do not renew together; what failed is tried again after pauses that double, with jitter.
     pub fn keep(&self, room: Arc<Room>, attester: Arc<dyn Attester>) -> Keeper {
         let stop = Arc::new(Stop::default());
         let lease = Arc::downgrade(&self.inner);
@@ -73,6 +82,14 @@ impl Lease {
     }
 }
 
+impl Keeper {
+    /// Whether the vault's event stream is open now, so that a revocation is heard at once. Without it
+    /// a revocation takes effect at the next renewal.
+    pub fn is_listening(&self) -> bool {
+        self.stop.listening.load(Ordering::Acquire)
+    }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         *self.stop.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -84,11 +101,34 @@ impl Drop for Keeper {
     }
 }
 
+/// How early to come: drawn anew after each success.
+struct Early {
+    renew: Duration,
+    reattest: Duration,
+}
+
+impl Early {
+    fn draw(lease: &Inner) -> Self {
+        let (place, schedule) = (Place::of(lease.id, draw()), *lease.schedule());
+        let within = |due: Moment| place.within(due.since(schedule.start) / EARLY);
+        Self { renew: within(schedule.renew), reattest: within(schedule.reattest) }
+    }
+
+    /// Renewed by possession: fresh evidence is due when it was.
+    fn draw_renewal(&mut self, lease: &Inner) {
+        self.renew = Self::draw(lease).renew;
+    }
+}
+
 fn keep(lease: &Weak<Inner>, room: &Room, attester: &dyn Attester, stop: &Stop) {
+    let mut back_off = BackOff::default();
+    let Some(mut early) = lease.upgrade().map(|lease| Early::draw(&lease)) else { return };
     loop {
         let Some(wait) = lease.upgrade().map(|lease| {
             let schedule = *lease.schedule();
-            schedule.renew.remaining().min(schedule.reattest.remaining()).min(schedule.ends.remaining())
+            let renew = schedule.renew.remaining().saturating_sub(early.renew);
+            let reattest = schedule.reattest.remaining().saturating_sub(early.reattest);
+            renew.min(reattest).min(schedule.ends.remaining())
         }) else {
             return;
         };
@@ -99,15 +139,23 @@ fn keep(lease: &Weak<Inner>, room: &Room, attester: &dyn Attester, stop: &Stop) 
         if lease.check().is_err() {
             return;
         }
-        let attest = lease.schedule().reattest.has_passed();
+        let attest = lease.schedule().reattest.remaining() <= early.reattest;
         let result = if attest { reattest(&lease, room, attester) } else { lease.renew_by_possession(None) };
         match result {
-            Ok(()) => {}
+            Ok(()) => {
+                back_off.reset();
+                if attest {
+                    early = Early::draw(&lease);
+                } else {
+                    early.draw_renewal(&lease);
+                }
+            }
             Err(_) if lease.check().is_err() => return,
             Err(error) => {
                 tracing::warn!(%error, "the lease could not be renewed; trying again until it expires");
+                let pause = back_off.pause(lease.schedule().ends.remaining(), draw());
                 drop(lease);
-                if stop.wait(PAUSE) {
+                if stop.wait(pause) {
                     return;
                 }
             }
@@ -131,6 +179,7 @@ fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), E
 /// on it, so it does not keep it alive; a stream that is quiet ends with the vault's keep-alives.
 fn listen(lease: Weak<Inner>, stop: Arc<Stop>) {
     thread::spawn(move || {
+        let mut back_off = BackOff::default();
         while let Some(held) = lease.upgrade() {
             if stop.is_set() || held.check().is_err() {
                 return;
@@ -138,10 +187,16 @@ fn listen(lease: Weak<Inner>, stop: Arc<Stop>) {
             // Revoked before anybody listened: then there is nothing to listen to.
             let opened = open_stream(&held).inspect_err(|e| held.heed(e));
             drop(held);
-            if let Err(error) = opened.and_then(|stream| follow(stream, &lease, &stop)) {
+            let followed = opened.and_then(|stream| {
+                back_off.reset();
+                follow(stream, &lease, &stop)
+            });
+            stop.listening.store(false, Ordering::Release);
+            if let Err(error) = followed {
                 tracing::debug!(%error, "the event stream broke; opening another");
             }
-            if stop.wait(PAUSE) {
+            let Some(left) = lease.upgrade().map(|lease| lease.schedule().ends.remaining()) else { return };
+            if stop.wait(back_off.pause(left, draw())) {
                 return;
             }
         }
@@ -189,7 +244,7 @@ fn follow(mut stream: Stream, lease: &Weak<Inner>, stop: &Stop) -> Result<(), Er
             signed.signature.as_array(),
         )?;
         match event.event {
-            EventKind::Listening => {}
+            EventKind::Listening => stop.listening.store(true, Ordering::Release),
             EventKind::Revoked => lease.finish(LeaseOver::Revoked(event.reason)),
             EventKind::Ended => lease.finish(LeaseOver::Expired),
         }

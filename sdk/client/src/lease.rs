@@ -1,9 +1,13 @@
 //! A lease: keys in key pages, plaintext in arenas, and the time that both may be held.
 
 use crate::{
-    Error, boottime::Moment, open::Shelf, pinned::PinnedVault, possession::Prover, protection, transport::Transport,
+    Error, boottime::Moment, ending::Endings, open::Shelf, pinned::PinnedVault, possession::Prover, protection,
+    transport::Transport,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
 use strongroom_envelope::{LeaseTerms, ObjectKey, Secret, VersionKey, WriterKey};
 use strongroom_memory::KeySlot;
 use strongroom_protocol::{
@@ -47,6 +51,7 @@ struct Held {
 /// When to do what; by `CLOCK_BOOTTIME`, counted from the start of the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
+    pub(crate) start: Moment,
     pub(crate) ends: Moment,
     pub(crate) renew: Moment,
     pub(crate) reattest: Moment,
@@ -54,7 +59,17 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn new(start: Moment, expires_in: u64, renew_after: u64, reattest_after: u64) -> Self {
-        Self { ends: start.after(expires_in), renew: start.after(renew_after), reattest: start.after(reattest_after) }
+        Self {
+            start,
+            ends: start.after(expires_in),
+            renew: start.after(renew_after),
+            reattest: start.after(reattest_after),
+        }
+    }
+
+    /// From the start of the request to the end, if nothing prolongs it.
+    pub(crate) fn life(&self) -> Duration {
+        self.ends.since(self.start)
     }
 }
 
@@ -70,6 +85,7 @@ pub(crate) struct Inner {
     held: RwLock<Result<Held, LeaseOver>>,
     schedule: Mutex<Schedule>,
     shelf: Shelf,
+    endings: Endings,
 }
 
 /// The time-limited right to hold keys. Dropping it ends it at the vault where that can be reached,
@@ -114,6 +130,7 @@ impl Lease {
                 })),
                 schedule: Mutex::new(schedule),
                 shelf: Shelf::default(),
+                endings: Endings::default(),
             }),
         };
         protection::watch(&lease.inner);
@@ -195,6 +212,10 @@ impl Inner {
         &self.shelf
     }
 
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.endings
+    }
+
     pub(crate) fn requested(&self) -> &[KeyRequest] {
         &self.requested
     }
@@ -202,10 +223,15 @@ impl Inner {
     /// Zeroes keys and plaintext. The first reason stays.
     pub(crate) fn finish(&self, over: LeaseOver) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.is_ok() {
+        let first = held.is_ok().then(|| over.clone());
+        if first.is_some() {
             *held = Err(over);
         }
         drop(held);
+        if let Some(over) = first {
+            // Before the plaintext goes, which may have to wait for a reader who has to be told.
+            self.endings.over(&over);
+        }
         self.shelf.clear();
     }
 
@@ -216,7 +242,9 @@ impl Inner {
             && matches!(problem.code, Code::Denied | Code::KeyDestroyed | Code::PossessionRefused)
         {
             tracing::warn!(code = problem.code.as_str(), "the vault does not renew this lease");
-            self.finish(LeaseOver::Revoked(Some(problem.title.clone())));
+            let reasons = problem.reasons.join(", ");
+            let why = if reasons.is_empty() { problem.title.clone() } else { reasons };
+            self.finish(LeaseOver::Revoked(Some(why)));
         }
     }
 

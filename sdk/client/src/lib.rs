@@ -18,6 +18,7 @@
 
 mod admin;
 mod boottime;
+mod ending;
 mod enrolment;
 mod error;
 mod held;
@@ -34,10 +35,12 @@ mod protection;
 mod release;
 mod room;
 mod seal;
+mod spread;
 mod tensors;
 mod transport;
 
 pub use admin::{Admin, Token};
+pub use ending::Ending;
 pub use enrolment::Enrolled;
 pub use error::Error;
 pub use keeper::Keeper;

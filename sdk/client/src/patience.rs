@@ -1,10 +1,18 @@
-//! How long one request may wait for a vault that is busy or away, and who is told meanwhile.
+//! How long a request, or all of a command, may wait for a vault that is busy or away, and who is told
+//! meanwhile.
 
 use crate::Error;
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Shortest pause that is worth telling of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// Least time that an attempt gets, however little patience is left.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+/// The same where requests share their patience: the first attempt of a later one is to have a chance.
+const LEAST_SHARED: Duration = Duration::from_secs(5);
 
 /// The bound of waiting: over all attempts at one request and the pauses between them, whatever
 /// the vault's `Retry-After` asks for. The default is one minute, and tells nobody.
@@ -15,6 +23,10 @@ pub struct Patience {
     pub total: Duration,
     /// Called before each pause of a second or more.
     pub tell: Option<fn(&Waiting<'_>)>,
+    /// Where requests share this patience, as those of one command do: milliseconds that they have
+    /// waited so far. Without it each request has the whole of it to itself, which is right for whoever
+    /// goes on asking for days.
+    pub spent: Option<&'static AtomicU64>,
 }
 
 /// What is waited for.
@@ -30,14 +42,28 @@ pub struct Waiting<'a> {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { total: Duration::from_mins(1), tell: None }
+        Self { total: Duration::from_mins(1), tell: None, spent: None }
     }
 }
 
 impl Patience {
     /// What is left of it after `elapsed`.
     pub(crate) fn left(&self, elapsed: Duration) -> Duration {
-        self.total.saturating_sub(elapsed)
+        let spent = self.spent.map_or(0, |spent| spent.load(Ordering::Relaxed));
+        self.total.saturating_sub(Duration::from_millis(spent)).saturating_sub(elapsed)
+    }
+
+    /// A request has waited: an attempt failed, or there was a pause before one that did not.
+    pub(crate) fn spend(&self, waited: Duration) {
+        if let Some(spent) = self.spent {
+            spent.fetch_add(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX >> 8), Ordering::Relaxed);
+        }
+    }
+
+    /// What the next attempt may take, of `timeout` at the most.
+    pub(crate) fn timeout(&self, timeout: Duration, elapsed: Duration) -> Duration {
+        let least = if self.spent.is_some() { LEAST_SHARED.min(self.total) } else { Duration::ZERO };
+        timeout.min(self.left(elapsed).max(least).max(LEAST_TIMEOUT))
     }
 
     /// Whether a pause fits into it after `elapsed`; if it does, it is told.
@@ -65,7 +91,7 @@ mod tests {
             assert_eq!((waiting.pause.as_secs(), waiting.left.as_secs()), (4, 5));
             TOLD.fetch_add(1, Ordering::SeqCst);
         };
-        let patience = Patience { total: Duration::from_secs(10), tell: Some(tell) };
+        let patience = Patience { total: Duration::from_secs(10), tell: Some(tell), spent: None };
         let (cause, five) = (Error::NoRandomness, Duration::from_secs(5));
         assert!(patience.allows(Duration::from_millis(999), five, &cause));
         assert_eq!(TOLD.load(Ordering::SeqCst), 0);
@@ -73,5 +99,26 @@ mod tests {
         assert!(!patience.allows(five, five, &cause));
         assert!(!patience.allows(Duration::ZERO, Duration::from_secs(11), &cause));
         assert_eq!(TOLD.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn requests_that_share_their_patience_use_it_up_together() {
+        static SPENT: AtomicU64 = AtomicU64::new(0);
+        let second = Duration::from_secs;
+        let shared = Patience { total: second(10), tell: None, spent: Some(&SPENT) };
+        let own = Patience { spent: None, ..shared };
+        let cause = Error::NoRandomness;
+        assert!(shared.allows(second(7), second(1), &cause));
+        for patience in [&shared, &own] {
+            patience.spend(second(8));
+        }
+        assert!(!shared.allows(second(2), Duration::ZERO, &cause), "8 of 10 seconds are spent");
+        assert!(own.allows(second(2), Duration::ZERO, &cause));
+        assert_eq!((shared.left(second(1)), own.left(second(1))), (second(1), second(9)));
+        // A later request still has its first attempt, and no more than its timeout for it.
+        assert_eq!(shared.timeout(second(30), Duration::ZERO), second(5));
+        assert_eq!(shared.timeout(second(3), Duration::ZERO), second(3));
+        assert_eq!(own.timeout(second(30), second(9)), second(1));
+        assert_eq!(own.timeout(second(30), second(10)), LEAST_TIMEOUT);
     }
 }

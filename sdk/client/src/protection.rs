@@ -70,6 +70,7 @@ fn watch_all() {
                 continue;
             }
             let remaining = lease.schedule().ends.remaining();
+            lease.tell_left(remaining);
             if remaining.is_zero() {
                 // By itself: zeroing waits for readers, and other leases do not.
                 in_thread(move || drop(lease.check()));

@@ -21,8 +21,6 @@ use ureq::{
 const ANSWER: u64 = 16 << 20;
 /// Attempts at one request, the first included.
 const ATTEMPTS: u32 = 6;
-/// Least time that an attempt gets, however little patience is left.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest pause between two attempts, milliseconds.
 const LONGEST_PAUSE: u64 = 8_000;
 
@@ -100,7 +98,7 @@ impl Transport {
         if *method == Method::GET {
             return Ok(self.send(method, path, body, headers)?.body);
         }
-        Ok(self.once(method, path, body, headers, self.patience.total)?.body)
+        Ok(self.once(method, path, body, headers, Duration::ZERO)?.body)
     }
 
     /// One request, tried again with jitter while the vault says that it is busy, and while no
@@ -117,13 +115,19 @@ impl Transport {
         let start = Instant::now();
         let mut attempt = 1;
         loop {
-            let error = match self.once(method, path, body, headers, self.patience.left(start.elapsed())) {
-                Ok(answer) => return Ok(answer),
+            let before = start.elapsed();
+            let error = match self.once(method, path, body, headers, before) {
+                Ok(answer) => {
+                    // An attempt that succeeded is no waiting.
+                    self.patience.spend(before);
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             let Some(pause) = pause_before_retry(&error, attempt) else { return Err(error) };
             let waited = start.elapsed();
             if !self.patience.allows(pause, waited, &error) {
+                self.patience.spend(waited);
                 return Err(Error::PatienceOver { waited, attempts: attempt, cause: Box::new(error) });
             }
             tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "trying again");
@@ -132,16 +136,16 @@ impl Transport {
         }
     }
 
-    /// One attempt, each step of which has at most `left` to itself.
+    /// One attempt, each step of which has at most what is left of patience after `elapsed` to itself.
     fn once(
         &self,
         method: &Method,
         path: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-        left: Duration,
+        elapsed: Duration,
     ) -> Result<Answer, Error> {
-        let timeout = self.timeout.min(left).max(LEAST_TIMEOUT);
+        let timeout = self.patience.timeout(self.timeout, elapsed);
         let response = self.exchange(method, path, body, headers, timeout, Some(timeout))?;
         let signature = response
             .headers()
@@ -192,9 +196,7 @@ impl Transport {
                 self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
             })
         };
-        let response = result
-            .map_err(|e| Error::Request(e.to_string()))?
-            .map_err(|e| self.unreachable(&e))?;
+        let response = result.map_err(|e| Error::Request(e.to_string()))?.map_err(|e| self.unreachable(&e))?;
         if response.status().is_success() {
             return Ok(response);
         }

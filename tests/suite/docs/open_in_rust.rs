@@ -1,4 +1,11 @@
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use strongroom::{
     Error, Options, Request, Room,
     collect::{Collector, CollectorConfig},
@@ -22,10 +29,17 @@ fn first_bytes(join: &JoinFile, node: &CollectorConfig, path: &Path) -> Result<V
     let lease = room.release(collector.as_ref(), request)?;
     let keeper = lease.keep(Arc::clone(&room), collector);
 
+    // Half a minute before the lease expires, or when it is over: time to write a checkpoint and leave.
+    let leave = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&leave);
+    lease.on_ending(move |_| told.store(true, Ordering::Relaxed), Duration::from_secs(30));
+
     // Decrypts in parallel into the locked arena.
     let protection = Options::default().protection;
     let opened = lease.open_file(path, &expected, false, 0, &protection, &())?;
-    let first = {
+    let first = if leave.load(Ordering::Relaxed) {
+        Vec::new()
+    } else {
         // Let go of this guard soon: a revocation waits for it.
         let plaintext = opened.plaintext()?;
         plaintext.iter().take(8).copied().collect()

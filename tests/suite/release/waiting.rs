@@ -95,7 +95,7 @@ fn patience_with_a_full_disk_ends() {
     world.asset("patient", |_| ());
     let (_, devices) = client(&world);
     let intruder = Intruder::before(&world.vault.join_file().unwrap()).unwrap();
-    let patience = Patience { total: Duration::from_secs(5), tell: None };
+    let patience = Patience { total: Duration::from_secs(5), ..Patience::default() };
     let room = Room::connect(&intruder.join_file(), Options { patience, ..Options::default() }).unwrap();
     let came = full_disk(&intruder, "/v1/releases", 30);
     let start = Instant::now();

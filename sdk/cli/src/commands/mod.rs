@@ -19,6 +19,7 @@ mod seal;
 mod site;
 mod token;
 mod verify;
+mod whoami;
 
 use crate::{
     context::Context,
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Tokens of people and machines that administer
     #[command(subcommand)]
     Token(token::Token),
+    /// Whose token this is: person, roles, expiry, last use
+    #[command(name = "whoami")]
+    WhoAmI(whoami::WhoAmI),
     /// Leases: who holds keys now
     #[command(subcommand)]
     Lease(lease::Lease),
@@ -99,6 +103,7 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Policy(command) => command.run(context),
             Self::Token(command) => command.run(context),
+            Self::WhoAmI(command) => command.run(context),
             Self::Lease(command) => command.run(context),
             Self::Decision(command) => command.run(context),
             Self::Explain(command) => command.run(context),

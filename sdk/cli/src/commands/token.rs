@@ -4,11 +4,14 @@ use super::{recorded, segment};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
+    private_file::PrivateFile,
     times,
 };
 use clap::Subcommand;
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
-use strongroom::protocol::admin::{CreateToken, CreatedToken, Recorded, Role, TokenView};
+use strongroom::protocol::admin::{
+    CreateToken, CreatedToken, Recorded, Role, RotateToken, RotatedToken, TokenState, TokenView,
+};
 
 /// Tokens.
 #[derive(Subcommand)]
@@ -36,6 +39,21 @@ pub(crate) enum Token {
     Revoke {
         /// The token's id, as `token list` shows it
         id: String,
+    },
+    /// Put another token in the place of your own: the same person, roles and expiry, a new secret
+    #[command(
+        after_help = "Example:\n  strongroom token rotate --token-file alice.token\n\nThe file is replaced when the vault has answered. If the answer is lost, the old token is good for its grace, and an administrator makes a new one."
+    )]
+    Rotate {
+        /// How long the old token stays good, at most an hour
+        #[arg(long, default_value = "5m", value_name = "DURATION")]
+        grace: String,
+        /// End the old token at once: somebody may have read it
+        #[arg(long, conflicts_with = "grace")]
+        at_once: bool,
+        /// Write the new token to this new file, and leave the old one
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// All tokens, without their secrets
     #[command(after_help = "Example:\n  strongroom token list")]
@@ -66,19 +84,64 @@ impl Token {
                 let answer: Recorded = context.admin()?.delete(&format!("/v1/tokens/{}", segment(&id)?))?;
                 recorded(&format!("token {id} revoked"), &answer)
             }
+            Self::Rotate { grace, at_once, out } => {
+                let grace = if at_once { 0 } else { times::seconds(&grace)? };
+                rotate(context, grace, out)
+            }
             Self::List => {
                 let tokens: Vec<TokenView> = context.admin()?.get("/v1/tokens")?;
                 let rows: Vec<_> = tokens
                     .iter()
                     .map(|t| {
-                        let roles: Vec<_> = t.roles.iter().map(|r| r.as_str()).collect();
-                        let state = if t.revoked { "revoked".to_owned() } else { format!("until {}", t.expires_at) };
-                        [t.id.clone(), t.person.clone(), roles.join(","), state]
+                        let used = t.last_used_at.clone().unwrap_or_else(|| "-".to_owned());
+                        [t.id.clone(), t.person.clone(), roles(&t.roles), state(t), used]
                     })
                     .collect();
-                Answer::new(&tokens, table(["TOKEN", "PERSON", "ROLES", "VALID"], &rows))
+                Answer::new(&tokens, table(["TOKEN", "PERSON", "ROLES", "VALID", "LAST USED"], &rows))
             }
         }
+    }
+}
+
+/// The new secret goes where the old one was, or to a file of its own: the file first, since a token
+/// that cannot be kept must not be made.
+fn rotate(context: &Context, grace: u64, out: Option<PathBuf>) -> Result<Answer, Failure> {
+    let admin = context.admin()?;
+    let replaces = out.is_none();
+    let path = out.unwrap_or_else(|| context.token_path());
+    let mut file = PrivateFile::create(&path, replaces, ".strongroom.")?;
+    let rotated: RotatedToken = admin.post("/v1/tokens/self/rotate", &RotateToken { grace })?;
+    let token = zeroize::Zeroizing::new(rotated.token);
+    file.write_all(token.as_bytes()).map_err(|source| Failure::file(&path, source))?;
+    file.commit()?;
+    Answer::new(
+        &serde_json::json!({
+            "id": rotated.id, "path": path, "expires_at": rotated.expires_at, "old_ends_at": rotated.old_ends_at,
+        }),
+        format!(
+            "token {} written to {}\nit expires at {}, the old one ends at {}",
+            rotated.id,
+            path.display(),
+            rotated.expires_at,
+            rotated.old_ends_at
+        ),
+    )
+}
+
+/// Roles for people.
+pub(super) fn roles(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// What a token is good for, for people.
+pub(super) fn state(token: &TokenView) -> String {
+    match (token.state, &token.replaced_by) {
+        (TokenState::Active, _) => format!("until {}", token.expires_at),
+        (TokenState::Replaced, Some(by)) => format!("until {}, replaced by {by}", token.expires_at),
+        (TokenState::Replaced, None) => format!("until {}, replaced", token.expires_at),
+        (TokenState::Expired, _) => "expired".to_owned(),
+        (TokenState::Revoked, Some(by)) => format!("replaced by {by}"),
+        (TokenState::Revoked, None) => "revoked".to_owned(),
     }
 }
 

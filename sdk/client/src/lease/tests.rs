@@ -23,7 +23,7 @@ pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
         ledger_verifier_key: String::new(),
     };
     let second = Duration::from_secs(1);
-    let transport = Transport::new(&join, second, Patience { total: Duration::ZERO, tell: None }).unwrap();
+    let transport = Transport::new(&join, second, Patience { total: Duration::ZERO, ..Patience::default() }).unwrap();
     let pages = KeyPages::new(&Protection::default()).unwrap();
     let store = |byte| pages.store(&[byte; 32]).unwrap();
     let id = LeaseId::from([1; 16]);
