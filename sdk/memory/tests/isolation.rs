@@ -12,7 +12,7 @@ use std::{
     },
 };
 use strongroom_memory::{
-    Arena, ArenaPool, KeyPages, KeyPagesKind, KeyPagesPreference, MemoryError, Protection, harden_process,
+    Arena, ArenaPool, KeyPages, KeyPagesKind, KeyPagesPreference, MemoryError, Owner, Protection, harden_process,
 };
 
 const CANARY: [u8; 32] = *b"canary in protected memory: 0123";
@@ -138,8 +138,19 @@ fn a_forked_child_is_told_why() {
     let slot = pages.store(&CANARY).unwrap();
     arena.check_owner().unwrap();
     slot.check_owner().unwrap();
+    let shared = self::arena().share();
+    let owner = Owner::current().unwrap();
+    shared.read().unwrap();
+    shared.address().unwrap();
+    owner.check().unwrap();
     let (end, _) = in_child(|| {
+        // Does nothing, here and there.
+        shared.zero_now();
         let refused = matches!(arena.check_owner(), Err(MemoryError::Forked))
+            && matches!(shared.read(), Err(MemoryError::Forked))
+            && matches!(shared.address(), Err(MemoryError::Forked))
+            && matches!(shared.is_zeroed(), Err(MemoryError::Forked))
+            && matches!(owner.check(), Err(MemoryError::Forked))
             && matches!(slot.check_owner(), Err(MemoryError::Forked))
             && matches!(pages.store(&CANARY), Err(MemoryError::Forked));
         i32::from(refused)
@@ -149,6 +160,7 @@ fn a_forked_child_is_told_why() {
         assert_eq!(end, End::Killed(libc::SIGABRT));
         assert!(said.contains("belongs to the parent process"), "{said}");
     }
+    assert_eq!(shared.read().unwrap()[..32], CANARY);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Lease {
 
     /// Proves possession now.
     fn renew(&self, py: Python<'_>) -> PyResult<()> {
-        self.held.with(py, |lease| lease.renew())
+        self.held.with(py, strongroom::Lease::renew)
     }
 
     /// Prolongs it on fresh evidence now.

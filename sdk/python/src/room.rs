@@ -25,7 +25,7 @@ use strongroom::{
 /// A connection to a vault that is believed.
 #[pyclass(frozen, module = "strongroom._native")]
 pub(crate) struct Room {
-    room: Arc<strongroom::Room>,
+    vault: Arc<strongroom::Room>,
     attester: Arc<dyn Attester>,
     protection: Protection,
     owner: Owner,
@@ -55,8 +55,8 @@ pub(crate) fn connect(
         let owner = Owner::current()?;
         let join: JoinFile = read_json(&join_file)?;
         let attester = attester(&node_file)?;
-        let room = Arc::new(strongroom::Room::connect(&join, options)?);
-        Ok(Room { room, attester, protection, owner })
+        let vault = Arc::new(strongroom::Room::connect(&join, options)?);
+        Ok(Room { vault, attester, protection, owner })
     });
     made.map_err(|error| raise(py, &error))
 }
@@ -80,7 +80,7 @@ impl Room {
     /// The vault's id.
     #[getter]
     fn vault_id(&self) -> String {
-        self.room.vault_id().to_string()
+        self.vault.vault_id().to_string()
     }
 
     /// Asks for keys: of objects (asset, file), of whole versions (`asset` or `asset@3`), and for
@@ -112,29 +112,29 @@ impl Room {
         keep: bool,
     ) -> Result<Arc<Held>, Error> {
         self.owner.check()?;
-        let mut named: BTreeMap<(&str, u32), Vec<ObjectRef>> = BTreeMap::new();
+        let mut groups: BTreeMap<(&str, u32), Vec<ObjectRef>> = BTreeMap::new();
         for (asset, path) in objects {
             // What the file says is believed only where the caller expects it.
             let opening = Opening::start(open(path)?, &Expected::asset(asset))?;
             let header = opening.header();
             let object = ObjectRef { writer: header.writer, object: header.object };
-            let group = named.entry((asset, header.version)).or_default();
+            let group = groups.entry((asset, header.version)).or_default();
             if !group.contains(&object) {
                 group.push(object);
             }
         }
-        let names = objects.iter().map(|(asset, _)| asset.as_str());
-        let names = names.chain(versions.iter().map(|(asset, _)| *asset)).chain(writers.iter().map(String::as_str));
+        let read = objects.iter().map(|(asset, _)| asset.as_str());
+        let all = read.chain(versions.iter().map(|(asset, _)| *asset)).chain(writers.iter().map(String::as_str));
         let mut current = BTreeMap::new();
-        for asset in names.collect::<BTreeSet<_>>() {
-            current.insert(asset, self.room.current(asset)?);
+        for asset in all.collect::<BTreeSet<_>>() {
+            current.insert(asset, self.vault.current(asset)?);
         }
         let newest = |asset: &str| {
             let found = current.get(asset).map(|current| current.version);
             found.ok_or_else(|| Error::Malformed(format!("no current version of {asset}")))
         };
         let mut request = Request::new();
-        for ((asset, version), group) in named {
+        for ((asset, version), group) in groups {
             request = request.objects(asset, version, group);
         }
         for (asset, version) in versions {
@@ -143,9 +143,9 @@ impl Room {
         for asset in writers {
             request = request.writer(asset, newest(asset)?);
         }
-        let lease = self.room.release(self.attester.as_ref(), request)?;
+        let lease = self.vault.release(self.attester.as_ref(), request)?;
         let assets = current.into_iter().map(|(asset, current)| (asset.to_owned(), current.integrity)).collect();
-        let (room, attester) = (Arc::clone(&self.room), Arc::clone(&self.attester));
+        let (room, attester) = (Arc::clone(&self.vault), Arc::clone(&self.attester));
         Held::new(room, attester, self.protection.clone(), assets, lease, keep)
     }
 }

@@ -54,10 +54,10 @@ impl View {
     /// Raises unless the plaintext is here and the lease lives.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         let zeroed = py.detach(|| self.held.check().and_then(|()| Ok(self.memory.is_zeroed()?)));
-        match zeroed.map_err(|error| raise(py, &error))? {
-            false => Ok(()),
-            true => Err(PyValueError::new_err("this was closed, and its plaintext zeroed")),
+        if zeroed.map_err(|error| raise(py, &error))? {
+            return Err(PyValueError::new_err("this was closed, and its plaintext zeroed"));
         }
+        Ok(())
     }
 
     /// Zeroes the plaintext, for all who hold it. The lease goes on.
