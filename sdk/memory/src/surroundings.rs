@@ -78,12 +78,14 @@ fn is_sealed(root: &Path, area: &Path) -> bool {
 /// If `/proc` cannot be read, or does not say.
 pub fn tracer() -> io::Result<Option<u32>> {
     let status = fs::read_to_string("/proc/self/status")?;
-    tracer_in(&status).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "/proc/self/status names no TracerPid"))
+    let pid = tracer_pid(&status)
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "/proc/self/status names no TracerPid"))?;
+    Ok(Some(pid).filter(|pid| *pid != 0))
 }
 
-fn tracer_in(status: &str) -> Option<Option<u32>> {
-    let pid: u32 = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
-    Some(Some(pid).filter(|pid| *pid != 0))
+/// Zero where nobody traces.
+fn tracer_pid(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -146,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_tracer_is_named() {
-        assert_eq!(tracer_in("Name:\tx\nTracerPid:\t0\n"), Some(None));
-        assert_eq!(tracer_in("Name:\tx\nTracerPid:\t71\n"), Some(Some(71)));
-        assert_eq!(tracer_in("Name:\tx\n"), None);
+        assert_eq!(tracer_pid("Name:\tx\nTracerPid:\t0\n"), Some(0));
+        assert_eq!(tracer_pid("Name:\tx\nTracerPid:\t71\n"), Some(71));
+        assert_eq!(tracer_pid("Name:\tx\n"), None);
         tracer().unwrap();
     }
 }
