@@ -10,10 +10,11 @@ use std::{
     io::Write,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use strongroom::{
     Admin, Options, Patience, Room, Token,
-    collect::{Collector, CollectorConfig},
+    collect::{AgentAddress, Attester, NodeConfig, agent::SOCKET},
     protocol::{EnrolmentId, join::JoinFile},
 };
 
@@ -24,6 +25,7 @@ const CONFIGURATION: u64 = 1 << 20;
 pub(crate) struct Context {
     home: PathBuf,
     token_file: Option<PathBuf>,
+    agent: Option<AgentAddress>,
     pub(crate) json: bool,
     patience: Patience,
 }
@@ -32,6 +34,7 @@ impl Context {
     pub(crate) fn new(
         home: Option<PathBuf>,
         token_file: Option<PathBuf>,
+        agent: Option<AgentAddress>,
         json: bool,
         patience: Patience,
     ) -> Result<Self, Failure> {
@@ -44,7 +47,7 @@ impl Context {
         };
         // What is written there names files, and has to name the same ones from every directory.
         let home = absolute(&home)?;
-        Ok(Self { home, token_file, json, patience })
+        Ok(Self { home, token_file, agent, json, patience })
     }
 
     pub(crate) fn join_path(&self) -> PathBuf {
@@ -53,6 +56,10 @@ impl Context {
 
     pub(crate) fn node_path(&self) -> PathBuf {
         self.home.join("node.json")
+    }
+
+    pub(crate) fn token_path(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(|| self.home.join("token"))
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
@@ -72,11 +79,6 @@ impl Context {
 
     pub(crate) fn room(&self, options: Options) -> Result<Room, Failure> {
         Ok(Room::connect(&self.join_file()?, Options { patience: self.patience, ..options })?)
-    }
-
-    /// The file with the token of commands that administer.
-    pub(crate) fn token_path(&self) -> PathBuf {
-        self.token_file.clone().unwrap_or_else(|| self.home.join("token"))
     }
 
     /// For commands that ask the vault as a person or a machine that administers.
@@ -107,17 +109,17 @@ impl Context {
         Ok(Admin::connect_patiently(join, token, self.patience)?)
     }
 
-    pub(crate) fn collector_config(&self) -> Result<CollectorConfig, Failure> {
+    /// How this node gets evidence, where that was configured.
+    pub(crate) fn node_config(&self) -> Result<Option<NodeConfig>, Failure> {
         let path = self.node_path();
         if !path.exists() {
-            return Err(Failure::usage(format!(
-                "{} is not there: this machine is not enrolled; run `strongroom node enroll`",
-                path.display()
-            )));
+            return Ok(None);
         }
-        let config: CollectorConfig = read_json(&path)?;
-        self.check_state_dir(&path, &config.state_dir)?;
-        Ok(config)
+        let config = read_json(&path)?;
+        if let NodeConfig::Devices(devices) = &config {
+            self.check_state_dir(&path, &devices.state_dir)?;
+        }
+        Ok(Some(config))
     }
 
     /// Refuses a place of the AK that depends on where the command was started, and names one that
@@ -143,21 +145,42 @@ impl Context {
         Ok(())
     }
 
+    /// The agent that was named, by argument or environment.
+    pub(crate) fn agent(&self) -> Option<&AgentAddress> {
+        self.agent.as_ref()
+    }
+
+    /// Where this node's agent is; `None` on a node whose evidence is collected in process.
+    pub(crate) fn agent_place(&self) -> Result<Option<AgentAddress>, Failure> {
+        Ok(match (&self.agent, self.node_config()?) {
+            (Some(address), _) => Some(address.clone()),
+            (None, Some(NodeConfig::Agent(config))) => Some(AgentAddress::Path(config.agent)),
+            (None, Some(NodeConfig::Devices(_))) => None,
+            (None, None) => Some(AgentAddress::Path(SOCKET.into())),
+        })
+    }
+
     pub(crate) fn enrolment_path(&self) -> PathBuf {
         self.home.join("enrolment")
     }
 
     /// The enrolment of this machine, to ask after.
     pub(crate) fn enrolment(&self) -> Result<EnrolmentId, Failure> {
-        self.collector_config()?;
         let path = self.enrolment_path();
+        if !path.exists() {
+            return Err(not_enrolled(&path));
+        }
         let text = String::from_utf8_lossy(&read_capped(&path, 64)?).into_owned();
         text.trim().parse().map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
     }
 
-    /// This node's devices.
-    pub(crate) fn collector(&self) -> Result<Collector, Failure> {
-        Collector::open_enrolled(&self.collector_config()?).map_err(|e| strongroom::Error::from(e).into())
+    /// What gives evidence on this node.
+    pub(crate) fn attester(&self) -> Result<Arc<dyn Attester>, Failure> {
+        let config = self.node_config()?;
+        if self.agent.is_none() && config.is_none() && !Path::new(SOCKET).exists() {
+            return Err(not_enrolled(&self.node_path()));
+        }
+        Ok(strongroom::attester(self.agent.as_ref(), config.as_ref())?)
     }
 
     /// Writes a file of the home directory, whole or not at all.
@@ -174,6 +197,13 @@ impl Context {
 /// The same path from every directory.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|source| Failure::file(path, source))
+}
+
+fn not_enrolled(missing: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} is not there, and no agent listens at {SOCKET}: this machine is not enrolled; run `strongroom node enroll`",
+        missing.display()
+    ))
 }
 
 /// Reads a JSON file of a known type, with a cap.

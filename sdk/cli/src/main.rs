@@ -7,6 +7,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod agent;
 mod commands;
 mod context;
 mod interrupt;
@@ -21,7 +22,7 @@ use clap::Parser;
 use commands::Command;
 use context::Context;
 use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode, sync::atomic::AtomicU64, time::Duration};
-use strongroom::Patience;
+use strongroom::{Patience, collect::AgentAddress};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
@@ -52,6 +53,9 @@ struct Cli {
     /// File with a bearer token, for commands that administer or audit
     #[arg(long, global = true, value_name = "FILE", env = "STRONGROOM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// The node's agent: a socket's path, or `fd:N` for a connection left open by `strongroom run`
+    #[arg(long, global = true, value_name = "ADDRESS", env = "STRONGROOM_AGENT")]
+    agent: Option<AgentAddress>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -77,8 +81,8 @@ fn main() -> ExitCode {
     log(cli.verbose, cli.json);
     let tell = if cli.json { progress::tell_json } else { progress::tell };
     let patience = Patience { total: cli.patience, tell: Some(tell), spent: Some(&WAITED) };
-    let result =
-        Context::new(cli.home, cli.token_file, cli.json, patience).and_then(|context| cli.command.run(&context));
+    let result = Context::new(cli.home, cli.token_file, cli.agent, cli.json, patience)
+        .and_then(|context| cli.command.run(&context));
     output::finish(result, cli.json)
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Work {
 impl Work {
     /// Asks for a lease, and keeps it: renewed when that is due, and lost at once when it is revoked.
     pub(crate) fn begin(context: &Context, room: Room, request: Request) -> Result<Self, Failure> {
-        let attester = Arc::new(context.collector()?);
+        let attester = context.attester()?;
         let lease = room.release(attester.as_ref(), request)?;
         // A signal before this ends the process: there is nothing to clean up yet.
         let interrupt = Interrupt::listen()?;

@@ -91,12 +91,11 @@ impl AgentAttester {
         let begun = Instant::now();
         let mut fresh = false;
         loop {
-            let connected = match link {
-                Some(link) => link,
-                None => {
-                    fresh = true;
-                    link.insert(self.connect()?)
-                }
+            let connected = if let Some(link) = link {
+                link
+            } else {
+                fresh = true;
+                link.insert(self.connect()?)
             };
             match connected.attempt(request) {
                 Ok(AgentAnswer::Refused { code, message, retry_after_ms }) => {
@@ -228,8 +227,12 @@ impl Link {
 
     fn ask(&mut self, request: &AgentRequest) -> Result<AgentAnswer, FrameError> {
         let mut timed = Timed { stream: &self.stream, until: Instant::now() + ANSWER };
-        write_frame(&mut timed, request, limits::AGENT_REQUEST)?;
-        read_frame(&mut timed, limits::AGENT_ANSWER)
+        match write_frame(&mut timed, request, limits::AGENT_REQUEST) {
+            // An agent that has no place for another connection says so and closes it, unasked.
+            Err(error) if broken(&error) => read_frame(&mut timed, limits::AGENT_ANSWER).map_err(|_| error),
+            Err(error) => Err(error),
+            Ok(()) => read_frame(&mut timed, limits::AGENT_ANSWER),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     plain,
 };
 use clap::Subcommand;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 use strongroom::{
@@ -18,6 +19,7 @@ use strongroom::{
     protocol::{
         Code, DecisionId,
         audit::{DecisionView, ProofView},
+        caller::Caller,
     },
 };
 use strongroom_policy::explain;
@@ -59,6 +61,9 @@ impl Explain {
             if !field(name).is_empty() {
                 let _ = writeln!(text, "  {label:12} {}", field(name));
             }
+        }
+        if let Some(caller) = view.input.get("caller").filter(|caller| !caller.is_null()) {
+            let _ = writeln!(text, "  caller       {}", caller_line(caller));
         }
         for key in view.record.get("keys").and_then(|k| k.as_array()).into_iter().flatten() {
             let word =
@@ -106,6 +111,20 @@ impl Explain {
         }
         Ok(answer)
     }
+}
+
+/// Who asked, as far as the agent could tell. Nodes without an agent can write anything there.
+fn caller_line(caller: &Value) -> String {
+    let Ok(Caller { exe, pid, pod, slurm_job, uid, unit, .. }) = Caller::deserialize(caller) else {
+        return plain::line(&caller.to_string());
+    };
+    let mut line = format!("user {uid}, process {pid}, {}", exe.path);
+    let _ = write!(line, " ({})", exe.sha256.as_deref().unwrap_or("no digest"));
+    let job = slurm_job.map(|job| format!("Slurm job {}.{}", job.id, job.step));
+    for part in [job, pod.map(|pod| format!("pod {}", pod.uid)), unit].into_iter().flatten() {
+        let _ = write!(line, ", {part}");
+    }
+    plain::line(&line)
 }
 
 /// What the holder has to do, a line each.

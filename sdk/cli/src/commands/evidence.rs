@@ -8,7 +8,6 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Error,
-    collect::Attester,
     protocol::{evidence::PcrSelection, limits},
 };
 
@@ -36,7 +35,9 @@ impl Evidence {
         };
         let selection =
             if ask_vault { context.anonymous()?.info().pcr_selection.clone() } else { PcrSelection::default_sha256() };
-        let items = context.collector()?.collect(&statement, None, &selection).map_err(Error::from)?;
+        let attester = context.attester()?;
+        let caller = attester.caller().map_err(Error::from)?;
+        let items = attester.collect(&statement, caller.as_deref(), &selection).map_err(Error::from)?;
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();
         Answer::new(&items, text)
     }

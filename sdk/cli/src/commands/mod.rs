@@ -1,5 +1,6 @@
 //! The commands, one module a subject.
 
+mod agent;
 mod asset;
 mod audit;
 mod decision;
@@ -15,6 +16,7 @@ mod open;
 mod policy;
 mod proof;
 mod reference;
+mod run;
 mod seal;
 mod site;
 mod token;
@@ -74,6 +76,10 @@ pub(crate) enum Command {
     /// The ledger: query, show, prove, export, verify
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Start a job with what protects it: no core dumps, no new rights, the agent's socket inherited
+    Run(run::Run),
+    /// The node's agent: owns the TPM, identifies callers, gives evidence
+    Agent(agent::Agent),
     /// Evidence of this node
     #[command(subcommand)]
     Evidence(evidence::Evidence),
@@ -108,6 +114,8 @@ impl Command {
             Self::Decision(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Audit(command) => command.run(context),
+            Self::Run(command) => command.run(context),
+            Self::Agent(command) => command.run(),
             Self::Evidence(command) => command.run(context),
             Self::Completions(command) => {
                 let mut script = Vec::new();

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Enrolled, Error, Options, Room,
-    collect::{BootLog, Collector, CollectorConfig, TctiConfig},
+    collect::{AgentAddress, AgentConfig, BootLog, Collector, CollectorConfig, NodeConfig, TctiConfig},
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
@@ -20,7 +20,9 @@ use strongroom::{
 #[derive(Subcommand)]
 pub(crate) enum Node {
     /// Enrol this machine by its TPM
-    #[command(after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7")]
+    #[command(
+        after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7\n  strongroom node enroll --agent /run/strongroom/agent.sock --state-dir /var/lib/strongroom-agent"
+    )]
     Enroll(Enroll),
     /// Place a pending node into a site
     #[command(after_help = "Example:\n  strongroom node approve NODE_ID --site fra-1 --single-job")]
@@ -45,6 +47,9 @@ pub(crate) struct Enroll {
     /// The boot log, where it is not the kernel's
     #[arg(long, value_name = "FILE")]
     boot_log: Option<PathBuf>,
+    /// Where the AK is kept [default: `node` below --home]; on a node with an agent, the agent's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// A label to ask for; an operator decides
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -130,18 +135,30 @@ impl Enroll {
                 context.node_path().display()
             )));
         }
+        let state_dir = self.state_dir.as_deref().map(absolute).transpose()?.unwrap_or_else(|| context.state_dir());
         let config = CollectorConfig {
             boot_log: self.boot_log.as_deref().map(absolute).transpose()?.map_or_else(BootLog::default, BootLog::File),
-            ..CollectorConfig::new(self.tcti, context.state_dir())
+            ..CollectorConfig::new(self.tcti, state_dir)
+        };
+        let node = match context.agent() {
+            None => NodeConfig::Devices(config.clone()),
+            Some(AgentAddress::Path(path)) => NodeConfig::Agent(AgentConfig { agent: path.clone() }),
+            Some(AgentAddress::Descriptor(_)) => {
+                return Err(Failure::usage(
+                    "an enrolment needs the TPM, which a job's agent does not lend: unset STRONGROOM_AGENT",
+                ));
+            }
         };
         let room = context.room(Options::default())?;
         let collector = Collector::open(&config).map_err(Error::from)?;
         let enrolled = room.enrol(&collector, self.labels.into_iter().collect(), self.hostname)?;
-        write(context, &config, &enrolled)?;
+        write(context, &node, &enrolled)?;
+        // Where jobs open the TPM themselves, nothing tells them apart.
+        let alone = if matches!(node, NodeConfig::Devices(_)) { " --single-job" } else { "" };
         Answer::new(
             &serde_json::json!({ "node": enrolled.node, "enrolment": enrolled.enrolment, "state": enrolled.state.state }),
             format!(
-                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE --single-job",
+                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE{alone}",
                 enrolled.node, enrolled.node
             ),
         )
@@ -149,7 +166,7 @@ impl Enroll {
 }
 
 /// Keeps how this node reaches its devices, and the enrolment to ask after.
-fn write(context: &Context, config: &CollectorConfig, enrolled: &Enrolled) -> Result<(), Failure> {
+fn write(context: &Context, config: &NodeConfig, enrolled: &Enrolled) -> Result<(), Failure> {
     let failed = |e: serde_json::Error| Failure::new(Exit::Machine, e.to_string());
     context.write(&context.enrolment_path(), enrolled.enrolment.to_string().as_bytes())?;
     context.write(&context.node_path(), &serde_json::to_vec_pretty(config).map_err(failed)?)

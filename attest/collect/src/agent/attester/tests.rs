@@ -7,6 +7,7 @@ use std::{os::unix::net::UnixListener, thread::JoinHandle};
 enum Then {
     Answer(AgentAnswer),
     Raw(Vec<u8>),
+    Unasked(AgentAnswer),
     Close,
 }
 
@@ -26,14 +27,19 @@ fn scripted(connections: Vec<Vec<Then>>) -> Scripted {
         for connection in connections {
             let (mut stream, _) = listener.accept().unwrap();
             for then in connection {
-                if matches!(then, Then::Close) {
-                    break;
-                }
+                let then = match then {
+                    Then::Close => break,
+                    Then::Unasked(answer) => {
+                        write_frame(&mut stream, &answer, limits::AGENT_ANSWER).unwrap();
+                        break;
+                    }
+                    then => then,
+                };
                 asked.push(read_frame(&mut stream, limits::AGENT_REQUEST).unwrap());
                 match then {
                     Then::Answer(answer) => write_frame(&mut stream, &answer, limits::AGENT_ANSWER).unwrap(),
                     Then::Raw(bytes) => stream.write_all(&bytes).unwrap(),
-                    Then::Close => unreachable!(),
+                    Then::Close | Then::Unasked(_) => unreachable!(),
                 }
             }
         }
@@ -130,6 +136,14 @@ fn a_busy_agent_is_asked_again_and_another_refusal_is_final() {
     let error = collect(&AgentAttester::at(agent.path)).unwrap_err();
     assert!(matches!(error, CollectError::AgentRefused { code: AgentRefusal::CallerMismatch, .. }), "{error}");
     assert!(error.to_string().contains("caller_mismatch"), "{error}");
+    agent.thread.join().unwrap();
+}
+
+#[test]
+fn an_agent_that_turns_a_connection_away_is_asked_again() {
+    let busy = AgentAnswer::Refused { code: AgentRefusal::Busy, message: "full".to_owned(), retry_after_ms: Some(1) };
+    let agent = scripted(vec![vec![Then::Unasked(busy)], vec![caller(1), evidence()]]);
+    assert_eq!(collect(&AgentAttester::at(agent.path)).unwrap(), 0);
     agent.thread.join().unwrap();
 }
 

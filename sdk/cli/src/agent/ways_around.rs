@@ -1,0 +1,30 @@
+//! Whether a process could go around the agent.
+
+use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
+    process::geteuid,
+};
+use std::path::{Path, PathBuf};
+
+/// Where a TPM's device nodes are.
+const DEVICES: [&str; 2] = ["/dev/tpmrm0", "/dev/tpm0"];
+
+/// The devices that this process could open itself, and so bind any caller; none for root, who always can.
+pub(crate) fn open_devices() -> Vec<PathBuf> {
+    if geteuid().is_root() { Vec::new() } else { DEVICES.iter().map(PathBuf::from).filter(|d| is_open(d)).collect() }
+}
+
+fn is_open(path: &Path) -> bool {
+    accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_open_or_not() {
+        assert!(is_open(Path::new("/dev/null")));
+        assert!(!is_open(Path::new("/dev/no-such-device")));
+    }
+}
