@@ -28,6 +28,7 @@ key_ok(key) if {
 	asset_quota_ok(key)
 	scope_ok(key)
 	objects_ok(key)
+	caller_allowed(key)
 }
 
 # --- What is asked -----------------------------------------------------------------------------
@@ -67,18 +68,58 @@ deny contains {
 }
 
 # Every process of a machine that can open its TPM looks the same in a quote, and so do the caller
-# bytes that any of them may bind. Until the node's agent alone can open the devices, a caller is a
-# claim and no proof: the machine has to be one that runs a single job.
+# bytes that any of them may bind. So either the machine runs a single job, or its agent alone can
+# open the devices: whoever approves a node without `--single-job` says that this is so.
 caller_ok if input.node.single_job == true
+
+caller_ok if is_object(input.caller)
 
 deny contains {
 	"code": "caller_not_identified",
-	"message": "Which process asked is not proved; this node is not approved to run one job only.",
-	"claim": "node.single_job",
-	"expected": true,
-	"got": object.get(input, ["node", "single_job"], null),
+	"message": "Which process asked is not proved: no agent named it, and this node is not approved to run one job only.",
+	"claim": "caller",
+	"expected": "a caller, or a node that runs one job only",
+	"got": input.caller,
 } if {
 	not caller_ok
+}
+
+# Assets in `data.callers` are released to certain callers only: each list that stands there has to hold
+# what the agent says of the caller. On a node that runs a single job, what is said of a caller is no
+# proof, so no such asset is released to it.
+caller_allowed(key) if {
+	is_object(data.callers)
+	not data.callers[key.asset]
+}
+
+caller_allowed(key) if {
+	wanted := data.callers[key.asset]
+	input.node.single_job == false
+	is_object(input.caller)
+	every name, accepted in wanted {
+		caller_fact(name) in accepted
+	}
+}
+
+caller_fact("exe_sha256") := input.caller.exe.sha256
+
+caller_fact("uids") := input.caller.uid
+
+caller_fact("units") := input.caller.unit
+
+caller_fact("slurm_jobs") := input.caller.slurm_job.id
+
+caller_fact("pods") := input.caller.pod.uid
+
+deny contains {
+	"code": "caller_not_allowed",
+	"message": sprintf("%s may be opened by certain callers only, and this one is not among them.", [key.asset]),
+	"claim": "caller",
+	"expected": [wanted | wanted := data.callers[key.asset]],
+	"got": input.caller,
+} if {
+	some key in input.keys
+	not caller_allowed(key)
 }
 
 # --- The place ---------------------------------------------------------------------------------

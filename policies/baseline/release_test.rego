@@ -109,12 +109,82 @@ test_a_revoked_node_is_refused if {
 	refused_only_by(changed({"node": {"state": "revoked"}}), "node_not_approved")
 }
 
-test_only_nodes_that_run_one_job_are_released_to if {
+test_a_caller_is_identified_or_the_node_runs_one_job if {
 	refused_only_by(changed({"node": {"single_job": false}}), "caller_not_identified")
+	released(changed({"node": {"single_job": false}, "caller": good_caller}))
+	released(changed({"caller": good_caller}))
 }
 
-test_a_caller_proves_nothing_without_an_agent if {
-	refused_only_by(changed({"caller": {"uid": 1000}, "node": {"single_job": false}}), "caller_not_identified")
+test_a_caller_that_says_nothing_is_none if {
+	refused_only_by(changed({"node": {"single_job": false}, "caller": true}), "caller_not_identified")
+}
+
+good_caller := {
+	"v": 1,
+	"boot_id": "fc6913e2-4563-4d45-9c7a-8d881c501d95",
+	"cgroup": "/system.slice/slurmstepd.scope/job_77/step_0/user/task_0",
+	"exe": {"path": "/usr/bin/python3.11", "sha256": pcr("b2")},
+	"gid": 1000,
+	"pid": 4242,
+	"slurm_job": {"id": 77, "step": "0"},
+	"started": 123456,
+	"uid": 1000,
+	"unit": "slurmstepd.scope",
+}
+
+by_agent := changed({"node": {"single_job": false}, "caller": good_caller})
+
+released_where(callers, request) if {
+	release.allow with input as request with data.callers as callers with data.settings.pcr_selection as selection
+}
+
+listed_refused_only_by(callers, request, code) if {
+	denials := release.deny with input as request with data.callers as callers with data.settings.pcr_selection as selection
+	{denial.code | some denial in denials} == {code}
+	not release.allow with input as request with data.callers as callers with data.settings.pcr_selection as selection
+}
+
+test_a_listed_asset_is_released_to_listed_callers_only if {
+	released_where({"minilm": {"exe_sha256": [pcr("c3"), pcr("b2")]}}, by_agent)
+	listed_refused_only_by({"minilm": {"exe_sha256": [pcr("c3")]}}, by_agent, "caller_not_allowed")
+	released_where({"minilm": {"uids": [1000]}}, by_agent)
+	listed_refused_only_by({"minilm": {"uids": [1001]}}, by_agent, "caller_not_allowed")
+	released_where({"minilm": {"slurm_jobs": [77]}}, by_agent)
+	listed_refused_only_by({"minilm": {"slurm_jobs": [78]}}, by_agent, "caller_not_allowed")
+	released_where({"minilm": {"units": ["slurmstepd.scope"]}}, by_agent)
+	listed_refused_only_by({"minilm": {"units": ["a.service"]}}, by_agent, "caller_not_allowed")
+}
+
+test_pods_may_be_listed if {
+	in_pod := object.union(by_agent, {"caller": {"pod": {"uid": "u1", "container": "c1"}}})
+	released_where({"minilm": {"pods": ["u1"]}}, in_pod)
+	listed_refused_only_by({"minilm": {"pods": ["u2"]}}, in_pod, "caller_not_allowed")
+	listed_refused_only_by({"minilm": {"pods": ["u1"]}}, by_agent, "caller_not_allowed")
+}
+
+test_every_list_has_to_hold_the_caller if {
+	listed_refused_only_by({"minilm": {"uids": [1000], "slurm_jobs": [78]}}, by_agent, "caller_not_allowed")
+	listed_refused_only_by({"minilm": {"uids": []}}, by_agent, "caller_not_allowed")
+	released_where({"minilm": {}}, by_agent)
+}
+
+test_a_list_of_a_kind_that_is_not_known_refuses if {
+	listed_refused_only_by({"minilm": {"exe_sha265": [pcr("b2")]}}, by_agent, "caller_not_allowed")
+}
+
+test_a_program_without_a_digest_is_on_no_list if {
+	without := object.union(by_agent, {"caller": {"exe": {"path": "/fuse/x", "sha256": null}}})
+	listed_refused_only_by({"minilm": {"exe_sha256": [pcr("b2")]}}, without, "caller_not_allowed")
+	released_where({"other": {"exe_sha256": [pcr("b2")]}}, without)
+}
+
+test_on_a_node_that_runs_one_job_a_caller_is_no_proof if {
+	listed_refused_only_by({"minilm": {"uids": [1000]}}, changed({"caller": good_caller}), "caller_not_allowed")
+	listed_refused_only_by({"minilm": {}}, good, "caller_not_allowed")
+}
+
+test_a_policy_without_the_table_releases_nothing if {
+	not release.allow with input as good with data.callers as null
 }
 
 # --- The place

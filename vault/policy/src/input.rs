@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use strongroom_protocol::{
     NodeId,
     admin::{Integrity, KeyState},
+    caller::Caller,
     enrol::NodeState,
     evidence::PcrBank,
     statement::{Access, Act, Scope},
@@ -34,7 +35,9 @@ pub struct PolicyInput {
     pub job: Option<JobFacts>,
     /// The enrolled node whose signatures verified.
     pub node: NodeFacts,
-    /// The caller that the agent identified; null when evidence was collected in process.
+    /// The caller that the agent identified; null when evidence was collected in process. Believe it
+    /// only on a node whose devices belong to the agent alone (`node.single_job` is false).
+    #[schemars(with = "Option<Caller>")]
     pub caller: Option<BTreeMap<String, Value>>,
     /// The verified claims of the evidence.
     pub claims: ClaimFacts,

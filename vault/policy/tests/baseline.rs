@@ -91,6 +91,11 @@ fn the_baselines_tests_notice_each_condition_that_is_weakened() {
     weaken("act_ok if input.act in {\"release\", \"renew\"}", "act_ok if true");
     weaken("node_ok if input.node.state == \"approved\"", "node_ok if input.node.state != \"revoked\"");
     weaken("caller_ok if input.node.single_job == true", "caller_ok if true");
+    weaken("caller_ok if is_object(input.caller)", "caller_ok if not is_null(input.caller)");
+    weaken("is_object(data.callers)", "true");
+    weaken("\tinput.node.single_job == false\n", "");
+    weaken("caller_fact(name) in accepted", "true");
+    weaken("caller_fact(\"exe_sha256\") := input.caller.exe.sha256", "caller_fact(\"exe_sha256\") := \"b2\"");
     weaken(
         "jurisdiction_ok(key) if input.node.jurisdiction in key.jurisdictions",
         "jurisdiction_ok(key) if count(key.jurisdictions) > 0",
