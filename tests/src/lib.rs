@@ -11,6 +11,7 @@
 //! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), devices(), cli
 //! Wire::to(&join) ──ask(keys)──> Asking ──attest(devices)──> a request to be sent as it is, or changed
 //! Intruder::before(&join) ──join_file()──> a TLS terminator that its victims believe in
+//! Victim::start(program, starter, dir, [...]) ──ask("release")──> a job that holds keys; Memory::of(pid) looks into it
 //! SoftTpm::new(&Manufacturer) ──quote()──> evidence in microseconds, for load::Deployment
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod swtpm;
 pub mod swtpm_ports;
 pub mod tpm_commands;
 pub mod vault;
+pub mod victim;
 pub mod wire;
 
 pub use bootlog::{BootLog, Event};
@@ -44,4 +46,5 @@ pub use member::Member;
 pub use node::Node;
 pub use swtpm::Swtpm;
 pub use vault::Vault;
+pub use victim::Victim;
 pub use wire::{Asking, Reply, Wire};

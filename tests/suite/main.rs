@@ -13,6 +13,7 @@ mod audit;
 mod boot;
 mod crash;
 mod docs;
+mod memory;
 mod refusals;
 mod release;
 mod sealing;

@@ -262,7 +262,7 @@ fn check_that_looking_finds(found: &Found, vault_id: &str) {
 }
 
 /// The key of a version, as only the vault has it.
-fn version_key(world: &World, asset: &str, version: u32) -> Vec<u8> {
+pub(crate) fn version_key(world: &World, asset: &str, version: u32) -> Vec<u8> {
     use strongroom_store::{SqliteStore, Store as _};
     let tree = key_tree(&world.vault);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
