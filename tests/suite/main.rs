@@ -8,6 +8,7 @@
     reason = "all of this is test code: a failed test is how it speaks"
 )]
 
+mod agent;
 mod attacks;
 mod audit;
 mod boot;
