@@ -7,6 +7,7 @@
 //!        BootLog ──extend_into(tcti)──> PCRs        └── encode() ──> the file that Linux shows
 //! Node::boot(&machine) ──collector()──> a Collector on a booted node, with its own AK
 //! Vault::init() ──trust(&node)──serve()──> a strongroomd that runs; kill(), stop(), restart()
+//!        ├── init_over(&database), replica(name)  over PostgreSQL, and several of it
 //!        └── admin(role), cli(role)  people with their tokens       Cli ──run([...])──> Ran
 //! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), devices(), cli
 //! Wire::to(&join) ──ask(keys)──> Asking ──attest(devices)──> a request to be sent as it is, or changed
@@ -30,6 +31,7 @@ pub mod member;
 pub mod node;
 pub mod ports;
 pub mod programs;
+pub mod replica;
 pub mod soft_tpm;
 pub mod swtpm;
 pub mod swtpm_ports;
@@ -45,6 +47,7 @@ pub use machine::Machine;
 pub use member::Member;
 pub use node::Node;
 pub use swtpm::Swtpm;
+pub use strongroom_postgres as postgres;
 pub use vault::Vault;
 pub use victim::Victim;
 pub use wire::{Asking, Reply, Wire};

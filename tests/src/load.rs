@@ -1,7 +1,7 @@
 //! Load: a vault as it is installed, software TPMs enrolled in it, clients that release in a closed loop.
 //!
 //! ```text
-//! Deployment::start(strongroomd) ── init, serve, people, site, nodes, reference, policy, asset
+//! Deployment::start(strongroomd), start_over(a database, replicas) ── init, serve, people, site, nodes, reference, policy, asset
 //!     └─ round(clients, releases) ──> Round { latencies, seconds, server CPU, granted leases }
 //!            └─ settle(granted) ──> each answer verified and opened, each lease ended by possession
 //! cryptography::costs() ──> what one release costs in cryptography alone, in the same run
@@ -18,4 +18,4 @@ pub mod releases;
 
 pub use connection::{Connection, Endpoint};
 pub use deployment::Deployment;
-pub use releases::{Granted, Round, round, settle};
+pub use releases::{Granted, Round, release, round, settle, verify};

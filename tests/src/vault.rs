@@ -4,6 +4,7 @@ use crate::{
     Cli, Node,
     ports::{self, free_port},
     programs::{self, bare},
+    replica,
 };
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 use strongroom::{Admin, Token};
+use strongroom_postgres::Database;
 use strongroom_protocol::{
     admin::{CreateToken, CreatedToken, PolicyFiles, Recorded, Role},
     join::JoinFile,
@@ -41,9 +43,33 @@ pub struct Vault {
 impl Vault {
     /// `strongroomd init`. The vault does not run yet.
     pub fn init() -> anyhow::Result<Self> {
+        Self::init_with(None)
+    }
+
+    /// `strongroomd init` over a PostgreSQL database.
+    pub fn init_over(database: &Database) -> anyhow::Result<Self> {
+        Self::init_with(Some(database))
+    }
+
+    /// Another replica of this vault, over the same database and with the same people. It does not run yet.
+    pub fn replica(&self, name: &str) -> anyhow::Result<Self> {
+        let replica = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
+        replica::copy(&self.dir(), &replica.dir(), name, free_port())?;
+        fs::create_dir(replica.dir.path().join("tokens"))?;
+        copy_files(&self.dir.path().join("tokens"), &replica.dir.path().join("tokens"))?;
+        Ok(replica)
+    }
+
+    fn init_with(database: Option<&Database>) -> anyhow::Result<Self> {
         let vault = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
         let mut init = bare(&programs::built("strongroomd")?);
-        init.arg("init").arg("--dir").arg(vault.dir());
+        init.arg("init");
+        if let Some(database) = database {
+            let file = vault.dir.path().join("database.toml");
+            fs::write(&file, database.configuration())?;
+            init.arg("--postgres").arg(file);
+        }
+        init.arg("--dir").arg(vault.dir());
         init.args(["--url", &format!("https://127.0.0.1:{}", free_port()), "--person", "admin"]);
         programs::run(&mut init)?;
         fs::create_dir(vault.dir.path().join("tokens"))?;

@@ -17,6 +17,7 @@ mod docs;
 mod memory;
 mod refusals;
 mod release;
+mod replicas;
 mod sealing;
 mod secrets;
 mod standin_tpm;

@@ -187,6 +187,13 @@ impl Standby {
 }
 
 impl Database {
+    /// How a vault reaches it, with the keys of `[store.postgres]`.
+    pub fn configuration(&self) -> String {
+        let (host, port, name) = (self.socket.display(), self.port, &self.name);
+        // A loaded machine is slow.
+        format!("host = \"{host}\"\nport = {port}\ndatabase = \"{name}\"\nuser = \"{USER}\"\npatience_ms = 20000\n")
+    }
+
     /// Runs SQL in it, as the superuser; what it answers, a line a row.
     pub fn sql(&self, sql: &str) -> anyhow::Result<String> {
         psql(&self.socket, self.port, &self.name, sql)

@@ -3,15 +3,18 @@
 //!
 //! `bench-release --strongroomd target/release/strongroomd --dir target/bench/vault --json target/bench/release.json`
 
-use anyhow::{Context as _, Result};
-use clap::Parser;
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
 use serde_json::json;
 use std::{
     fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
-use strongroom_tests::load::{Deployment, Round, cryptography, round, settle};
+use strongroom_tests::{
+    load::{Deployment, Round, cryptography, round, settle},
+    postgres::Cluster,
+};
 
 /// Measures releases of a vault on loopback.
 #[derive(Parser)]
@@ -37,9 +40,24 @@ struct Arguments {
     /// Rounds: the numbers of clients take turns, and medians count.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// What keeps state and ledger.
+    #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+    store: Store,
+    /// Replicas over one PostgreSQL database; clients take turns with them.
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
     /// Where the numbers go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+/// What keeps state and ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Store {
+    /// One file.
+    Sqlite,
+    /// A throw-away cluster on this machine, with everything that makes its commits durable.
+    Postgres,
 }
 
 /// All rounds with one number of clients.
@@ -55,7 +73,13 @@ struct Measured {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let start = Instant::now();
-    let deployment = Deployment::start(&arguments.strongroomd, &arguments.dir, &arguments.policy, arguments.nodes)?;
+    ensure!(arguments.replicas > 0, "at least one replica");
+    ensure!(arguments.replicas == 1 || arguments.store == Store::Postgres, "SQLite is of one replica");
+    let cluster = (arguments.store == Store::Postgres).then(|| Cluster::start(&[])).transpose()?;
+    let database = cluster.as_ref().map(Cluster::database).transpose()?;
+    let over = database.as_ref().map(|database| (database, arguments.replicas));
+    let (strongroomd, policy) = (&arguments.strongroomd, &arguments.policy);
+    let deployment = Deployment::start_over(strongroomd, &arguments.dir, policy, arguments.nodes, over)?;
     println!("{} nodes enrolled in {:.1} s", arguments.nodes, start.elapsed().as_secs_f64());
     let costs = cryptography::costs(&deployment)?;
 
@@ -83,16 +107,21 @@ fn main() -> Result<()> {
         println!("{:>9.1} us  {}", ms(cost.time) * 1e3, cost.name);
     }
     let cryptography: Vec<_> = costs.iter().map(|c| json!({ "name": c.name, "us": ms(c.time) * 1e3 })).collect();
-    let database = fs::metadata(arguments.dir.join("vault.db"))?.len();
+    let database_bytes = match &database {
+        None => fs::metadata(arguments.dir.join("vault.db"))?.len(),
+        Some(database) => database.sql("SELECT pg_database_size(current_database())")?.parse()?,
+    };
     let report = json!({
         "nodes": arguments.nodes, "rounds": arguments.rounds, "clients": lines,
-        "cryptography": cryptography, "cryptography_ms": ms(sum), "database_bytes": database,
+        "cryptography": cryptography, "cryptography_ms": ms(sum), "database_bytes": database_bytes,
+        "store": format!("{:?}", arguments.store).to_lowercase(), "replicas": arguments.replicas,
     });
     if let Some(path) = &arguments.json {
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n").with_context(|| path.display().to_string())?;
     }
+    let directories = deployment.directories();
     drop(deployment);
-    Ok(fs::remove_dir_all(&arguments.dir)?)
+    directories.iter().try_for_each(|directory| Ok(fs::remove_dir_all(directory)?))
 }
 
 impl Measured {

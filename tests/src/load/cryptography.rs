@@ -120,7 +120,8 @@ struct Handshake<'a> {
 
 impl<'a> Handshake<'a> {
     fn new(deployment: &'a Deployment) -> Result<Self> {
-        let tls = deployment.directory().join("tls");
+        let directory = deployment.directories().into_iter().next().unwrap_or_default();
+        let tls = directory.join("tls");
         let chain = CertificateDer::pem_file_iter(tls.join("server.pem"))?.collect::<Result<_, _>>()?;
         let key = PrivateKeyDer::from_pem_file(tls.join("server.key"))?;
         let server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -136,7 +137,7 @@ impl<'a> Handshake<'a> {
     }
 
     fn once(&self) -> Result<Duration> {
-        let mut client = ClientConnection::new(Arc::clone(self.deployment.endpoint().tls()), "127.0.0.1".try_into()?)?;
+        let mut client = ClientConnection::new(Arc::clone(self.deployment.endpoint(0).tls()), "127.0.0.1".try_into()?)?;
         let mut timed = Duration::ZERO;
         let mut start = Instant::now();
         let mut server = ServerConnection::new(Arc::clone(&self.server))?;

@@ -1,7 +1,10 @@
 //! A vault in a directory of its own, with everything in it that a release needs.
 
 use super::connection::{Connection, Endpoint};
-use crate::soft_tpm::{Manufacturer, SoftTpm};
+use crate::{
+    replica,
+    soft_tpm::{Manufacturer, SoftTpm},
+};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 use std::{
@@ -12,6 +15,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 use strongroom_ledger::VerifierKey;
+use strongroom_postgres::Database;
 use strongroom_protocol::{
     Bytes, Fixed, VaultId,
     admin::{
@@ -33,20 +37,53 @@ pub const ASSET: &str = "bench";
 /// More than any run holds: quotas are for policies, not for what is measured here.
 const UNLIMITED: u32 = 1_000_000;
 
-/// A running vault. It is killed on drop.
+/// A running vault, of one replica or several. It is killed on drop.
 pub struct Deployment {
-    server: Child,
-    directory: PathBuf,
-    endpoint: Endpoint,
+    replicas: Vec<Replica>,
     verifier: VerifierKey,
     nodes: Vec<SoftTpm>,
     selection: PcrSelection,
 }
 
+/// One process of it.
+struct Replica {
+    server: Child,
+    directory: PathBuf,
+    endpoint: Endpoint,
+}
+
+impl Replica {
+    fn start(strongroomd: &Path, directory: &Path, address: SocketAddr, ca: &str) -> Result<Self> {
+        let server = serve(strongroomd, directory)?;
+        Ok(Self { server, directory: directory.to_owned(), endpoint: Endpoint::new(address, ca)? })
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // Gone already if it ended by itself.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
 impl Deployment {
+    /// Makes a vault over SQLite, of one replica; see [`Deployment::start_over`].
+    pub fn start(strongroomd: &Path, directory: &Path, policy: &Path, nodes: usize) -> Result<Self> {
+        Self::start_over(strongroomd, directory, policy, nodes, None)
+    }
+
     /// Makes a vault in `directory` (removed first if it is there), starts `strongroomd` on loopback
     /// and enrols `nodes` software TPMs. `policy` is the baseline bundle's directory.
-    pub fn start(strongroomd: &Path, directory: &Path, policy: &Path, nodes: usize) -> Result<Self> {
+    ///
+    /// Over a PostgreSQL database there are so many replicas, each in a directory beside the first.
+    pub fn start_over(
+        strongroomd: &Path,
+        directory: &Path,
+        policy: &Path,
+        nodes: usize,
+        over: Option<(&Database, usize)>,
+    ) -> Result<Self> {
         if directory.exists() {
             fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
         }
@@ -54,17 +91,22 @@ impl Deployment {
             fs::create_dir_all(parent)?;
         }
         let address = free_address()?;
-        init(strongroomd, directory, address)?;
+        init(strongroomd, directory, address, over.map(|(database, _)| database))?;
         let manufacturer = Manufacturer::new()?;
         fs::write(directory.join("roots/ek/soft-tpm.pem"), manufacturer.root_pem())?;
         configure(&directory.join("strongroomd.toml"))?;
-        let server = serve(strongroomd, directory)?;
-
         let join: JoinFile = serde_json::from_slice(&fs::read(directory.join("join.json"))?)?;
+        let mut replicas = vec![Replica::start(strongroomd, directory, address, &join.tls_ca)?];
+        for number in 2..=over.map_or(1, |(_, replicas)| replicas) {
+            let (copy, address) = (directory.with_extension(number.to_string()), free_address()?);
+            if copy.exists() {
+                fs::remove_dir_all(&copy).with_context(|| format!("remove {}", copy.display()))?;
+            }
+            replica::copy(directory, &copy, &format!("strongroomd-{number}"), address.port())?;
+            replicas.push(Replica::start(strongroomd, &copy, address, &join.tls_ca)?);
+        }
         let mut deployment = Self {
-            server,
-            directory: directory.to_owned(),
-            endpoint: Endpoint::new(address, &join.tls_ca)?,
+            replicas,
             verifier: join.ledger_verifier_key.parse().context("the ledger's key in join.json")?,
             nodes: Vec::with_capacity(nodes),
             selection: PcrSelection::default_sha256(),
@@ -79,14 +121,28 @@ impl Deployment {
         Ok(deployment)
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Where one of its replicas listens: they take turns by this number.
+    pub fn endpoint(&self, turn: usize) -> &Endpoint {
+        // INVARIANT: it was made with one replica at least, and none is taken away.
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
+        &self.replicas[turn % self.replicas.len()].endpoint
     }
 
-    /// Its files.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// The directories of its replicas.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.replicas.iter().map(|replica| replica.directory.clone()).collect()
+    }
+
+    /// The processes of its replicas.
+    pub fn pids(&self) -> Vec<u32> {
+        self.replicas.iter().map(|replica| replica.server.id()).collect()
+    }
+
+    /// Ends a replica as a power cut would; it is asked no more by those who know.
+    pub fn kill(&self, replica: usize) -> Result<()> {
+        let pid = self.replicas.get(replica).context("there is no such replica")?.server.id();
+        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("not a process")?;
+        Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
     }
 
     /// Its id.
@@ -109,19 +165,18 @@ impl Deployment {
         &self.selection
     }
 
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.server.id()
-    }
-
-    /// Seconds of processor time that the server has used, its own and the kernel's for it
+    /// Seconds of processor time that its replicas have used, their own and the kernel's for them
     /// (/proc/PID/stat, in hundredths).
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.id()))?;
-        // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th after it.
-        let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat")?;
-        let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(ticks.iter().sum::<f64>() / TICKS)
+        let mut ticks = 0.0;
+        for pid in self.pids() {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th after it.
+            let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat")?;
+            let spent: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+            ticks += spent.iter().sum::<f64>();
+        }
+        Ok(ticks / TICKS)
     }
 
     /// People, site, reference values, policy, asset.
@@ -153,19 +208,20 @@ impl Deployment {
     }
 
     fn token(&self, person: &str, role: Role) -> Result<String> {
-        let admin = fs::read_to_string(self.directory.join("admin.token"))?;
+        let first = self.replicas.first().context("there is no replica")?;
+        let admin = fs::read_to_string(first.directory.join("admin.token"))?;
         let request = CreateToken { person: person.into(), roles: vec![role], expires_in: 86_400 };
         Ok(self.act::<CreatedToken>(admin.trim(), "/v1/tokens", &request)?.token)
     }
 
     fn act<T: serde::de::DeserializeOwned>(&self, token: &str, path: &str, body: &impl Serialize) -> Result<T> {
         let bearer = format!("Bearer {token}");
-        self.endpoint.connect()?.post(path, &[("authorization", &bearer)], body)
+        self.endpoint(0).connect()?.post(path, &[("authorization", &bearer)], body)
     }
 
     /// Certificate, credential, quote, approval.
     fn enrol(&self, tpm: &SoftTpm, operator: &str) -> Result<()> {
-        let mut connection = self.endpoint.connect()?;
+        let mut connection = self.endpoint(0).connect()?;
         let request = EnrolRequest {
             ek_certificate_chain: vec![tpm.certificate().into()],
             ek_public: tpm.ek_public().into(),
@@ -198,14 +254,6 @@ impl Deployment {
     }
 }
 
-impl Drop for Deployment {
-    fn drop(&mut self) {
-        // Gone already if it ended by itself.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 /// A nonce.
 pub fn challenge(connection: &mut Connection, purpose: Purpose) -> Result<Challenge> {
     connection.post("/v1/challenges", &[], &ChallengeRequest { purpose })
@@ -216,13 +264,16 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn init(strongroomd: &Path, directory: &Path, address: SocketAddr) -> Result<()> {
+fn init(strongroomd: &Path, directory: &Path, address: SocketAddr, over: Option<&Database>) -> Result<()> {
     let url = format!("https://{address}");
-    let made = Command::new(strongroomd)
-        .args(["--json", "init", "--url", &url, "--dir"])
-        .arg(directory)
-        .output()
-        .with_context(|| format!("run {}", strongroomd.display()))?;
+    let mut command = Command::new(strongroomd);
+    command.args(["--json", "init", "--url", &url, "--dir"]).arg(directory);
+    if let Some(database) = over {
+        let file = directory.with_extension("database.toml");
+        fs::write(&file, database.configuration())?;
+        command.arg("--postgres").arg(file);
+    }
+    let made = command.output().with_context(|| format!("run {}", strongroomd.display()))?;
     ensure!(made.status.success(), "strongroomd init: {}", String::from_utf8_lossy(&made.stdout));
     Ok(())
 }

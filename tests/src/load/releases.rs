@@ -1,7 +1,7 @@
 //! Clients in a closed loop, and what becomes of what they are given.
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Endpoint},
     deployment::{ASSET, Deployment, challenge},
 };
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -38,7 +38,8 @@ const ENDING: usize = 8;
 pub struct Granted {
     statement: Vec<u8>,
     recipient: RecipientKey,
-    response: ReleaseResponse,
+    /// The answer.
+    pub response: ReleaseResponse,
 }
 
 /// What one round measured.
@@ -72,7 +73,7 @@ pub fn round(deployment: &Deployment, clients: usize, count: usize) -> Result<Ro
                     let mut done = Vec::new();
                     ready.wait();
                     while let Some((index, key)) = take() {
-                        done.push(release(deployment, index, key)?);
+                        done.push(release(deployment, deployment.endpoint(index), index, key)?);
                     }
                     Ok::<_, anyhow::Error>(done)
                 })
@@ -98,12 +99,18 @@ pub fn round(deployment: &Deployment, clients: usize, count: usize) -> Result<Ro
     })
 }
 
-/// One release as a node makes it.
-fn release(deployment: &Deployment, index: usize, recipient: RecipientKey) -> Result<(Duration, Duration, Granted)> {
+/// One release as a node makes it, of one replica: how long `POST /v1/releases` took, how long all of it
+/// took, and what came of it.
+pub fn release(
+    deployment: &Deployment,
+    endpoint: &Endpoint,
+    node: usize,
+    recipient: RecipientKey,
+) -> Result<(Duration, Duration, Granted)> {
     let nodes = deployment.nodes();
-    let tpm = nodes.get(index % nodes.len().max(1)).context("no node is enrolled")?;
+    let tpm = nodes.get(node % nodes.len().max(1)).context("no node is enrolled")?;
     let start = Instant::now();
-    let mut connection = deployment.endpoint().connect()?;
+    let mut connection = endpoint.connect()?;
     let nonce = challenge(&mut connection, Purpose::Release)?.nonce;
     let mut client_random = Fixed([0; 16]);
     SystemRandom::new().fill(&mut client_random.0)?;
@@ -150,9 +157,10 @@ pub fn settle(deployment: &Deployment, granted: &[Granted]) -> Result<Duration> 
     thread::scope(|scope| {
         let workers: Vec<_> = granted
             .chunks(share)
-            .map(|granted| {
+            .enumerate()
+            .map(|(turn, granted)| {
                 scope.spawn(move || {
-                    let mut connection = deployment.endpoint().connect()?;
+                    let mut connection = deployment.endpoint(turn).connect()?;
                     granted
                         .iter()
                         .try_for_each(|granted| end(deployment, &mut connection, &verify(deployment, granted)?))
@@ -165,7 +173,7 @@ pub fn settle(deployment: &Deployment, granted: &[Granted]) -> Result<Duration> 
 }
 
 /// Signature, receipt, record, envelope, key.
-fn verify(deployment: &Deployment, granted: &Granted) -> Result<ReleasePayload> {
+pub fn verify(deployment: &Deployment, granted: &Granted) -> Result<ReleasePayload> {
     let Granted { statement, recipient, response } = granted;
     let keys = std::slice::from_ref(deployment.verifier());
     let checked = check_release_record(&response.record.0, response.salt.as_array(), &response.receipt, keys)?;
