@@ -28,6 +28,12 @@ impl Node {
         self.measure(machine)
     }
 
+    /// The power goes and comes back, and the machine boots.
+    pub fn power_cut(&mut self, machine: &Machine) -> anyhow::Result<()> {
+        self.tpm.pull_plug()?;
+        self.measure(machine)
+    }
+
     /// The event log of the last boot.
     pub fn boot_log(&self) -> PathBuf {
         self.dir.path().join("boot.log")

@@ -189,7 +189,7 @@ mod tests {
         let (hold, held_up) = mpsc::channel::<()>();
         let held_up = Mutex::new(held_up);
         lease.on_ending(|_| panic!("a hook of a test panics"), Duration::ZERO);
-        lease.on_ending(move |_| drop(held_up.lock().unwrap().recv()), Duration::ZERO);
+        lease.on_ending(move |_| held_up.lock().unwrap().recv().unwrap_or_default(), Duration::ZERO);
         let (sender, told) = mpsc::channel();
         lease.on_ending(move |ending| drop(sender.send(ending)), Duration::ZERO);
         lease.inner.finish(LeaseOver::Expired);

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_place_is_within_its_window() {
-        let window = Duration::from_secs(3600);
+        let window = Duration::from_hours(1);
         assert_eq!(Place(0).within(window), Duration::ZERO);
         assert!(Place(u32::MAX).within(window) < window);
         assert_eq!(Place(1 << 31).within(window), window / 2);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_bound_and_leave_time_for_another_attempt() {
-        let far = Duration::from_secs(3600);
+        let far = Duration::from_hours(1);
         let mut most = BackOff::default();
         let pauses: Vec<_> = (0..8).map(|_| most.pause(far, u32::MAX).as_secs_f64().round()).collect();
         assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
@@ -131,7 +131,7 @@ mod tests {
         let pauses = (0..10_000_u32).map(|n| {
             // The draws of a uniform source, evenly.
             let drawn = n.wrapping_mul(429_497);
-            BackOff { failures: 5 }.pause(Duration::from_secs(3600), drawn)
+            BackOff { failures: 5 }.pause(Duration::from_hours(1), drawn)
         });
         let mut tenths = [0; 10];
         for pause in pauses {

@@ -62,21 +62,19 @@ impl TokenUse {
 /// Writes what was noted: last uses beside the tokens, and an entry for each token that was refused.
 pub async fn write(vault: &Vault) -> Answer<()> {
     let Noted { used, refused } = std::mem::take(&mut *vault.token_use.noted());
-    if !used.is_empty() {
-        let used: Vec<_> = used.into_iter().collect();
-        // A use that is not noted is no harm: the next one will be.
-        vault.store.note_token_use(&used).await?;
-    }
+    let mut failed = None;
     for (id, refusals) in refused {
-        let written = record(vault, &id, &refusals).await;
-        if written.is_err() {
+        if let Err(refused) = record(vault, &id, &refusals).await {
             let mut noted = vault.token_use.noted();
             noted.refused.entry(id).and_modify(|later| later.times += refusals.times).or_insert(refusals);
-            drop(noted);
-            written?;
+            failed = Some(refused);
         }
     }
-    Ok(())
+    if !used.is_empty() {
+        // A use that is not noted is no harm: the next one will be.
+        vault.store.note_token_use(&used.into_iter().collect::<Vec<_>>()).await?;
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 async fn record(vault: &Vault, id: &str, refusals: &Refusals) -> Answer<()> {

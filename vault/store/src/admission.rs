@@ -274,8 +274,8 @@ fn tell(item: &mut Item, mut closed: Closed) {
     }
     if !closed.retired.is_empty() {
         closed.retired.sort_unstable();
-        let named = closed.retired.iter().take(VERSIONS_NAMED);
-        let names: Vec<_> = named.map(|(asset, version)| format!("{asset}@{version}")).collect();
+        let first = closed.retired.iter().take(VERSIONS_NAMED);
+        let names: Vec<_> = first.map(|(asset, version)| format!("{asset}@{version}")).collect();
         details.insert("decrypt_only".to_owned(), names.into());
     }
 }

@@ -80,12 +80,14 @@ async fn serve(listener: TcpListener, tls: rustls::ServerConfig, open: Open, jso
     stop(&vault).await
 }
 
-/// The last entries of this replica: what was refused, and that it stopped in order.
+/// The last entries of this replica: what was refused, which tokens were used, and that it stopped in
+/// order.
 async fn stop(vault: &Shared) -> Result<()> {
     if let Err(error @ StoreError::DiskFull { .. }) = vault.store.check_room().await {
         tracing::error!(%error, "stopping without a record");
     } else if vault.lock.reason().is_none() {
         crate::refusals::sum_up(vault).await.map_err(told)?;
+        crate::token_use::write(vault).await.map_err(told)?;
         let now = vault.clock.now().await?;
         let subject = subject(SubjectKind::Vault, vault.keys.vault_id());
         let record = vault.record(now, system("strongroomd"), Action::VaultStopped, subject).map_err(told)?;

@@ -28,6 +28,7 @@ fn other_policy() -> Value {
     json!({ "files": files })
 }
 
+#[expect(clippy::panic, reason = "a failed test is how it speaks")]
 async fn of(bench: &Bench, method: &Method, path: &str, node: NodeId, lease: LeaseId) -> Case {
     use Role::{Admin, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor};
     let reason = json!({ "reason": "incident 17" });

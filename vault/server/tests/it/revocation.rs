@@ -108,7 +108,7 @@ async fn each_choice_takes_its_leases_and_no_others_and_the_record_says_so() {
         // Again: nothing is left to take, and that it was wanted is on record.
         let which = if choice == "everything" { json!({ "everything": true }) } else { json!({ "node": node }) };
         let again = fleet.revoke(Role::Custodian, which).await.ok();
-        assert_eq!(again["leases"], if choice == "asset" { 1 } else { 0 });
+        assert_eq!(again["leases"], u64::from(choice == "asset"));
     }
 }
 
