@@ -1,6 +1,7 @@
 //! What PostgreSQL must do besides: refuse a database that forgets, come to one schema with others, keep
 //! its password to itself, survive a lost connection at each moment, and run behind a pooler.
 
+mod crash;
 mod durability;
 mod lost;
 mod refusals;

@@ -40,8 +40,13 @@ fn outside_checkpoint(directory: &Path) -> Checkpoint {
 }
 
 /// After the process is gone: everything fits together, and the next commit goes on from there.
-async fn check_after(directory: &Path, before: u64, durable: bool, answered: &[DecisionId]) {
-    let store = open(directory).await;
+pub(crate) async fn check_after(
+    store: Arc<dyn Backend>,
+    directory: &Path,
+    before: u64,
+    durable: bool,
+    answered: &[DecisionId],
+) {
     let outside = outside_checkpoint(directory);
     let size = if durable { before + 3 } else { before };
     let records = check_log(&*store).await;
@@ -90,9 +95,13 @@ impl Faults for EndAt {
 
 /// Commits two batches that are answered, and a third one that ends at the point. Says on standard
 /// output what was answered.
-async fn run_until(directory: &Path, point: CrashPoint, kill: bool) -> Vec<DecisionId> {
+pub(crate) async fn run_until(
+    store: Arc<dyn Backend>,
+    directory: &Path,
+    point: CrashPoint,
+    kill: bool,
+) -> Vec<DecisionId> {
     let faults = Arc::new(EndAt { point, armed: AtomicBool::new(false), kill });
-    let store = open(directory).await;
     let sequencer = sequencer(store.clone(), directory.join("checkpoint")).await.unwrap().with_faults(faults.clone());
     let now = store.now().await.unwrap();
     let mut answered = Vec::new();
@@ -116,8 +125,8 @@ async fn run_until(directory: &Path, point: CrashPoint, kill: bool) -> Vec<Decis
 async fn an_error_at_each_point_leaves_all_or_nothing() {
     for point in CrashPoint::ALL {
         let directory = tempfile::tempdir().unwrap();
-        let answered = run_until(directory.path(), point, false).await;
-        check_after(directory.path(), 4, point.is_durable(), &answered).await;
+        let answered = run_until(open(directory.path()).await, directory.path(), point, false).await;
+        check_after(open(directory.path()).await, directory.path(), 4, point.is_durable(), &answered).await;
     }
 }
 
@@ -126,22 +135,24 @@ async fn an_error_at_each_point_leaves_all_or_nothing() {
 async fn the_sequencer_goes_on_after_an_error_at_each_point() {
     for point in CrashPoint::ALL {
         let directory = tempfile::tempdir().unwrap();
-        let faults = Arc::new(EndAt { point, armed: AtomicBool::new(true), kill: false });
-        let store = open(directory.path()).await;
-        let sequencer =
-            sequencer(store.clone(), directory.path().join("checkpoint")).await.unwrap().with_faults(faults.clone());
-        for round in 0..3 {
-            faults.armed.store(true, Ordering::SeqCst);
-            sequencer.commit(vec![item(), item()]).await.unwrap_err();
-            faults.armed.store(false, Ordering::SeqCst);
-            let committed = accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
-            let lost = if point.is_durable() { 2 } else { 0 };
-            assert_eq!(committed.index, round * (1 + lost) + lost);
-            check_receipt(&committed);
-        }
-        check_log(&*store).await;
-        sequencer.verify_tail(100).await.unwrap();
+        goes_on(open(directory.path()).await, directory.path(), point).await;
     }
+}
+
+pub(crate) async fn goes_on(store: Arc<dyn Backend>, directory: &Path, point: CrashPoint) {
+    let faults = Arc::new(EndAt { point, armed: AtomicBool::new(true), kill: false });
+    let sequencer = sequencer(store.clone(), directory.join("checkpoint")).await.unwrap().with_faults(faults.clone());
+    for round in 0..3 {
+        faults.armed.store(true, Ordering::SeqCst);
+        sequencer.commit(vec![item(), item()]).await.unwrap_err();
+        faults.armed.store(false, Ordering::SeqCst);
+        let committed = accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+        let lost = if point.is_durable() { 2 } else { 0 };
+        assert_eq!(committed.index, round * (1 + lost) + lost);
+        check_receipt(&committed);
+    }
+    check_log(&*store).await;
+    sequencer.verify_tail(100).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,7 +173,7 @@ async fn a_kill_at_each_point_leaves_all_or_nothing() {
             .filter_map(|line| line.split_once("answered ").map(|(_, id)| id.parse().unwrap()))
             .collect();
         assert_eq!(answered.len(), 4, "{point:?}");
-        check_after(directory.path(), 4, point.is_durable(), &answered).await;
+        check_after(open(directory.path()).await, directory.path(), 4, point.is_durable(), &answered).await;
     }
 }
 
@@ -172,7 +183,8 @@ async fn a_kill_at_each_point_leaves_all_or_nothing() {
 async fn killed_child() {
     let (Ok(directory), Ok(place)) = (std::env::var(CHILD_DIRECTORY), std::env::var(CHILD_POINT)) else { return };
     let point = CrashPoint::ALL[place.parse::<usize>().unwrap()];
-    run_until(Path::new(&directory), point, true).await;
+    let directory = Path::new(&directory);
+    run_until(open(directory).await, directory, point, true).await;
 }
 
 /// A database whose COMMIT answers with an error, whatever became of it.

@@ -1,6 +1,6 @@
 //! What SQLite must do besides: survive a crash at each point, and find a changed database.
 
-mod crash;
+pub(crate) mod crash;
 mod damage;
 mod file;
 mod full;
