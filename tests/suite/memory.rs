@@ -5,6 +5,7 @@
 //! `protection (a) | how it was tried | what the same way finds elsewhere | what was seen`.
 
 mod core_dump;
+mod doctor;
 mod ending;
 mod fallback;
 mod forked_child;

@@ -4,6 +4,7 @@ mod agent;
 mod asset;
 mod audit;
 mod decision;
+mod doctor;
 mod entries;
 mod evidence;
 mod filter;
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     /// Evidence of this node
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// What this machine has and lacks, with remedies
+    Doctor(doctor::Doctor),
     /// Print a shell's completions
     Completions(Completions),
 }
@@ -117,6 +120,7 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Agent(command) => command.run(),
             Self::Evidence(command) => command.run(context),
+            Self::Doctor(command) => command.run(context),
             Self::Completions(command) => {
                 let mut script = Vec::new();
                 clap_complete::generate(command.shell, &mut crate::Cli::command(), "strongroom", &mut script);
