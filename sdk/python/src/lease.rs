@@ -200,7 +200,8 @@ impl Lease {
     }
 }
 
-fn expected(asset: String, object: Option<String>) -> PyResult<Expected> {
+/// What the caller wants to open, and not what a file says of itself.
+pub(crate) fn expected(asset: String, object: Option<String>) -> PyResult<Expected> {
     let object: Option<ObjectId> =
         object.map(|text| text.parse().map_err(|e| wrong_argument(format!("object `{text}`: {e}")))).transpose()?;
     Ok(Expected { asset, version: None, object })

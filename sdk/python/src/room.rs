@@ -4,7 +4,7 @@ use crate::{
     devices::{attester, read_json},
     errors::{raise, wrong_argument},
     held::Held,
-    lease::Lease,
+    lease::{Lease, expected},
 };
 use pyo3::{prelude::*, types::PyDict};
 use std::{
@@ -83,13 +83,13 @@ impl Room {
         self.vault.vault_id().to_string()
     }
 
-    /// Asks for keys: of objects (asset, file), of whole versions (`asset` or `asset@3`), and for
+    /// Asks for keys: of objects (asset, file, object id if it is known), of whole versions (`asset` or `asset@3`), and for
     /// writing (assets).
     #[pyo3(signature = (objects, versions, writers, keep=true))]
     fn lease(
         &self,
         py: Python<'_>,
-        objects: Vec<(String, PathBuf)>,
+        objects: Vec<(String, PathBuf, Option<String>)>,
         versions: Vec<String>,
         writers: Vec<String>,
         keep: bool,
@@ -98,6 +98,8 @@ impl Room {
         if objects.is_empty() && versions.is_empty() && writers.is_empty() {
             return Err(wrong_argument("a lease is for something: name files to read, versions, or assets to write"));
         }
+        let objects = objects.into_iter().map(|(asset, path, object)| Ok((expected(asset, object)?, path)));
+        let objects = objects.collect::<PyResult<Vec<_>>>()?;
         let held = py.detach(|| self.ask(&objects, &versions, &writers, keep));
         Ok(Lease::new(held.map_err(|error| raise(py, &error))?))
     }
@@ -106,24 +108,24 @@ impl Room {
 impl Room {
     fn ask(
         &self,
-        objects: &[(String, PathBuf)],
+        objects: &[(Expected, PathBuf)],
         versions: &[(&str, Option<u32>)],
         writers: &[String],
         keep: bool,
     ) -> Result<Arc<Held>, Error> {
         self.owner.check()?;
         let mut groups: BTreeMap<(&str, u32), Vec<ObjectRef>> = BTreeMap::new();
-        for (asset, path) in objects {
-            // What the file says is believed only where the caller expects it.
-            let opening = Opening::start(open(path)?, &Expected::asset(asset))?;
+        for (expected, path) in objects {
+            // What the file says is believed only where the caller expects it: before any key is asked for.
+            let opening = Opening::start(open(path)?, expected)?;
             let header = opening.header();
             let object = ObjectRef { writer: header.writer, object: header.object };
-            let group = groups.entry((asset, header.version)).or_default();
+            let group = groups.entry((expected.asset.as_str(), header.version)).or_default();
             if !group.contains(&object) {
                 group.push(object);
             }
         }
-        let read = objects.iter().map(|(asset, _)| asset.as_str());
+        let read = objects.iter().map(|(expected, _)| expected.asset.as_str());
         let all = read.chain(versions.iter().map(|(asset, _)| *asset)).chain(writers.iter().map(String::as_str));
         let mut current = BTreeMap::new();
         for asset in all.collect::<BTreeSet<_>>() {

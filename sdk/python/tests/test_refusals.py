@@ -17,6 +17,19 @@ def test_the_wrong_asset(room, sealed):
     assert isinstance(raised.value, strongroom.SealedError)
 
 
+def test_another_file_is_refused_before_a_key_is_asked_for(room, vault, sealed):
+    vault.tell("stop")
+    try:
+        with pytest.raises(strongroom.ObjectReplaced):
+            room.load_safetensors(sealed, asset="other")
+        with pytest.raises(strongroom.ObjectReplaced):
+            room.load_safetensors(sealed, asset="model", object="A" * 22)
+        with pytest.raises(strongroom.ObjectReplaced):
+            room.open(sealed, asset="model", object="A" * 22)
+    finally:
+        vault.tell("serve")
+
+
 def test_a_place_that_policy_forbids(room, vault):
     with pytest.raises(strongroom.Refused) as raised:
         room.lease(write=[vault.forbidden])

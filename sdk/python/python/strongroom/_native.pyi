@@ -1,8 +1,10 @@
 """Types of the native part. Use what `strongroom` makes of it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
+
+from .errors import LeaseOver
 
 __version__: str
 
@@ -19,7 +21,11 @@ class Room:
     @property
     def vault_id(self) -> str: ...
     def lease(
-        self, objects: list[tuple[str, str]], versions: list[str], writers: list[str], keep: bool = True
+        self,
+        objects: Sequence[tuple[str, str, str | None]],
+        versions: list[str],
+        writers: list[str],
+        keep: bool = True,
     ) -> Lease: ...
 
 @final
@@ -35,7 +41,7 @@ class Lease:
     def check(self) -> None: ...
     def renew(self) -> None: ...
     def reattest(self) -> None: ...
-    def on_ending(self, callback: Callable[[BaseException | None, float], object], before: float) -> None: ...
+    def on_ending(self, callback: Callable[[LeaseOver | None, float], object], before: float) -> None: ...
     def end(self) -> None: ...
     def load(
         self, path: _Path, asset: str, object: str | None = None, threads: int = 0, progress: _Progress = None

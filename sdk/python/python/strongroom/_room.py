@@ -69,12 +69,12 @@ class Room:
         (`"corpus"` for the current one, `"corpus@2"`), `write` the assets to seal new objects of.
         Without `keep` nobody renews the lease or listens for its revocation.
         """
-        files = [(asset, os.fspath(path)) for asset, paths in (read or {}).items() for path in _several(paths)]
+        files = [(asset, os.fspath(path), None) for asset, paths in (read or {}).items() for path in _several(paths)]
         return Lease(self._native.lease(files, _names(versions), _names(write), keep))
 
     def open(self, path: Path, *, asset: str, object: str | None = None) -> SealedFile:
         """A sealed file as a binary file object, under a lease that ends when it is closed."""
-        lease = self.lease(read={asset: path})
+        lease = self._lease_of(path, asset, object)
         try:
             return SealedFile(lease._native.open(os.fspath(path), asset, object), lease, os.fspath(path))
         except BaseException:
@@ -96,7 +96,7 @@ class Room:
         A `with` ends the lease and zeroes them. Otherwise the lease lives as long as they or any
         array of them. `framework`: "np" for numpy, "pt" for torch.
         """
-        lease = self.lease(read={asset: path})
+        lease = self._lease_of(path, asset, object)
         try:
             return lease._load(lease, path, asset, object, framework, threads, progress)
         except BaseException:
@@ -107,6 +107,10 @@ class Room:
         """Seals tensors under a lease for this one object; options as of `Lease.save_safetensors`."""
         with self.lease(write=[asset]) as lease:
             return lease.save_safetensors(tensors, path, asset=asset, **options)
+
+    def _lease_of(self, path: Path, asset: str, object: str | None) -> Lease:
+        """For one file, and refused before a key is asked for if it is another object."""
+        return Lease(self._native.lease([(asset, os.fspath(path), object)], [], []))
 
     def seal(self, source: Path, path: Path | None = None, *, asset: str, **options: Any) -> str:
         """Seals a file under a lease for this one object; options as of `Lease.seal`."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from . import _native
     from ._lease import Lease
 
-_NUMPY = {
+_NUMPY: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
     "I8": np.dtype("i1"),
@@ -32,7 +32,7 @@ _NUMPY = {
 }
 
 #: Types that numpy has with ml_dtypes only; without it their bits come as unsigned integers.
-_ML_DTYPES = {
+_ML_DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
     "BF16": ("bfloat16", np.dtype("<u2")),
     "F8_E4M3": ("float8_e4m3fn", np.dtype("u1")),
     "F8_E5M2": ("float8_e5m2", np.dtype("u1")),
@@ -65,7 +65,10 @@ def _ml_dtype(name: str) -> np.dtype[Any] | None:
     except ImportError:
         return None
     found = getattr(ml_dtypes, _ML_DTYPES[name][0], None)
-    return None if found is None else np.dtype(found)
+    if found is None:
+        return None
+    dtype: np.dtype[Any] = np.dtype(found)
+    return dtype
 
 
 def _numpy_dtype(name: str) -> np.dtype[Any]:
@@ -91,7 +94,7 @@ class Tensors(Mapping[str, Any]):
         self._lease = lease
         self._framework = framework
         tensors, self._metadata = view.tensors()
-        self._places = {name: place for name, *place in tensors}
+        self._places = {name: (dtype, shape, start, end) for name, dtype, shape, start, end in tensors}
         self._made: dict[str, Any] = {}
 
     @property
