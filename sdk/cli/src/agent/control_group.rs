@@ -110,8 +110,8 @@ mod tests {
         Placement::of(&format!("12:pids:/elsewhere\n1:name=systemd:/job_1\n0::{path}\n")).unwrap()
     }
 
-    fn job(id: u64, step: &str) -> Option<SlurmJob> {
-        Some(SlurmJob { id, step: step.to_owned() })
+    fn job(id: u64, step: &str) -> SlurmJob {
+        SlurmJob { id, step: step.to_owned() }
     }
 
     #[test]
@@ -137,11 +137,11 @@ mod tests {
     #[test]
     fn slurm_jobs_are_known_by_where_slurm_puts_them() {
         let root = "/system.slice/slurmstepd.scope";
-        assert_eq!(of(&format!("{root}/job_1234/step_0/user/task_0")).slurm_job, job(1234, "0"));
-        assert_eq!(of(&format!("{root}/job_1234/step_batch/user/task_0")).slurm_job, job(1234, "batch"));
-        assert_eq!(of(&format!("{root}/job_1234/step_extern/slurm")).slurm_job, job(1234, "extern"));
+        assert_eq!(of(&format!("{root}/job_1234/step_0/user/task_0")).slurm_job, Some(job(1234, "0")));
+        assert_eq!(of(&format!("{root}/job_1234/step_batch/user/task_0")).slurm_job, Some(job(1234, "batch")));
+        assert_eq!(of(&format!("{root}/job_1234/step_extern/slurm")).slurm_job, Some(job(1234, "extern")));
         let several = "/system.slice/gpu-17_slurmstepd.scope/job_9/step_interactive/user/task_special";
-        assert_eq!(of(several).slurm_job, job(9, "interactive"));
+        assert_eq!(of(several).slurm_job, Some(job(9, "interactive")));
         for other in [
             // What a user may make below what is his own.
             "/user.slice/user-1000.slice/user@1000.service/slurmstepd.scope/job_1234/step_0",

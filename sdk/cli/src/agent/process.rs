@@ -254,6 +254,7 @@ mod tests {
 
     /// Another process under the id of one that has ended, as far as the kernel lets this test choose ids.
     #[test]
+    #[expect(clippy::print_stderr, reason = "who reads the test's output should know that it did nothing")]
     fn an_id_that_is_used_again_is_not_the_process_that_had_it() {
         let last_id = std::path::Path::new("/proc/sys/kernel/ns_last_pid");
         let mut first = child("exit");

@@ -54,10 +54,9 @@ impl Run {
                 job.env(VARIABLE, format!("fd:{}", socket.as_raw_fd()));
                 Some(socket)
             }
-            // Left open by whoever started us, and named in the environment already.
-            Some(AgentAddress::Descriptor(_)) => None,
-            // Evidence is collected in process: a node that runs this one job.
-            None => None,
+            // Left open by whoever started us, and named in the environment already; or evidence is
+            // collected in process, on a node that runs this one job.
+            Some(AgentAddress::Descriptor(_)) | None => None,
         };
         confine()?;
         let error = job.exec();

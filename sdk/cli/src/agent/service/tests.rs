@@ -16,10 +16,13 @@ use strongroom::{
     protocol::{evidence::Evidence, limits, sha256, statement::X_WING_PUBLIC_KEY},
 };
 
+/// A statement and the caller that was bound with it.
+type Signed = (Vec<u8>, Option<Vec<u8>>);
+
 /// Devices that keep what they were asked to bind, and may be held up.
 #[derive(Default)]
 struct Devices {
-    signed: Mutex<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    signed: Mutex<Vec<Signed>>,
     gate: Mutex<bool>,
     opened: Condvar,
 }
@@ -54,7 +57,7 @@ impl Devices {
 const MANY: Rates = Rates { user: 10_000, all: 10_000 };
 
 fn limits(rates: Rates) -> Limits {
-    let patience = Patience { idle: Duration::from_secs(60), frame: Duration::from_secs(20) };
+    let patience = Patience { idle: Duration::from_mins(1), frame: Duration::from_secs(20) };
     Limits { rates, user_connections: 16, connections: 32, waiting: 2, patience }
 }
 
@@ -204,7 +207,7 @@ fn a_frame_of_two_senders_is_nobodys() {
 #[test]
 fn what_is_no_request_ends_the_connection() {
     let served = Served::with(Limits {
-        patience: Patience { idle: Duration::from_secs(60), frame: Duration::from_millis(100) },
+        patience: Patience { idle: Duration::from_mins(1), frame: Duration::from_millis(100) },
         ..limits(MANY)
     });
     for (bytes, code) in [
