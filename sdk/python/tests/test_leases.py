@@ -180,7 +180,13 @@ assert weight.any()
 """
 
 
-@pytest.mark.parametrize("how, code", [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError('a fault')", 1)])
+#: What the reference tells those to write who want SIGTERM to zero and tell the vault.
+ON_SIGTERM = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); os.kill(os.getpid(), signal.SIGTERM)"
+
+
+@pytest.mark.parametrize(
+    "how, code", [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError('a fault')", 1), (ON_SIGTERM, 143)]
+)
 def test_at_exit_everything_is_zeroed(vault, sealed, how, code):
     program = [sys.executable, "-c", EXIT.replace("{how}", how), vault.home, sealed]
     ran = subprocess.run(program, capture_output=True, text=True)

@@ -4,6 +4,8 @@ import gc
 import multiprocessing
 import os
 import pickle
+import shutil
+import subprocess
 import sys
 import traceback
 
@@ -103,3 +105,22 @@ def work(home, path):
 def test_spawned_workers_connect_by_themselves(room, vault, sealed, tensors):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(work, (vault.home, sealed)) == pytest.approx(float(tensors["weight"].sum(dtype=np.float64)))
+
+
+TOO_LARGE = """
+import sys, strongroom
+room = strongroom.connect(home=sys.argv[1])
+try:
+    room.load_safetensors(sys.argv[2], asset="model")
+except strongroom.LockLimit as limit:
+    print(limit.limit, limit.needed > limit.limit, isinstance(limit, strongroom.MemoryProtectionError))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="rights are taken away by root's setpriv")
+def test_a_process_that_may_not_lock_is_told_its_limit(room, vault, tmp_path):
+    path = tmp_path / "large.sealed"
+    room.save_safetensors({"large": np.zeros(40 << 20, np.uint8)}, path, asset="model")
+    rights = ["setpriv", "--inh-caps=-ipc_lock", "--bounding-set=-ipc_lock", "prlimit", "--memlock=8388608:8388608"]
+    ran = subprocess.run([*rights, sys.executable, "-c", TOO_LARGE, vault.home, path], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "8388608 True True\n"), ran.stderr
