@@ -68,6 +68,9 @@ pub fn programs() -> anyhow::Result<PathBuf> {
 
 impl Cluster {
     /// The cluster that all tests of this process share.
+    ///
+    /// # Panics
+    /// Where there is none to be had: a test cannot go on without it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
@@ -104,7 +107,7 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("strongroom-postgres-").tempdir()?;
         server::give_away(directory.path())?;
         let cluster = Self { server: None, directory, port: free_port()?, databases: AtomicU32::new(1) };
-        let mut initdb = server::unprivileged(&programs()?.join("initdb"))?;
+        let mut initdb = server::unprivileged(&programs()?.join("initdb"));
         initdb.arg("-D").arg(cluster.data());
         initdb.args(["-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
         initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
@@ -156,7 +159,7 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("strongroom-standby-").tempdir()?;
         server::give_away(directory.path())?;
         let (data, port) = (directory.path().join("data"), free_port()?);
-        let mut copy = server::unprivileged(&programs()?.join("pg_basebackup"))?;
+        let mut copy = server::unprivileged(&programs()?.join("pg_basebackup"));
         copy.arg("-h").arg(self.socket()).args(["-p", &self.port.to_string(), "-U", "postgres", "-R", "-c", "fast"]);
         copy.arg("-D").arg(&data);
         run(&mut copy)?;

@@ -31,7 +31,7 @@ pub struct Server {
 impl Server {
     /// Starts a program without rights, with its messages in `log` in its directory.
     pub(crate) fn start(program: &Path, arguments: &[String], signal: &str, directory: &Path) -> anyhow::Result<Self> {
-        let mut command = unprivileged(Path::new("bash"))?;
+        let mut command = unprivileged(Path::new("bash"));
         command.args(["-c", WATCH, "bash", signal]).arg(directory).arg(program).args(arguments);
         command.stdin(Stdio::piped());
         let log = directory.join("log");
@@ -68,7 +68,7 @@ impl Drop for Server {
 }
 
 /// A command without rights and without an environment.
-pub(crate) fn unprivileged(program: &Path) -> anyhow::Result<Command> {
+pub(crate) fn unprivileged(program: &Path) -> Command {
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command.arg(format!("--reuid={ACCOUNT}")).arg(format!("--regid={ACCOUNT}")).arg("--clear-groups").arg("--");
@@ -78,7 +78,7 @@ pub(crate) fn unprivileged(program: &Path) -> anyhow::Result<Command> {
         Command::new(program)
     };
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").current_dir("/");
-    Ok(command)
+    command
 }
 
 /// Makes a file or directory that of whom servers run as.

@@ -70,10 +70,11 @@ pub async fn open(config: Config) -> Result<Opened> {
     let signer = Arc::new(IdentitySigner(Arc::clone(&keys)));
     let outside = config.ledger.outside_checkpoint.clone();
     let replica = config.server.replica.clone();
-    let sequencer = match Sequencer::new(Arc::clone(&store), signer, ledger_key.clone(), outside, replica).await {
+    let sequencer = match Sequencer::new(Arc::clone(&store), signer, ledger_key.clone(), outside, &replica).await {
         Ok(sequencer) => sequencer,
         Err(error) => return locked_or_broken(error),
     };
+    store.occupy(&replica).await.context("take the replica's name")?;
     if let Err(error) = sequencer.verify_tail(TAIL).await {
         return locked_or_broken(error);
     }

@@ -19,6 +19,10 @@ pub trait Backend: Store {
     /// replicas one at a time is between here and [`Transaction::commit`].
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
+    /// Takes a replica's name for this process. Of two processes that took one name, the later one commits
+    /// and the earlier one does not any more. Nothing to do where only one process can write.
+    async fn occupy(&self, replica: &str) -> Result<(), StoreError>;
+
     /// How often a batch is tried where other transactions may stand in its way
     /// ([`StoreError::Conflicted`]); 1 where none can.
     fn attempts(&self) -> u32;

@@ -25,6 +25,7 @@ mod grounds;
 mod log;
 mod options;
 mod reads;
+mod replica;
 mod rows;
 mod schema;
 mod shred;
@@ -33,13 +34,17 @@ mod transaction;
 pub use options::{DatabaseTls, PostgresOptions};
 
 use crate::store::StoreError;
+use replica::Occupied;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow},
     query::Query,
     raw_sql,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// A statement with its values.
@@ -56,6 +61,7 @@ pub struct PostgresStore {
     readers: PgPool,
     writer: Arc<Mutex<Option<PgConnection>>>,
     connect: PgConnectOptions,
+    occupied: Arc<OnceLock<Occupied>>,
     pooler: bool,
     patience: Duration,
 }
@@ -103,7 +109,7 @@ impl PostgresStore {
             })
             .connect_lazy_with(connect.clone());
         let writer = Arc::new(Mutex::new(None));
-        Ok(Self { readers, writer, connect, pooler, patience: options.patience })
+        Ok(Self { readers, writer, connect, occupied: Arc::default(), pooler, patience: options.patience })
     }
 
     /// A connection of its own.
@@ -188,7 +194,8 @@ impl PostgresStore {
     }
 
     fn writing(&self, slot: OwnedMutexGuard<Option<PgConnection>>, db: PgConnection) -> WriteTransaction {
-        WriteTransaction { slot, db, broken: false, prepared: !self.pooler, patience: self.patience }
+        let occupied = self.occupied.get().cloned();
+        WriteTransaction { slot, db, broken: false, occupied, prepared: !self.pooler, patience: self.patience }
     }
 }
 
@@ -216,6 +223,8 @@ struct WriteTransaction {
     db: PgConnection,
     /// After an error the connection is not used again: what it was in the middle of, nobody knows.
     broken: bool,
+    /// The replica's name, once this process has taken it.
+    occupied: Option<Occupied>,
     prepared: bool,
     patience: Duration,
 }

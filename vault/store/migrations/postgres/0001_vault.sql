@@ -192,6 +192,13 @@ CREATE TABLE tiles (
 -- Hashes do not compress.
 ALTER TABLE tiles ALTER COLUMN data SET STORAGE EXTERNAL;
 
+-- Who writes under a replica's name: the process that took it last.
+CREATE TABLE replicas (
+    name       text COLLATE "C" PRIMARY KEY,
+    process    bytea NOT NULL,
+    since      timestamptz NOT NULL DEFAULT now()
+);
+
 -- The one row that every writer locks. It is there before the first commit, empty.
 CREATE TABLE head (
     only_row   smallint PRIMARY KEY CHECK (only_row = 1),

@@ -8,7 +8,7 @@ use crate::{
     store::StoreError,
     terms,
 };
-use sqlx::{AssertSqlSafe, postgres::PgRow, query};
+use sqlx::{postgres::PgRow, query};
 use strongroom_ledger::{Frontier, TileId, TilePath, TileSet, edge_tiles, encode_bundle};
 use strongroom_protocol::audit::AuditQuery;
 
@@ -114,26 +114,20 @@ impl PostgresStore {
             first = first.max(integer(after.saturating_add(1)));
         }
         let end = snapshot.first_not_before(to).await?.unwrap_or(i64::MAX);
-        // The text has a shape for each number of terms; what is asked for is always bound.
         let sql = if terms.is_empty() {
-            "SELECT idx, entry, salt, record FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT $3".to_owned()
+            "SELECT idx, entry, salt, record FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT $3"
         } else {
-            let more: String = (5..terms.len() + 4)
-                .map(|n| {
-                    format!(
-                        " AND EXISTS (SELECT 1 FROM terms AS other WHERE other.idx = terms.idx AND other.term = ${n})"
-                    )
-                })
-                .collect();
-            format!(
-                "SELECT entries.idx, entry, salt, record FROM terms JOIN entries ON entries.idx = terms.idx
-                     WHERE terms.idx >= $1 AND terms.idx < $2 AND terms.term = $4{more} ORDER BY terms.idx LIMIT $3"
-            )
+            // An empty list is no restriction, as all of nothing is true.
+            "SELECT entries.idx, entry, salt, record FROM terms JOIN entries ON entries.idx = terms.idx
+                 WHERE terms.idx >= $1 AND terms.idx < $2 AND terms.term = $4
+                     AND NOT EXISTS (SELECT 1 FROM unnest($5::text[]) AS other (term) WHERE NOT EXISTS
+                         (SELECT 1 FROM terms AS named WHERE named.idx = terms.idx AND named.term = other.term))
+                 ORDER BY terms.idx LIMIT $3"
         };
         let limit = asked.limit.unwrap_or(PAGE.0).min(PAGE.1);
-        let mut found = query(AssertSqlSafe(sql)).bind(first).bind(end).bind(i64::from(limit));
-        for term in terms {
-            found = found.bind(term);
+        let mut found = query(sql).bind(first).bind(end).bind(i64::from(limit));
+        if let Some((term, others)) = terms.split_first() {
+            found = found.bind(term).bind(others);
         }
         snapshot.rows(found).await?.iter().map(rows::entry).collect()
     }

@@ -17,7 +17,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// A password file, bytes.
-const PASSWORD_BYTES: u64 = 4096;
+const PASSWORD_BYTES: u16 = 4096;
 /// What libpq, and with it sqlx, would take from the environment without any way to leave it out.
 const FOREIGN: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
 
@@ -146,8 +146,8 @@ fn read_password(path: &Path) -> Result<Zeroizing<String>, StoreError> {
         let path = path.display();
         return Err(refused(format!("others may read its password file {path}: change the password, `chmod 600` it")));
     }
-    let mut text = Zeroizing::new(String::with_capacity(PASSWORD_BYTES as usize));
-    file.take(PASSWORD_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    let mut text = Zeroizing::new(String::with_capacity(PASSWORD_BYTES.into()));
+    file.take(PASSWORD_BYTES.into()).read_to_string(&mut text).map_err(unreadable)?;
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {
         return Err(refused(format!("its password file {} has no password in its first line", path.display())));

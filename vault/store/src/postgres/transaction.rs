@@ -23,6 +23,10 @@ use strongroom_protocol::{DecisionId, challenge::Nonce};
 
 #[async_trait]
 impl Backend for PostgresStore {
+    async fn occupy(&self, replica: &str) -> Result<(), StoreError> {
+        self.take_name(replica).await
+    }
+
     fn attempts(&self) -> u32 {
         4
     }
@@ -49,11 +53,13 @@ impl Transaction for WriteTransaction {
         // The head is locked by now: what the clock says here is not older than the wait for it.
         let asked = format!(
             "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, {DURABLE},
-                 frontier, time_ms, checkpoint FROM head"
+                 (SELECT process FROM replicas WHERE name = $1) AS process, frontier, time_ms, checkpoint FROM head"
         );
-        let row = self.one(query(AssertSqlSafe(asked))).await?;
+        let name = self.occupied.as_ref().map(|occupied| occupied.name.clone());
+        let row = self.one(query(AssertSqlSafe(asked)).bind(name)).await?;
         // Settings can change while the vault runs, and for a role or a database alone.
         check_settings(&row)?;
+        self.check_name(get(&row, "process")?)?;
         let now_ms: i64 = get(&row, "now_ms")?;
         let now_ms =
             u64::try_from(now_ms).map_err(|_| StoreError::Corrupt("the database's clock is before 1970".to_owned()))?;

@@ -19,6 +19,10 @@ impl Backend for SqliteStore {
         Ok(Box::new(self.begin_writing().await?))
     }
 
+    async fn occupy(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn attempts(&self) -> u32 {
         1
     }

@@ -5,7 +5,7 @@ use crate::{rows::*, world::*};
 use std::{sync::Arc, time::Duration};
 use strongroom_postgres::Cluster;
 use strongroom_protocol::audit::AuditQuery;
-use strongroom_store::{Change, PostgresOptions, PostgresStore, Store as _, StoreError};
+use strongroom_store::{Backend as _, Change, PostgresOptions, PostgresStore, Store as _, StoreError};
 
 /// PostgreSQL's text has no NUL; what nobody could have written is not found, rather than an error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,7 +31,7 @@ async fn a_writer_that_went_silent_is_put_out() {
     let database = Cluster::shared().database().unwrap();
     let hasty = PostgresOptions { patience: Duration::from_millis(500), ..options(&database) };
     let silent = PostgresStore::open(&hasty).await.unwrap();
-    let held = strongroom_store::Backend::begin(&silent).await.unwrap();
+    let held = silent.begin().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let other = Arc::new(PostgresStore::open(&hasty).await.unwrap());
     let sequencer = sequencer(other.clone(), directory.path().join("checkpoint")).await.unwrap();
@@ -82,4 +82,28 @@ async fn a_deadlock_is_tried_again() {
     while database.sql(deadlocks).unwrap() == "0" {}
     assert_eq!(store.references(&["boot".into()]).await.unwrap(), (vec![reference("boot", 1)], 1));
     assert_eq!(check_log(&*store).await.len(), 1);
+}
+
+/// Of two processes that were given one name, the later one commits; a restart is such a later one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replicas_name_belongs_to_who_took_it_last() {
+    let database = Cluster::shared().database().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut replicas = Vec::new();
+    for name in ["one", "other", "one"] {
+        let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+        let outside = directory.path().join(replicas.len().to_string());
+        if !replicas.is_empty() {
+            std::fs::copy(directory.path().join("0"), &outside).unwrap();
+        }
+        let sequencer = sequencer(store.clone(), outside).await.unwrap();
+        store.occupy(name).await.unwrap();
+        accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+        replicas.push(sequencer);
+    }
+    let error = replicas[0].commit(vec![item()]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("a name of its own")), "{error}");
+    for replica in &replicas[1..] {
+        accepted(replica.commit(vec![item()]).await.unwrap().remove(0));
+    }
 }

@@ -15,16 +15,14 @@ async fn start_together(options: PostgresOptions) {
         })
         .collect();
     let directory = tempfile::tempdir().unwrap();
-    let mut index = 0;
-    for (place, starting) in starting.into_iter().enumerate() {
+    for (place, starting) in (0_u64..).zip(starting) {
         let store = Arc::new(starting.await.unwrap().unwrap());
         let outside = directory.path().join(place.to_string());
         if place > 0 {
             std::fs::copy(directory.path().join("0"), &outside).unwrap();
         }
         let sequencer = sequencer(store.clone(), outside).await.unwrap();
-        assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, index);
-        index += 1;
+        assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, place);
         check_log(&*store).await;
     }
 }

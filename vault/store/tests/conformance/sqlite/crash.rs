@@ -261,6 +261,9 @@ impl Backend for Unclear {
         }
         Ok(Box::new(UnclearTransaction { inner: self.store.begin().await?, fate }))
     }
+    async fn occupy(&self, replica: &str) -> Result<(), StoreError> {
+        self.store.occupy(replica).await
+    }
     fn attempts(&self) -> u32 {
         self.store.attempts()
     }
