@@ -113,8 +113,8 @@ impl Arena {
         self.mapping.as_ref().map_or(NonNull::dangling(), Mapping::data)
     }
 
-    /// Zeroes what was used and gives the memory behind it back, while others hold the address. The
-    /// arena is not to be written after that. In a forked child there is nothing to zero.
+    /// Zeroes what was used while others hold the address. The arena is not to be written after that.
+    /// In a forked child there is nothing to zero.
     ///
     /// # Safety
     /// No slice of this arena is alive.
@@ -124,7 +124,13 @@ impl Arena {
         // SAFETY: the pages are mapped, writable and initialised, and by the caller's promise no
         // other slice of them is alive.
         zero(unsafe { slice::from_raw_parts_mut(mapping.data().as_ptr(), used) });
-        mapping.give_back();
+    }
+
+    /// Gives the memory behind a zeroed arena back; its addresses stay, and read as zeros.
+    pub(crate) fn give_back(&self) {
+        if let Some(mapping) = self.mapping.as_ref().filter(|mapping| mapping.is_ours()) {
+            mapping.give_back();
+        }
     }
 
     /// Says that an arena was zeroed by [`Self::zero_in_place`].
@@ -193,6 +199,17 @@ mod tests {
             arena.clear();
             assert!(arena.as_slice().iter().all(|byte| *byte == 0), "{bytes}");
             assert_eq!((arena.as_slice().as_ptr(), arena.len()), (place, bytes));
+        }
+    }
+
+    #[test]
+    fn zeroing_in_place_zeroes_whatever_becomes_of_the_pages() {
+        for bytes in SIZES {
+            let mut arena = Arena::allocate(bytes, &protection()).unwrap();
+            arena.as_mut_slice().fill(0xA5);
+            // SAFETY: no slice is alive here.
+            unsafe { arena.zero_in_place() };
+            assert!(arena.as_slice().iter().all(|byte| *byte == 0), "{bytes}");
         }
     }
 

@@ -84,6 +84,7 @@ impl SharedArena {
             // SAFETY: every slice of a shared arena lives in a guard of the lock that is held here
             // alone; who reads by address was told that this happens.
             unsafe { self.inner.arena.zero_in_place() };
+            self.inner.arena.give_back();
             *zeroed = true;
         }
     }
