@@ -14,7 +14,7 @@ use strongroom_tests::{
 
 static SHORT: Shared = Shared::new();
 /// Seconds that a lease of the short world lives.
-const LIFE: u64 = 12;
+const LIFE: u64 = 15;
 
 /// A world in which leases are short and locked anonymous key pages will do.
 pub(super) fn short() -> Arc<World> {
