@@ -30,7 +30,7 @@ use std::{
 };
 use strongroom::memory::{KeyPages, KeyPagesKind, Protection};
 use strongroom_envelope::{Secret, VersionKey};
-use strongroom_tests::{Victim, victim::find};
+use strongroom_tests::{Victim, programs, victim::find};
 use tempfile::TempDir;
 
 /// What lies in ordinary memory of every job here.
@@ -52,6 +52,27 @@ fn strict() -> Arc<World> {
 /// Whether this kernel has `memfd_secret(2)` for us.
 fn has_memfd_secret() -> bool {
     KeyPages::new(&Protection::default()).unwrap().kind() == KeyPagesKind::MemfdSecret
+}
+
+/// What the capabilities are called, by their bits (capability.h).
+const CAP_SYS_PTRACE: u32 = 19;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Whether this process has a capability: root in a container may lack some.
+fn may(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << capability) != 0
+}
+
+/// Whether other processes can be looked into, hardened ones too; says so if not.
+fn may_look(test: &str) -> bool {
+    let may_look = may(CAP_SYS_PTRACE);
+    if !may_look {
+        programs::skip(test, "only root with CAP_SYS_PTRACE can look into a hardened process");
+    }
+    may_look
 }
 
 /// A line of the table.

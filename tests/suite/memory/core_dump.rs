@@ -4,15 +4,12 @@
 //! the test cannot, a debugger makes the core. A core by the kernel, of the same memory without the
 //! rest of the job, is in `sdk/memory/tests/core.rs`.
 
-use super::{CANARY, Sealed, row, strict};
+use super::{CANARY, CAP_SYS_PTRACE, CAP_SYS_RESOURCE, Sealed, may, row, strict};
 use std::{fs, path::Path, process::Command};
 use strongroom_tests::{
     Victim, programs,
     victim::{Memory, find},
 };
-
-/// Bit of `CAP_SYS_RESOURCE` (capability.h).
-const CAP_SYS_RESOURCE: u32 = 24;
 
 /// How a core can be had here.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,9 +26,9 @@ impl Dump {
     fn choose() -> Self {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         let to_a_file = !pattern.starts_with('|') && !pattern.contains('/');
-        if to_a_file && may_raise_limits() {
+        if to_a_file && may(CAP_SYS_RESOURCE) {
             Self::Kernel
-        } else if programs::is_root() && Command::new("gcore").arg("--version").output().is_ok() {
+        } else if may(CAP_SYS_PTRACE) && Command::new("gcore").arg("--version").output().is_ok() {
             Self::Debugger
         } else {
             Self::Reader
@@ -67,12 +64,6 @@ impl Dump {
         }
         core_in(directory).expect("there is no core")
     }
-}
-
-fn may_raise_limits() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << CAP_SYS_RESOURCE) != 0
 }
 
 /// The core in a directory, which is taken away.

@@ -36,6 +36,12 @@ fn a_node_is_examined_and_each_fault_is_named() {
     let client = node.cli.run(["doctor"]).unwrap();
     assert!(!client.stdout.contains("swap") && client.stdout.contains("vault"), "{}", client.stdout);
 
+    // Settings are read below another root, where one is given: here there is nothing.
+    let empty = tempfile::tempdir().unwrap();
+    let root = empty.path().to_str().unwrap();
+    let elsewhere = node.cli.run(["--json", "doctor", "--node", "--root", root]).unwrap();
+    assert_eq!((verdict(&elsewhere, "swap").as_str(), elsewhere.code), ("fail", Some(1)));
+
     if has_memfd_secret() {
         assert_eq!(verdict(&good, "memfd_secret"), "ok");
         let starter = without_memfd_secret();

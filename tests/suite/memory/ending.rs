@@ -1,14 +1,14 @@
 //! (e) What is left when a lease is over: read through the process while it lives, and through a
 //! pipe that holds the very pages, mapped or not.
 
-use super::{Sealed, release, row, strict};
+use super::{Sealed, may_look, release, row, strict};
 use crate::world::{Shared, World, act, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{fs::File, sync::Arc};
 use strongroom_protocol::{admin::Role, lease::RevokeLease};
 use strongroom_tests::{
-    Victim, programs,
+    Victim,
     victim::{Memory, drain},
 };
 
@@ -81,16 +81,9 @@ impl Watched {
     }
 }
 
-fn can_look() -> bool {
-    if !programs::is_root() {
-        programs::skip("ending", "only root can look into a hardened process");
-    }
-    programs::is_root()
-}
-
 #[test]
 fn the_method_shows_what_is_left_where_nobody_zeroes() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = strict();
@@ -103,7 +96,7 @@ fn the_method_shows_what_is_left_where_nobody_zeroes() {
 
 #[test]
 fn ending_a_lease_and_unwinding_zero_the_arena() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = strict();
@@ -124,7 +117,7 @@ fn ending_a_lease_and_unwinding_zero_the_arena() {
 /// Nobody in the job reads, renews or asks: the arena is zeroed all the same.
 #[test]
 fn expiry_zeroes_the_arena_of_a_job_that_does_nothing() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = short();
@@ -142,7 +135,7 @@ fn expiry_zeroes_the_arena_of_a_job_that_does_nothing() {
 
 #[test]
 fn a_revocation_zeroes_the_arena() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = strict();
@@ -172,7 +165,7 @@ fn a_revocation_zeroes_the_arena() {
 
 #[test]
 fn sigterm_zeroes_the_arena_and_tells_the_vault() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = strict();
@@ -196,7 +189,7 @@ fn sigterm_zeroes_the_arena_and_tells_the_vault() {
 /// The key, too, where root can see it at all: in the fallback's pages.
 #[test]
 fn the_key_is_zeroed_with_the_lease() {
-    if !can_look() {
+    if !may_look("ending") {
         return;
     }
     let world = short();

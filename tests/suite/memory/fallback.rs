@@ -1,6 +1,6 @@
 //! (g) A kernel without `memfd_secret(2)`.
 
-use super::{Sealed, ending::short, row};
+use super::{CAP_SYS_PTRACE, Sealed, ending::short, may, row};
 use serde_json::Value;
 use std::ffi::OsString;
 use strongroom_tests::{
@@ -53,7 +53,7 @@ fn without_memfd_secret_the_fallback_works_and_says_so() {
         assert_eq!(with["handling"]["key_pages"], "memfd_secret");
     }
     let mut found = "not looked for (only root can)".to_owned();
-    if programs::is_root() {
+    if may(CAP_SYS_PTRACE) {
         let starter: Vec<_> = starter.iter().map(OsString::as_os_str).collect();
         let (job, _) = sealed.holder(&world, &starter, &[]);
         place_of_key(&Memory::of(job.pid()).unwrap(), &sealed);

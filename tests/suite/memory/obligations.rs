@@ -1,6 +1,8 @@
 //! (f) Settings that defeat protection: refused by the obligation that they break, accepted without it.
 
-use super::{Sealed, fallback::without_memfd_secret, has_memfd_secret, release, row, strict};
+use super::{
+    CAP_SYS_ADMIN, Sealed, fallback::without_memfd_secret, has_memfd_secret, may, may_look, release, row, strict,
+};
 use serde_json::Value;
 use std::{ffi::OsStr, fs};
 use strongroom_tests::{Victim, programs};
@@ -23,8 +25,8 @@ fn says(text: &str, parts: &[&str]) {
 
 #[test]
 fn swap_defeats_memory_that_is_not_locked_and_no_other() {
-    if !programs::is_root() {
-        return programs::skip("no_swap", "only root can show a process another /proc/swaps");
+    if !may(CAP_SYS_ADMIN) {
+        return programs::skip("no_swap", "only root with CAP_SYS_ADMIN can show a process another /proc/swaps");
     }
     let world = strict();
     let sealed = Sealed::make(&world, "swap");
@@ -94,8 +96,8 @@ fn a_process_whose_hardening_was_lifted_gets_nothing() {
 
 #[test]
 fn a_process_that_is_traced_gets_nothing() {
-    if !programs::is_root() {
-        return programs::skip("no_trace", "only root can trace a hardened process");
+    if !may_look("no_trace") {
+        return;
     }
     let world = strict();
     let sealed = Sealed::make(&world, "traced");

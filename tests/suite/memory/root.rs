@@ -1,16 +1,16 @@
 //! (d) Root, who looks with the kernel's own means.
 
-use super::{CANARY, EVERY_WAY, Sealed, has_memfd_secret, read_by, row, strict, ways};
+use super::{CANARY, EVERY_WAY, Sealed, has_memfd_secret, may_look, read_by, row, strict, ways};
 use serde_json::json;
 use strongroom_tests::{
-    Victim, programs,
+    Victim,
     victim::{Memory, find},
 };
 
 #[test]
 fn key_pages_are_refused_even_to_root() {
-    if !programs::is_root() {
-        return programs::skip("root", "this is not root");
+    if !may_look("root") {
+        return;
     }
     let world = strict();
     let sealed = Sealed::make(&world, "root");
