@@ -12,6 +12,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
+    process,
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -46,6 +47,14 @@ pub struct AgentAttester {
 struct Link {
     stream: UnixStream,
     token: Option<Fixed<16>>,
+    /// Who made or inherited it. A forked child that used it too would mix its frames with the parent's.
+    owner: u32,
+}
+
+impl Link {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, token: None, owner: process::id() }
+    }
 }
 
 impl AgentAttester {
@@ -60,7 +69,7 @@ impl AgentAttester {
     pub fn over(socket: OwnedFd) -> Self {
         let stream = UnixStream::from(socket);
         let path = stream.peer_addr().ok().and_then(|peer| peer.as_pathname().map(Path::to_owned));
-        Self { path, keeps: true, link: Mutex::new(Some(Link { stream, token: None })) }
+        Self { path, keeps: true, link: Mutex::new(Some(Link::new(stream))) }
     }
 
     /// The agent's socket, for messages.
@@ -90,6 +99,9 @@ impl AgentAttester {
     ) -> Result<AgentAnswer, CollectError> {
         let begun = Instant::now();
         let mut fresh = false;
+        if link.as_ref().is_some_and(|link| link.owner != process::id()) {
+            *link = None;
+        }
         loop {
             let connected = if let Some(link) = link {
                 link
@@ -143,7 +155,7 @@ impl AgentAttester {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(CONNECT)).map_err(|e| failed(e.into()))?;
         let address = SocketAddrUnix::new(path.as_path()).map_err(|e| failed(e.into()))?;
         connect(&socket, &address).map_err(|e| failed(e.into()))?;
-        Ok(Link { stream: socket.into(), token: None })
+        Ok(Link::new(socket.into()))
     }
 
     fn failed(&self, doing: &'static str, error: FrameError) -> CollectError {

@@ -116,6 +116,18 @@ fn an_inherited_connection_is_kept_and_made_again_by_its_path() {
 }
 
 #[test]
+fn a_forked_child_makes_a_connection_of_its_own() {
+    let agent = scripted(vec![vec![caller(1)], vec![caller(2), evidence()]]);
+    let attester = AgentAttester::at(agent.path);
+    attester.caller().unwrap();
+    // As a child finds it.
+    attester.link.lock().unwrap().as_mut().unwrap().owner ^= 1;
+    assert_eq!(collect(&attester).unwrap(), 0);
+    let asked: Vec<_> = agent.thread.join().unwrap().iter().map(token_of).collect();
+    assert_eq!(asked, [None, None, Some(2)]);
+}
+
+#[test]
 fn what_belongs_to_a_parent_is_asked_for_anew_once() {
     let stale = refused(AgentRefusal::NotTheCaller);
     let agent = scripted(vec![vec![caller(1), stale], vec![caller(2), refused(AgentRefusal::NotTheCaller)]]);
@@ -158,8 +170,8 @@ fn what_is_no_agent_is_named() {
     let agent = scripted(vec![vec![evidence()], vec![caller(1), caller(1)]]);
     let attester = AgentAttester::at(agent.path);
     assert!(matches!(attester.caller(), Err(CollectError::AgentMalformed { .. })));
-    drop(attester);
-    agent.thread.join().map(drop).ok();
+    assert!(matches!(collect(&attester), Err(CollectError::AgentMalformed { .. })));
+    agent.thread.join().unwrap();
 }
 
 #[test]
