@@ -145,7 +145,7 @@ pub(crate) async fn heard(
 }
 
 /// What another replica commits: this process gets no notice of it, and finds it by looking.
-async fn elsewhere(bench: &Bench, mut record: Record, changes: Vec<Change>, reason: Option<&str>) {
+pub(crate) async fn elsewhere(bench: &Bench, mut record: Record, changes: Vec<Change>, reason: Option<&str>) {
     if let Some(reason) = reason {
         record.details.insert("reason".to_owned(), reason.into());
     }

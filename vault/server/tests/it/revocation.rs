@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, Reply, read},
-    leases::{heard, listen},
+    leases::{elsewhere, heard, listen},
     tpm::Tpm,
 };
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use strongroom_protocol::{
     admin::{KeyState, Role},
     lease::LeaseState,
 };
+use strongroom_server::vault::{record, subject, system};
+use strongroom_store::Change;
 
 /// Two nodes, in `fra-1` and `fra-2`, and the assets `model` and `other`.
 struct Fleet {
@@ -109,6 +111,28 @@ async fn each_choice_takes_its_leases_and_no_others_and_the_record_says_so() {
         let which = if choice == "everything" { json!({ "everything": true }) } else { json!({ "node": node }) };
         let again = fleet.revoke(Role::Custodian, which).await.ok();
         assert_eq!(again["leases"], u64::from(choice == "asset"));
+    }
+}
+
+/// Another replica commits it: this process gets no notice, and finds it and its reason by looking.
+#[tokio::test]
+async fn the_reason_of_many_is_found_by_looking() {
+    let fleet = Fleet::new().await;
+    let revoked = LeaseState::Revoked;
+    for (kind, id, change) in [
+        (SubjectKind::Asset, "model".to_owned(), Change::CloseLeasesOfAsset("model".into(), revoked)),
+        (SubjectKind::Site, "fra-1".to_owned(), Change::CloseLeasesOfSite("fra-1".into(), revoked)),
+        (SubjectKind::Node, fleet.first.1.to_string(), Change::CloseLeasesOfNode(fleet.first.1, revoked)),
+        (SubjectKind::Vault, fleet.bench.vault.keys.vault_id().to_string(), Change::CloseEveryLease(revoked)),
+    ] {
+        let lease = fleet.lease(&fleet.first.0, "model").await;
+        let (proof, body) = listen(&fleet.bench, &lease).await;
+        let now = fleet.bench.vault.store.now().await.unwrap();
+        let reason = format!("a {kind} is lost");
+        let record = record("other", now, system("test"), Action::LeaseRevoked, subject(kind, id)).unwrap();
+        elsewhere(&fleet.bench, record, vec![change], Some(&reason)).await;
+        let events = heard(&fleet.bench, &lease, &proof, body).await;
+        assert_eq!((&events[1]["event"], &events[1]["reason"]), (&json!("revoked"), &json!(reason)));
     }
 }
 
