@@ -144,13 +144,13 @@ def test_an_exception_of_the_callback_stops_the_work_and_leaves_nothing(room, tm
     path = tmp_path / "large.sealed"
     seen = []
     with pytest.raises(Enough):
-        room.save_safetensors({"a": array}, path, asset="model", progress=enough)
+        room.save_safetensors({"a": array}, path, asset="model", progress=enough, threads=1)
     assert list(tmp_path.iterdir()) == []
     room.save_safetensors({"a": array}, path, asset="model")
     before = len(strongroom._native.live_leases())
     seen = []
     with pytest.raises(Enough):
-        room.load_safetensors(path, asset="model", progress=enough)
+        room.load_safetensors(path, asset="model", progress=enough, threads=1)
     assert len(strongroom._native.live_leases()) == before, "the lease of an opening that failed lives on"
 
 
