@@ -75,6 +75,9 @@ pub async fn open(config: Config) -> Result<Opened> {
         Err(error) => return locked_or_broken(error),
     };
     store.occupy(&replica).await.context("take the replica's name")?;
+    if let Err(error) = sequencer.follow().await {
+        return locked_or_broken(error);
+    }
     if let Err(error) = sequencer.verify_tail(TAIL).await {
         return locked_or_broken(error);
     }

@@ -69,8 +69,12 @@ pub fn record_start_later(vault: &Shared, key_pages: &'static str) -> JoinHandle
 
 /// Locks the vault if the end of its ledger is not what was written.
 pub async fn check_tail(vault: &Shared, sequencer: &Sequencer) {
-    match sequencer.verify_tail(TAIL).await {
-        Ok(_) => {}
+    let checked = match sequencer.verify_tail(TAIL).await {
+        Ok(_) => sequencer.follow().await,
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(()) => {}
         Err(error @ (StoreError::Rollback { .. } | StoreError::Corrupt(_))) => vault.lock.lock(error.to_string()),
         Err(error) => tracing::warn!(%error, "the ledger's tail could not be checked"),
     }

@@ -122,6 +122,13 @@ impl Sequencer {
         self.0.lock.get().map(Lock::error)
     }
 
+    /// Moves the checkpoint kept outside the database up to what other replicas have committed, so that a
+    /// database that went back in time is found out by those, too, that commit little. Only the process
+    /// that the file belongs to may do this.
+    pub async fn follow(&self) -> Result<(), StoreError> {
+        self.0.follow().await.map_err(|error| self.0.lock_on(error))
+    }
+
     /// Commits a batch of at most [`MAX_BATCH`] items, and answers for each, in their order.
     ///
     /// When this returns, every [`Outcome::Committed`] is durable, in the tree and under a signed
@@ -267,15 +274,36 @@ impl Writer {
         }
     }
 
-    /// Whether the committed head extends `known`; locks the sequencer if not.
-    pub(crate) async fn check_extends(&self, known: &Checkpoint) -> Result<(), StoreError> {
+    /// The committed head, which extends `known`; locks the sequencer if it does not.
+    pub(crate) async fn check_extends(&self, known: &Checkpoint) -> Result<Option<StoredHead>, StoreError> {
         let size = known.size;
         let wanted = move |head: u64| consistency_tiles(size, head).unwrap_or_default();
-        let checked = match self.store.snapshot(&wanted).await? {
-            None => check_extends(&Frontier::new(), known, &TileSet::new()),
-            Some((head, tiles)) => check_extends(&head.frontier, known, &tiles),
+        let (head, checked) = match self.store.snapshot(&wanted).await? {
+            None => (None, check_extends(&Frontier::new(), known, &TileSet::new())),
+            Some((head, tiles)) => {
+                let checked = check_extends(&head.frontier, known, &tiles);
+                (Some(head), checked)
+            }
         };
-        checked.map_err(|error| self.lock_on(error))
+        checked.map_err(|error| self.lock_on(error))?;
+        Ok(head)
+    }
+
+    /// Moves the checkpoint outside up to the committed head.
+    async fn follow(&self) -> Result<(), StoreError> {
+        // While this is held nothing of this process commits, and the head extends what is known.
+        let mut outside = self.outside.lock().await;
+        outside.check_file(&self.verifier)?;
+        let Some(head) = self.check_extends(outside.known()).await? else { return Ok(()) };
+        if head.frontier.size() <= outside.known().size {
+            return Ok(());
+        }
+        let signed = SignedCheckpoint::parse(&head.checkpoint).map_err(corrupt)?;
+        let checkpoint = signed.verify(std::slice::from_ref(&self.verifier)).map_err(corrupt)?;
+        if *checkpoint != Checkpoint::of(self.verifier.name(), &head.frontier) {
+            return Err(StoreError::Corrupt("the head's checkpoint is not of its tree".to_owned()));
+        }
+        outside.advance(&signed).await
     }
 
     /// Keeps in mind, for good, that the log is not what it was.

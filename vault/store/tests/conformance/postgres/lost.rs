@@ -157,3 +157,35 @@ async fn a_database_that_crashed_goes_on() {
     assert_eq!(w.check_log().await.len(), 3);
     w.sequencer.verify_tail(100).await.unwrap();
 }
+
+/// A replica that commits nothing itself still knows what the others committed, and finds it gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_database_is_found_by_a_replica_that_only_followed() {
+    let (database, directory) = (Cluster::shared().database().unwrap(), tempfile::tempdir().unwrap());
+    let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+    let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
+    accepted(busy.commit(vec![item()]).await.unwrap().remove(0));
+    for quiet in ["followed", "asleep"] {
+        std::fs::copy(directory.path().join("busy"), directory.path().join(quiet)).unwrap();
+    }
+    drop((busy, store));
+    let restored = Database { name: format!("{}_restored", database.name), ..database.clone() };
+    let owner = strongroom_postgres::USER;
+    let copy = format!("CREATE DATABASE {} OWNER {owner} TEMPLATE {}", restored.name, database.name);
+    // A connection that was just dropped may still be there.
+    while Cluster::shared().sql("postgres", &copy).is_err() {}
+
+    let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+    let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
+    let followed = sequencer(store.clone(), directory.path().join("followed")).await.unwrap();
+    accepted(busy.commit(vec![item(), item()]).await.unwrap().remove(0));
+    for replica in [&followed, &busy, &followed] {
+        replica.follow().await.unwrap();
+    }
+
+    let gone_back = Arc::new(PostgresStore::open(&options(&restored)).await.unwrap());
+    for (outside, found) in [("busy", true), ("followed", true), ("asleep", false)] {
+        let opened = sequencer(gone_back.clone(), directory.path().join(outside)).await;
+        assert_eq!(matches!(opened, Err(StoreError::Rollback { .. })), found, "{outside}");
+    }
+}
