@@ -53,7 +53,7 @@ pub(crate) enum Lease {
         #[arg(long, group = "which", requires = "yes")]
         all: bool,
         /// Confirm --all: every job that holds a key loses it
-        #[arg(long, requires = "all")]
+        #[arg(long, requires = "all", conflicts_with_all = ["lease", "node", "asset", "site"])]
         yes: bool,
         /// Why; the holders and the ledger are told
         #[arg(long)]

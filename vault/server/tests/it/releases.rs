@@ -267,7 +267,8 @@ async fn policy_denies_the_wrong_place_the_wrong_software_and_no_caller() {
     let node = bench.pending(&shared).await;
     let body = json!({ "site": "fra-1", "single_job": false });
     bench.post(Role::Operator, &format!("/v1/nodes/{node}/approve"), body).await.ok();
-    let statement = bench.ask(&recipient()).await;
+    let mut statement = bench.ask(&recipient()).await;
+    statement.caller = None;
     assert_eq!(denied(&bench, bench.release(&shared, &statement).await).await, ["caller_not_identified"]);
 
     tpm.pcrs.0.insert(9, Bytes(vec![0xee; 32]));
