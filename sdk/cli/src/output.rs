@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use strongroom::{Error, protocol::Problem, sealed::SealedError};
+use strongroom::{Error, collect::CollectError, protocol::Problem, sealed::SealedError};
 
 /// Exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,9 @@ impl From<Error> for Failure {
                 423 | 429 | 500.. => Exit::Unavailable,
                 _ => Exit::Refused,
             },
-            Error::Unreachable { .. } | Error::PatienceOver { .. } => Exit::Unavailable,
+            Error::Unreachable { .. }
+            | Error::PatienceOver { .. }
+            | Error::Collect(CollectError::AgentTimeout { .. }) => Exit::Unavailable,
             Error::Join(_) | Error::Request(_) | Error::TokenExposed { .. } | Error::TokenMalformed(_) => Exit::Usage,
             Error::Malformed(_)
             | Error::NotBelieved(_)
@@ -112,6 +114,8 @@ impl From<Error> for Failure {
                 }
                 _ => Exit::Refused,
             },
+            // An agent that is busy: try again.
+            Error::Collect(CollectError::AgentRefused { code, .. }) if code.may_pass() => Exit::Unavailable,
             Error::Collect(_) | Error::Memory(_) | Error::File { .. } | Error::NoRandomness => Exit::Machine,
         };
         // One line, whatever a vault or a file wrote into it.

@@ -3,10 +3,15 @@
 use super::{AS_NOBODY, Desk, NOBODY, Rig, digest, shell};
 use crate::world::World;
 use serde_json::{Value, json};
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::Write as _,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    process::{Command, Stdio},
+};
 use strongroom::{
     Error, Request,
-    collect::{Attester as _, CollectError},
+    collect::{AgentAttester, Attester as _, CollectError},
 };
 use strongroom_protocol::{DecisionId, admin::Role, audit::DecisionView, caller::Caller};
 use strongroom_tests::{Cli, programs};
@@ -228,4 +233,40 @@ fn an_agent_that_was_killed_is_missed_by_name_and_found_again() {
 
 fn getuid() -> u32 {
     rustix::process::getuid().as_raw()
+}
+
+#[test]
+fn a_service_managers_socket_is_served_and_stays() {
+    let rig = Rig::new();
+    rig.asset("activated");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("activated.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // As `sd_listen_fds(3)` has it: descriptor 3, and the process id that it is meant for.
+    let arguments = rig.agent.arguments.join("' '").replace("agent.sock", "elsewhere.sock");
+    let program = programs::built("strongroom").unwrap();
+    let script = format!(
+        "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ TSS2_LOG=all+NONE; exec '{}' '{arguments}'",
+        program.display()
+    );
+    let start = || {
+        let stdin = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+        Command::new("sh")
+            .args(["-c", &script])
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let room = rig.member().room(&rig.world.vault).unwrap();
+    // The connection waits in the socket's queue until the agent serves it.
+    for _ in 0..2 {
+        let mut agent = start();
+        let attester = AgentAttester::at(socket.clone());
+        room.release(&attester, Request::new().writer("activated", 1)).unwrap().end().unwrap();
+        assert!(shell(&format!("kill -TERM {}", agent.id())).status().unwrap().success());
+        assert_eq!(agent.wait().unwrap().code(), Some(0));
+        assert!(socket.exists(), "the service manager's socket was removed");
+    }
 }

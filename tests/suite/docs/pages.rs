@@ -132,3 +132,27 @@ fn the_unit_is_one_that_systemd_takes() {
     let wrong = verify(&installed.replace("NoNewPrivileges=yes", "NoNewPriviliges=yes")).unwrap();
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("NoNewPriviliges"), "a misspelt line went unnoticed");
 }
+
+/// The agent's units, which belong together: systemd loads the service with its socket.
+#[test]
+fn the_agents_units_are_ones_that_systemd_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |change: fn(String) -> String| {
+        for name in ["strongroom-agent.service", "strongroom-agent.socket"] {
+            let unit = std::fs::read_to_string(root().join("deploy/systemd").join(name)).unwrap();
+            std::fs::write(directory.path().join(name), change(unit)).unwrap();
+        }
+        let units = ["strongroom-agent.service", "strongroom-agent.socket"].map(|name| directory.path().join(name));
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output()
+    };
+    let installed = |unit: String| unit.replace("/usr/local/bin/strongroom", "/bin/true");
+    let Ok(run) = write(installed) else {
+        println!("skipped: systemd-analyze is not installed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && !said.contains("strongroom-agent"), "{said}");
+    let wrong =
+        write(|unit| unit.replace("SocketMode=", "SocketMoode=").replace("/usr/local/bin/strongroom", "/bin/true"));
+    assert!(String::from_utf8_lossy(&wrong.unwrap().stderr).contains("SocketMoode"), "a misspelt line went unnoticed");
+}
