@@ -30,14 +30,14 @@ fn first_bytes(join: &JoinFile, node: &CollectorConfig, path: &Path) -> Result<V
     let keeper = lease.keep(Arc::clone(&room), collector);
 
     // Half a minute before the lease expires, or when it is over: time to write a checkpoint and leave.
-    let leave = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&leave);
+    let ending = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&ending);
     lease.on_ending(move |_| told.store(true, Ordering::Relaxed), Duration::from_secs(30));
 
     // Decrypts in parallel into the locked arena.
     let protection = Options::default().protection;
     let opened = lease.open_file(path, &expected, false, 0, &protection, &())?;
-    let first = if leave.load(Ordering::Relaxed) {
+    let first = if ending.load(Ordering::Relaxed) {
         Vec::new()
     } else {
         // Let go of this guard soon: a revocation waits for it.

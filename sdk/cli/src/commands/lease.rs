@@ -115,27 +115,26 @@ fn list(context: &Context, all: bool, after: Option<LeaseId>, limit: Option<usiz
 }
 
 fn path(query: &LeaseQuery) -> Result<String, Failure> {
-    let mut path = format!("/v1/leases?all={}", query.all);
-    if let Some(limit) = query.limit {
-        path.push_str(&format!("&limit={limit}"));
-    }
-    if let Some(after) = query.after {
+    let limit = query.limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    let after = match query.after {
         // An id is base64url, so it is a segment, too.
-        path.push_str(&format!("&after={}", segment(&after.to_string())?));
-    }
-    Ok(path)
+        Some(after) => format!("&after={}", segment(&after.to_string())?),
+        None => String::new(),
+    };
+    Ok(format!("/v1/leases?all={}{limit}{after}", query.all))
 }
 
 fn revoked(answer: &RevokedLeases) -> String {
     let leases = if answer.leases == 1 { "1 lease".to_owned() } else { format!("{} leases", answer.leases) };
-    let mut text = format!("{leases} revoked\nrecord {} at ledger index {}", answer.record, answer.index);
+    let mut lines =
+        vec![format!("{leases} revoked"), format!("record {} at ledger index {}", answer.record, answer.index)];
     if !answer.decrypt_only.is_empty() {
-        text.push_str(&format!(
-            "\nthese versions were held whole and open only, until `strongroom key rotate`: {}",
+        lines.push(format!(
+            "these versions were held whole and open only, until `strongroom key rotate`: {}",
             answer.decrypt_only.join(" ")
         ));
     }
-    text
+    lines.join("\n")
 }
 
 #[cfg(test)]

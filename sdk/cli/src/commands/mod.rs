@@ -112,7 +112,7 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Policy(command) => command.run(context),
             Self::Token(command) => command.run(context),
-            Self::WhoAmI(command) => command.run(context),
+            Self::WhoAmI(_) => whoami::WhoAmI::run(context),
             Self::Lease(command) => command.run(context),
             Self::Decision(command) => command.run(context),
             Self::Explain(command) => command.run(context),

@@ -13,7 +13,7 @@ use strongroom::protocol::admin::TokenView;
 pub(crate) struct WhoAmI {}
 
 impl WhoAmI {
-    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+    pub(crate) fn run(context: &Context) -> Result<Answer, Failure> {
         let token: TokenView = context.admin()?.get("/v1/tokens/self")?;
         let text = [
             ("person", token.person.clone()),
