@@ -69,7 +69,7 @@ fn the_main_job_by_the_command_line_alone() {
     }
     assert!(vault.stop().unwrap().success());
     let down = on.run(["open", "x", "--asset", "minilm"]).unwrap();
-    assert_eq!(down.code, Some(4), "a file that is not there: {}", down.stderr);
+    assert_eq!(down.code, Some(2), "a file that is not there: {}", down.stderr);
     let file = dir.path().join("model-0.sealed");
     let down = on.run(["open", file.to_str().unwrap(), "--asset", "minilm"]).unwrap();
     assert_eq!(down.code, Some(3), "a vault that is not there: {}", down.stderr);
