@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -268,10 +268,11 @@ fn init(strongroomd: &Path, directory: &Path, address: SocketAddr, over: Option<
     let url = format!("https://{address}");
     let mut command = Command::new(strongroomd);
     command.args(["--json", "init", "--url", &url, "--dir"]).arg(directory);
+    // `init` copies it into the configuration.
+    let mut file = tempfile::NamedTempFile::new()?;
     if let Some(database) = over {
-        let file = directory.with_extension("database.toml");
-        fs::write(&file, database.configuration())?;
-        command.arg("--postgres").arg(file);
+        file.write_all(database.configuration().as_bytes())?;
+        command.arg("--postgres").arg(file.path());
     }
     let made = command.output().with_context(|| format!("run {}", strongroomd.display()))?;
     ensure!(made.status.success(), "strongroomd init: {}", String::from_utf8_lossy(&made.stdout));

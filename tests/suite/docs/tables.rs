@@ -73,7 +73,8 @@ fn the_page_of_commands_has_every_command_and_option() {
         let row = row.join(" ");
         let filter = row.contains("the filter below");
         for option in options.iter().filter(|o| !["--help", "--version"].contains(&o.as_str())) {
-            let general = ["--home", "--token-file", "--agent", "--patience", "--json", "--verbose"].contains(&option.as_str());
+            let general =
+                ["--home", "--token-file", "--agent", "--patience", "--json", "--verbose"].contains(&option.as_str());
             let elsewhere = general || filter || row.contains("see below");
             if !(row.contains(option.as_str()) || elsewhere && page.contains(option.as_str())) {
                 missing.push(format!("{command} {option}"));

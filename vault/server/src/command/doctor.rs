@@ -365,8 +365,7 @@ async fn ledger(config: &Config, store: &Arc<dyn Backend>, keys: Arc<KeyTree>, o
         );
     }
     let (outside, replica) = (config.ledger.outside_checkpoint.clone(), config.server.replica.clone());
-    let sequencer =
-        Sequencer::new(Arc::clone(store), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
+    let sequencer = Sequencer::new(Arc::clone(store), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
     let checked = match sequencer {
         Ok(sequencer) => sequencer.verify_tail(TAIL).await,
         Err(error) => Err(error),

@@ -159,8 +159,8 @@ pub(crate) async fn the_use_of_a_token_is_noted(w: World) {
     };
     assert_eq!(used(1).await, None);
     let note = async |uses: &[(&str, i64)]| {
-        let uses: Vec<_> = uses.iter().map(|(id, at)| ((*id).to_owned(), *at)).collect();
-        w.store.note_token_use(&uses).await.unwrap();
+        let noted: Vec<_> = uses.iter().map(|(id, at)| ((*id).to_owned(), *at)).collect();
+        w.store.note_token_use(&noted).await.unwrap();
     };
     note(&[("token-1", 100), ("none", 100)]).await;
     assert_eq!((used(1).await, used(2).await), (Some(100), None));
