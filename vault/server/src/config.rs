@@ -491,8 +491,10 @@ pub fn url_host(url: &str) -> Result<&str, &'static str> {
             None => (authority, None),
         },
     };
+    // `parse` alone would take a sign.
     let digits = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
-    if port.is_some_and(|port| !Some(port).filter(digits).and_then(|p| p.parse().ok()).is_some_and(|p: u16| p > 0)) {
+    let is_port = |port: &str| Some(port).filter(digits).and_then(|p| p.parse().ok()).is_some_and(|p: u16| p > 0);
+    if !port.is_none_or(is_port) {
         return Err("its port is a number, 1 to 65535");
     }
     let label = |label: &str| {

@@ -133,8 +133,12 @@ impl Command {
 
 /// The answer to an administrative act.
 fn recorded(what: &str, recorded: &Recorded) -> Result<Answer, Failure> {
-    let warnings = recorded.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect::<String>();
-    Answer::new(recorded, format!("{what}\nrecord {} at ledger index {}{warnings}", recorded.record, recorded.index))
+    let mut text = format!("{what}\nrecord {} at ledger index {}", recorded.record, recorded.index);
+    for warning in &recorded.warnings {
+        text.push_str("\nwarning: ");
+        text.push_str(warning);
+    }
+    Answer::new(recorded, text)
 }
 
 /// An id or a name as one segment of a path: nothing in it can lead to another endpoint.
