@@ -16,9 +16,11 @@ const ACCOUNT: &str = "postgres";
 /// A server starts in a second; a loaded machine may take many.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Starts the server, and ends it by a signal when standard input ends. Who ends it in order says `keep`;
-/// without that word nobody is there any more, and the server's directory goes too.
+/// without that word nobody is there any more, and the server's directory goes too, as soon as its last
+/// process does not write there any more.
 const WATCH: &str = r#"signal=$1; directory=$2; shift 2; "$@" </dev/null & pid=$!; read -r word
-kill -"$signal" "$pid"; wait "$pid"; [ "$word" = keep ] || rm -rf "$directory""#;
+kill -"$signal" "$pid"; wait "$pid"; [ "$word" = keep ] && exit
+for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$directory" && exit; sleep 0.2; done"#;
 
 /// A running server.
 pub struct Server {
