@@ -35,11 +35,11 @@ fn output_that_cannot_be_written_is_an_error() {
 fn a_pipe_is_not_waited_for_and_what_is_not_there_is_the_callers_to_mend() {
     let world = world();
     let dir = tempfile::tempdir().unwrap();
-    let (pipe, none) = (dir.path().join("pipe"), dir.path().join("none"));
+    let (pipe, missing) = (dir.path().join("pipe"), dir.path().join("missing"));
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
     let node = &world.node().cli;
     let start = Instant::now();
-    for file in [&pipe, &none] {
+    for file in [&pipe, &missing] {
         let file = file.to_str().unwrap();
         for command in [["open", file, "--asset", "x"].as_slice(), &["seal", file, "--asset", "x"], &["inspect", file]]
         {

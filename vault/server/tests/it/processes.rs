@@ -61,7 +61,7 @@ impl OnDisk {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("serving on ").and_then(|a| a.parse().ok());
-        Serving { address: address.unwrap_or_else(|| panic!("{line:?}")), child }
+        Serving { address: address.ok_or(line).unwrap(), child }
     }
 
     /// Status and body of an answer.
@@ -89,7 +89,7 @@ impl OnDisk {
         // The connection may end without TLS's own goodbye.
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(&answer).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
     }
