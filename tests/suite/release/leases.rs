@@ -18,12 +18,12 @@ use strongroom_tests::{Wire, wire::writer_key};
 
 static SHORT: Shared = Shared::new();
 /// Seconds that a lease of this world lives.
-const LIFE: u64 = 6;
+const LIFE: u64 = 12;
 
 /// A world in which leases are short.
 fn short_world() -> Arc<World> {
     SHORT.get(|| {
-        World::with::<1>(&[("lease_seconds", json!(LIFE)), ("renew_after", json!(1)), ("reattest_after", json!(3))])
+        World::with::<1>(&[("lease_seconds", json!(LIFE)), ("renew_after", json!(1)), ("reattest_after", json!(4))])
     })
 }
 
