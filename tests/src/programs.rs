@@ -52,6 +52,21 @@ pub fn run(command: &mut Command) -> anyhow::Result<Output> {
     Ok(output)
 }
 
+/// The user that has nothing.
+pub const NOBODY: u32 = 65534;
+/// What runs a command as nobody, with nothing but the right to lock memory.
+pub const AS_NOBODY: [&str; 9] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--no-new-privs",
+    "--inh-caps=-all,+ipc_lock",
+    "--ambient-caps=-all,+ipc_lock",
+    "--bounding-set=-all,+ipc_lock",
+    "--",
+];
+
 /// Whether this process is root: some suites then take rights away, and others cannot run without.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -19,24 +19,10 @@ use strongroom::collect::AgentAttester;
 use strongroom_protocol::admin::{CreateAsset, Integrity, Role};
 use strongroom_tests::{
     Cli, Member,
-    programs::{self, bare, built},
+    programs::{self, NOBODY, bare, built},
     vault::copy_files,
 };
 use tempfile::TempDir;
-
-const NOBODY: u32 = 65534;
-/// As nobody, with nothing but the right to lock memory.
-const AS_NOBODY: [&str; 9] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--no-new-privs",
-    "--inh-caps=-all,+ipc_lock",
-    "--ambient-caps=-all,+ipc_lock",
-    "--bounding-set=-all,+ipc_lock",
-    "--",
-];
 
 /// An agent that runs. It ends when this is dropped.
 struct Agent {

@@ -1,6 +1,6 @@
 //! Jobs that get keys through the agent, and what policy makes of who they are.
 
-use super::{AS_NOBODY, Desk, NOBODY, Rig, digest, shell};
+use super::{Desk, Rig, digest, shell};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::{
@@ -14,7 +14,10 @@ use strongroom::{
     collect::{AgentAttester, Attester as _, CollectError},
 };
 use strongroom_protocol::{DecisionId, admin::Role, audit::DecisionView, caller::Caller};
-use strongroom_tests::{Cli, programs};
+use strongroom_tests::{
+    Cli,
+    programs::{self, AS_NOBODY, NOBODY},
+};
 
 /// Seals the desk's file and opens it again; the decision that opened it.
 fn seal_and_open(cli: &Cli, desk: &Desk, asset: &str) -> DecisionId {

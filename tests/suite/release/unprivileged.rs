@@ -7,22 +7,13 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
 };
-use strongroom_tests::{Cli, programs, vault::copy_files};
+use strongroom_tests::{
+    Cli,
+    programs::{self, AS_NOBODY, NOBODY},
+    vault::copy_files,
+};
 
-const NOBODY: u32 = 65534;
-/// Gives everything up but the right to lock memory.
-const WITH_IPC_LOCK: [&str; 9] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--no-new-privs",
-    "--inh-caps=-all,+ipc_lock",
-    "--ambient-caps=-all,+ipc_lock",
-    "--bounding-set=-all,+ipc_lock",
-    "--",
-];
-/// Gives that up too, with a limit that does not hold a model.
+/// Gives up the right to lock memory too, with a limit that does not hold a model.
 const WITHOUT: [&str; 8] = [
     "prlimit",
     "--memlock=65536:65536",
@@ -73,8 +64,7 @@ fn the_right_to_lock_memory_is_all_that_is_needed_and_it_is_needed() {
     let config = config.replace(world.node().node.boot_log().to_str().unwrap(), log.to_str().unwrap());
     fs::write(home.join("node.json"), config).unwrap();
 
-    let allowed =
-        Cli::new(home.clone()).unwrap().started_by(program.clone(), &WITH_IPC_LOCK).in_turn(&world.node().turn);
+    let allowed = Cli::new(home.clone()).unwrap().started_by(program.clone(), &AS_NOBODY).in_turn(&world.node().turn);
     let sealed: Value = allowed.ask(["seal", plain.to_str().unwrap(), "--asset", "unprivileged"]).unwrap();
     let file = sealed["file"].as_str().unwrap();
     let opened: Value = allowed.ask(["open", file, "--asset", "unprivileged", "--digest"]).unwrap();

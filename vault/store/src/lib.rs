@@ -15,6 +15,7 @@
 mod admission;
 pub mod backend;
 pub mod batch;
+mod closing;
 mod encoding;
 mod faults;
 pub mod grounds;
@@ -26,6 +27,7 @@ pub mod sqlite;
 mod store;
 mod tail;
 mod terms;
+mod unmade;
 
 pub use backend::Backend;
 pub use batch::{Blob, Change, Closed, Committed, Guard, Item, Outcome, Quota, Refusal};

@@ -4,17 +4,14 @@
 //! the sequencer takes the item back. An error of the database ends the whole transaction, so nothing
 //! here relies on one: what may be there already is asked for, or does nothing on conflict.
 
-use super::{
-    PgQuery, WriteTransaction,
-    candidate::held,
-    closing::{self, Which},
-    rows::get,
-};
+use super::{PgQuery, WriteTransaction, candidate::held, closing, rows::get};
 use crate::{
     batch::{Change, Closed},
+    closing::Which,
     encoding::{key_state_name, to_json},
     model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
     store::StoreError,
+    unmade::{Applied, Unmade, refused},
 };
 use sqlx::query;
 use strongroom_protocol::{
@@ -23,23 +20,13 @@ use strongroom_protocol::{
     lease::LeaseState,
 };
 
-/// Why a change was not made.
-pub(super) enum Unmade {
-    /// The rows are not as it needs them.
-    Refused(String),
-    /// The database did not do it.
-    Failed(StoreError),
-}
-
-pub(super) type Applied<T = ()> = Result<T, Unmade>;
-
 /// Makes a change, or says in words why the rows do not allow it.
 pub(super) async fn apply(
     tx: &mut WriteTransaction,
     change: &Change,
     now: i64,
 ) -> Result<Result<Closed, String>, StoreError> {
-    let made = match closes(change) {
+    let made = match Which::closed_by(change) {
         Some((which, state)) => closing::close(tx, &which, state).await,
         None => make(tx, change, now).await.map(|()| Closed::default()),
     };
@@ -73,19 +60,6 @@ async fn make(tx: &mut WriteTransaction, change: &Change, now: i64) -> Applied {
         | Change::CloseLeasesOfAsset(..)
         | Change::CloseLeasesOfSite(..)
         | Change::CloseEveryLease(..) => refused("it closes leases, and is made where they are closed"),
-    }
-}
-
-/// Which leases a change closes, and into what.
-fn closes(change: &Change) -> Option<(Which<'_>, LeaseState)> {
-    match change {
-        Change::CloseLease(id, state) => Some((Which::One(*id), *state)),
-        Change::CloseLeasesOfNode(node, state) => Some((Which::OfNode(*node), *state)),
-        Change::CloseLeasesOfKey(asset, version, state) => Some((Which::OfKey(asset, *version), *state)),
-        Change::CloseLeasesOfAsset(asset, state) => Some((Which::OfAsset(asset), *state)),
-        Change::CloseLeasesOfSite(site, state) => Some((Which::OfSite(site), *state)),
-        Change::CloseEveryLease(state) => Some((Which::Every, *state)),
-        _ => None,
     }
 }
 
@@ -329,16 +303,6 @@ async fn activate_enrolment(tx: &mut WriteTransaction, id: EnrolmentId, node: No
         .bind(id.as_array().to_vec())
         .bind(now);
     one(tx, activated, || "the enrolment has expired, or was activated before".to_owned()).await
-}
-
-impl From<StoreError> for Unmade {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-pub(super) fn refused<T>(why: impl Into<String>) -> Applied<T> {
-    Err(Unmade::Refused(why.into()))
 }
 
 /// Done if exactly one row was written.

@@ -4,14 +4,16 @@
 //! the sequencer takes the item back.
 
 use super::{
-    closing::{self, Which},
+    closing,
     rows::{held_keys, key_state_name, to_json},
     unavailable,
 };
 use crate::{
     batch::{Change, Closed},
+    closing::Which,
     model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
     store::StoreError,
+    unmade::{Applied, Unmade, refused},
 };
 use sqlx::{SqliteConnection, query, query_scalar};
 use strongroom_protocol::{
@@ -20,23 +22,13 @@ use strongroom_protocol::{
     lease::LeaseState,
 };
 
-/// Why a change was not made.
-pub(super) enum Unmade {
-    /// The rows are not as it needs them.
-    Refused(String),
-    /// The database did not do it.
-    Failed(StoreError),
-}
-
-pub(super) type Applied<T = ()> = Result<T, Unmade>;
-
 /// Makes a change, or says in words why the rows do not allow it.
 pub(super) async fn apply(
     db: &mut SqliteConnection,
     change: &Change,
     now: i64,
 ) -> Result<Result<Closed, String>, StoreError> {
-    let made = match closes(change) {
+    let made = match Which::closed_by(change) {
         Some((which, state)) => closing::close(db, &which, state).await,
         None => make(db, change, now).await.map(|()| Closed::default()),
     };
@@ -70,19 +62,6 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
         | Change::CloseLeasesOfAsset(..)
         | Change::CloseLeasesOfSite(..)
         | Change::CloseEveryLease(..) => refused("it closes leases, and is made where they are closed"),
-    }
-}
-
-/// Which leases a change closes, and into what.
-fn closes(change: &Change) -> Option<(Which<'_>, LeaseState)> {
-    match change {
-        Change::CloseLease(id, state) => Some((Which::One(*id), *state)),
-        Change::CloseLeasesOfNode(node, state) => Some((Which::OfNode(*node), *state)),
-        Change::CloseLeasesOfKey(asset, version, state) => Some((Which::OfKey(asset, *version), *state)),
-        Change::CloseLeasesOfAsset(asset, state) => Some((Which::OfAsset(asset), *state)),
-        Change::CloseLeasesOfSite(site, state) => Some((Which::OfSite(site), *state)),
-        Change::CloseEveryLease(state) => Some((Which::Every, *state)),
-        _ => None,
     }
 }
 
@@ -335,20 +314,10 @@ async fn activate_enrolment(db: &mut SqliteConnection, id: EnrolmentId, node: No
     one(activated.execute(db).await, || "the enrolment has expired, or was activated before".to_owned())
 }
 
-impl From<StoreError> for Unmade {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 impl From<sqlx::Error> for Unmade {
     fn from(error: sqlx::Error) -> Self {
         Self::Failed(unavailable(error))
     }
-}
-
-pub(super) fn refused<T>(why: impl Into<String>) -> Applied<T> {
-    Err(Unmade::Refused(why.into()))
 }
 
 /// Done if exactly one row was written.

@@ -1,47 +1,35 @@
 //! Closing leases, one or many at a time: their secrets go, what they held is free, and what a revoked
 //! one held whole opens only from now on.
 
-use super::{
-    changes::{Applied, refused},
-    rows,
-    rows::lease_state_name,
-    unavailable,
+use super::{rows, rows::lease_state_name, unavailable};
+use crate::{
+    batch::Closed,
+    closing::Which,
+    store::StoreError,
+    unmade::{Applied, refused},
 };
-use crate::{batch::Closed, store::StoreError};
 use sqlx::{Row as _, SqliteConnection, query, query_scalar};
-use strongroom_protocol::{LeaseId, NodeId, lease::LeaseState};
+use strongroom_protocol::{LeaseId, lease::LeaseState};
 
-/// Which of the live leases.
-pub(super) enum Which<'a> {
-    One(LeaseId),
-    OfNode(NodeId),
-    OfKey(&'a str, u32),
-    OfAsset(&'a str),
-    OfSite(&'a str),
-    Every,
-}
-
-impl Which<'_> {
-    /// The statement that closes them: `?1` is their new state, what follows is what they are chosen by.
-    fn sql(&self) -> &'static str {
-        macro_rules! closing {
-            ($which:literal) => {
-                concat!(
-                    "UPDATE leases SET state = ?1, version = version + 1, row = json_set(row, '$.wrapped_secret', '')
-                         WHERE state = 'live' AND ",
-                    $which,
-                    " RETURNING id"
-                )
-            };
-        }
-        match self {
-            Self::One(_) => closing!("id = ?2"),
-            Self::OfNode(_) => closing!("node = ?2"),
-            Self::OfKey(..) => closing!("id IN (SELECT lease FROM held_keys WHERE asset = ?2 AND key_version = ?3)"),
-            Self::OfAsset(_) => closing!("id IN (SELECT lease FROM held_keys WHERE asset = ?2)"),
-            Self::OfSite(_) => closing!("node IN (SELECT id FROM nodes WHERE site = ?2)"),
-            Self::Every => closing!("true"),
-        }
+/// The statement that closes them: `?1` is their new state, what follows is what they are chosen by.
+fn sql(which: &Which<'_>) -> &'static str {
+    macro_rules! closing {
+        ($which:literal) => {
+            concat!(
+                "UPDATE leases SET state = ?1, version = version + 1, row = json_set(row, '$.wrapped_secret', '')
+                     WHERE state = 'live' AND ",
+                $which,
+                " RETURNING id"
+            )
+        };
+    }
+    match which {
+        Which::One(_) => closing!("id = ?2"),
+        Which::OfNode(_) => closing!("node = ?2"),
+        Which::OfKey(..) => closing!("id IN (SELECT lease FROM held_keys WHERE asset = ?2 AND key_version = ?3)"),
+        Which::OfAsset(_) => closing!("id IN (SELECT lease FROM held_keys WHERE asset = ?2)"),
+        Which::OfSite(_) => closing!("node IN (SELECT id FROM nodes WHERE site = ?2)"),
+        Which::Every => closing!("true"),
     }
 }
 
@@ -50,7 +38,7 @@ pub(super) async fn close(db: &mut SqliteConnection, which: &Which<'_>, state: L
     if state == LeaseState::Live {
         return refused("a lease does not close into a live one");
     }
-    let closing = query_scalar(which.sql()).bind(lease_state_name(state));
+    let closing = query_scalar(sql(which)).bind(lease_state_name(state));
     let closing = match which {
         Which::One(id) => closing.bind(id.as_array().to_vec()),
         Which::OfNode(node) => closing.bind(node.as_array().to_vec()),
