@@ -161,7 +161,11 @@ mod tests {
         broken[6] ^= 0xff;
         let shorn = der[..der.len() - 1].to_vec();
         let longer = [&der[..], b"x"].concat();
-        for wrong in [b"x".to_vec(), Vec::new(), broken, shorn, longer, b"-----BEGIN X509 CRL-----\n!\n".to_vec()] {
+        // Version 1 can be parsed; who verifies certificates takes version 2 only (RFC 5280, 5.1.2.1).
+        let version = der.windows(3).position(|bytes| bytes == [2, 1, 1]).unwrap();
+        let mut older = der.clone();
+        older[version + 2] = 0;
+        for wrong in [b"x".to_vec(), Vec::new(), broken, shorn, longer, older, b"-----BEGIN X509 CRL-----\n!\n".to_vec()] {
             std::fs::write(crls.join("stm.crl"), wrong).unwrap();
             assert!(load().unwrap_err().contains("stm.crl"), "{:?}", load());
         }
