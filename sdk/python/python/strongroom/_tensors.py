@@ -56,6 +56,7 @@ _TORCH = {
     "C64": "complex64",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
 }
 
 
@@ -80,7 +81,7 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 class Tensors(Mapping[str, Any]):
-    """Tensors by name, each a read-only view of protected memory.
+    """Tensors by name, each a view of protected memory; numpy's are read-only.
 
     An array keeps the memory and the lease: as long as one lives, the lease is renewed. Leaving the
     `with`, or `close`, zeroes the memory under all of them. Looking a tensor up raises once the lease
