@@ -24,4 +24,5 @@ mod secrets;
 mod standin_tpm;
 mod tokens;
 mod tpm;
+mod tutorials;
 mod world;
