@@ -2,6 +2,9 @@
 
 use strongroom_tests::programs::project;
 
+/// What ends a file of a page, and stands in none.
+const END: &str = "=== end of the file ===";
+
 /// Commands that are typed at one go.
 pub(super) struct Step {
     /// The page, and the line where the block begins.
@@ -71,7 +74,6 @@ impl Page {
 fn file(page: &str, at: usize, before: &str, block: &str) -> String {
     let name = before.strip_suffix("`:").and_then(|line| line.rsplit_once("as `")).map(|(_, name)| name);
     let name = name.unwrap_or_else(|| panic!("{page}, line {}: save this as what?", at + 1));
-    const END: &str = "=== end of the file ===";
     assert!(!name.contains(['\'', '/']) && !block.contains(END));
     format!("cat >'{name}' <<'{END}'\n{block}{END}\n")
 }
