@@ -14,9 +14,10 @@ pub const KERNEL_BOOT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measure
 
 /// Where the boot log comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BootLog {
-    /// [`KERNEL_BOOT_LOG`], if the kernel shows one.
+    /// The kernel's ([`KERNEL_BOOT_LOG`]), if it shows one.
     #[default]
     Kernel,
     /// This file, which must exist.

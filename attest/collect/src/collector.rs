@@ -86,11 +86,13 @@ pub struct EnrolmentQuote {
 
 /// Configuration of a [`Collector`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectorConfig {
-    /// The TPM.
+    /// The TPM: `device:/dev/tpmrm0`, or a software TPM's `swtpm:host=127.0.0.1,port=2321`.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub tcti: TctiConfig,
-    /// Where the AK is kept; made with mode 0700 if it is not there.
+    /// Where the AK is kept, wrapped by the TPM; made with mode 0700 if it is not there.
     pub state_dir: PathBuf,
     /// Which EK to use.
     #[serde(default)]

@@ -66,6 +66,7 @@ impl fmt::Display for EkKind {
 
 /// Which EK to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EkChoice {
     /// The one with a certificate, P-256 before RSA.

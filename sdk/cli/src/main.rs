@@ -15,6 +15,8 @@ mod output;
 mod plain;
 mod private_file;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod times;
 mod work;
 
@@ -50,16 +52,16 @@ struct Cli {
     /// Where this client keeps its join file, node configuration and AK [default: /etc/strongroom for root, else ~/.config/strongroom]
     #[arg(long, global = true, value_name = "DIR", env = "STRONGROOM_HOME")]
     home: Option<PathBuf>,
-    /// File with a bearer token, for commands that administer or audit
+    /// File with a bearer token, one line, for commands that administer or audit [default: `token` under --home]
     #[arg(long, global = true, value_name = "FILE", env = "STRONGROOM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The node's agent: a socket's path, or `fd:N` for a connection left open by `strongroom run`
+    /// The node's agent: its socket's path, or `fd:N`, which `strongroom run` sets [default: what `node.json` says, else /run/strongroom/agent.sock]
     #[arg(long, global = true, value_name = "ADDRESS", env = "STRONGROOM_AGENT")]
     agent: Option<AgentAddress>,
-    /// Print one JSON document instead of text
+    /// Print one JSON document instead of text; errors, warnings and progress as JSON on standard error
     #[arg(long, global = true)]
     json: bool,
-    /// How long the command may wait for a vault that is busy or away, over all its requests and attempts
+    /// How long the command may wait for a vault that is busy or away, over all its requests and attempts, whatever `Retry-After` says
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = times::duration)]
     patience: Duration,
     /// Say more of what is done, on standard error (repeat for more)

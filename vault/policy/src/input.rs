@@ -27,11 +27,11 @@ pub struct PolicyInput {
     /// Always 1.
     #[schemars(range(min = 1, max = 1))]
     pub version: u8,
-    /// When the decision is made: RFC 3339 UTC by the database's clock.
+    /// When the decision is made, by the database's clock: RFC 3339, UTC.
     pub time: String,
     /// What the statement asks for.
     pub act: Act,
-    /// The scheduler's job, once its token was checked.
+    /// The scheduler's job, once its token was checked; null in this version: no scheduler can vouch for one.
     pub job: Option<JobFacts>,
     /// The enrolled node whose signatures verified.
     pub node: NodeFacts,
@@ -66,7 +66,7 @@ pub struct JobFacts {
 pub struct NodeFacts {
     /// SHA-256 of its EK's public area.
     pub id: NodeId,
-    /// Its state.
+    /// Where its enrolment is.
     pub state: NodeState,
     /// The site that an operator placed it into.
     pub site: Option<String>,
@@ -112,13 +112,13 @@ pub struct TpmFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFacts {
-    /// Asset name.
+    /// The asset's name.
     pub asset: String,
-    /// Key version.
+    /// The key version.
     pub version: u32,
-    /// Read or write.
+    /// What the key may be used for.
     pub access: Access,
-    /// Object, version or writer.
+    /// How much it opens or makes.
     pub scope: Scope,
     /// How many objects are named; 0 unless the scope is `object`.
     pub objects: u32,

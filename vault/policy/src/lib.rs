@@ -13,7 +13,7 @@
 //! ```
 //!
 //! To extend it: a new fact for policies is a field in [`input`]; a new setting a field in
-//! [`settings`]; then regenerate the schemas (`policies/README.md`). A new obligation goes into
+//! [`settings`]; then `make docs` writes schemas and reference. A new obligation goes into
 //! `strongroom_protocol::obligations` and into the SDK that has to keep it. A builtin is let in by
 //! the list in `builtins.rs`, with the reasons given there.
 

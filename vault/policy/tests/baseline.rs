@@ -8,6 +8,7 @@ use strongroom_policy::{
     Bundle, Outcome, Policy, PolicyInput, Sources, Verdict, explain, input::input_schema, load_dir,
     settings::data_schema, test_bundle,
 };
+use strongroom_reference::{keep_file, keep_part, keys, table};
 
 fn policies() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies")
@@ -59,6 +60,24 @@ fn the_baselines_own_tests_pass_with_other_settings() {
         let report = test_bundle(&files, &sources.tests).unwrap();
         let failures: Vec<_> = report.failures().map(|f| &f.name).collect();
         assert!(report.passed(), "{setting} = {value}: {failures:?}");
+    }
+}
+
+/// So is the table of callers, which docs and README show with the asset that the tests are about.
+#[test]
+fn the_baselines_own_tests_pass_with_callers_listed() {
+    let sources = baseline();
+    for callers in [
+        json!({ "minilm": { "exe_sha256": ["00".repeat(32)], "uids": [1000] } }),
+        json!({ "minilm": {}, "corpus": { "slurm_jobs": [77], "units": ["job.service"], "pods": [] } }),
+    ] {
+        let mut files = sources.files.clone();
+        let mut data: Value = serde_json::from_str(&files["data.json"]).unwrap();
+        data["callers"] = callers.clone();
+        files.insert("data.json".to_owned(), data.to_string());
+        let report = test_bundle(&files, &sources.tests).unwrap();
+        let failures: Vec<_> = report.failures().map(|f| &f.name).collect();
+        assert!(report.passed(), "{callers}: {failures:?}");
     }
 }
 
@@ -137,18 +156,21 @@ fn the_example_is_released_with_obligations_and_refused_with_reasons() {
     assert_eq!(policy.replay(&stored).unwrap(), denied);
 }
 
-/// Regenerate with `STRONGROOM_REGENERATE=1 cargo test -p strongroom-policy --test baseline schema`.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a switch for the person who regenerates the files")]
-fn the_checked_in_schemas_are_current() {
+fn the_schemas_are_generated() {
     for (name, schema) in [("input.schema.json", input_schema()), ("data.schema.json", data_schema())] {
-        let path = policies().join(name);
-        let current = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
-        if std::env::var("STRONGROOM_REGENERATE").is_ok() {
-            std::fs::write(&path, &current).unwrap();
-        }
-        let held = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(held == current, "{name} is stale; see policies/README.md for how to regenerate it");
+        let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+        keep_file(&format!("policies/{name}"), &text).unwrap();
+    }
+}
+
+#[test]
+fn the_page_of_policy_is_generated() {
+    let settings = data_schema()["$defs"]["Settings"].clone();
+    let mut schema = settings.as_object().unwrap().clone();
+    schema.insert("$defs".to_owned(), data_schema()["$defs"].clone());
+    for (part, schema) in [("input", input_schema()), ("settings", Value::Object(schema))] {
+        keep_part("docs/reference/policy.md", part, &table(&keys(&schema).unwrap())).unwrap();
     }
 }
 

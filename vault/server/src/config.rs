@@ -1,4 +1,5 @@
-//! The configuration file: `config.default.toml` is its reference, and is itself tested.
+//! The configuration file. The comments of the fields here are what the commented default and the
+//! reference page say of them: `make docs` writes both.
 
 use serde::Deserialize;
 use std::{
@@ -55,6 +56,7 @@ pub enum ConfigError {
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Listeners, TLS, logs.
@@ -69,14 +71,15 @@ pub struct Config {
     pub attestation: AttestationConfig,
     /// Four eyes.
     pub four_eyes: FourEyesConfig,
-    /// Caps.
+    /// Caps of this vault; those of the protocol cannot be changed.
     pub limits: LimitsConfig,
-    /// Leases.
+    /// Leases; their other times are policy's to say.
     pub lease: LeaseConfig,
 }
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -86,29 +89,32 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[server]`.
+/// Listeners, TLS, logs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Where the API listens.
+    /// Where the API listens, TLS 1.3 only.
     pub listen: SocketAddr,
-    /// What clients call it by.
+    /// What clients call it by; stands in join files. Its host must be in the certificate.
     pub url: String,
-    /// Certificate chain, PEM.
+    /// Certificate chain, PEM, leaf first. `init` makes a private CA, this file and the key; put your own in
+    /// their place if you have a CA.
     pub tls_certificate: PathBuf,
-    /// Its private key, PEM.
+    /// Its private key, PEM, mode 0600; one that others may use is refused.
     pub tls_key: PathBuf,
-    /// The CA for join files, PEM.
+    /// The CA that clients are given in join files, PEM.
     pub tls_ca: PathBuf,
-    /// Where metrics are served; empty: nowhere.
+    /// Where Prometheus metrics and nothing else are served, in plain HTTP. Empty: nowhere.
     pub metrics_listen: String,
-    /// This replica's name.
+    /// This process's name in ledger records, 1 to 255 bytes without control characters.
     pub replica: String,
-    /// Seconds for requests in flight at the end.
+    /// Seconds that requests in flight may take to finish when the vault stops.
     pub shutdown_deadline_s: u64,
-    /// How log lines look.
+    /// How log lines look; they go to standard error.
     pub log_format: LogFormat,
-    /// From which level on.
+    /// What is logged: `off`, `error`, `warn`, `info`, `debug`, `trace`, or directives `target=level` parted by
+    /// commas.
     pub log_level: String,
 }
 
@@ -129,17 +135,19 @@ impl Default for ServerConfig {
     }
 }
 
-/// `[store]`.
+/// The database.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     /// What keeps state and ledger.
     pub backend: BackendKind,
-    /// The database file of SQLite.
+    /// SQLite's file.
     pub path: PathBuf,
-    /// Bytes that must stay free on its disk.
+    /// Bytes that must stay free on that file's disk; below that nothing is released.
     pub reserve_bytes: u64,
-    /// How to reach PostgreSQL.
+    /// How to reach PostgreSQL; read when `backend` is `postgres`. A file with these keys alone is what
+    /// `strongroomd init --postgres` reads.
     pub postgres: PostgresConfig,
 }
 
@@ -156,37 +164,39 @@ impl Default for StoreConfig {
 
 /// What keeps state and ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
-    /// One file on this machine, for one replica.
+    /// A file on this machine, for one replica.
     Sqlite,
     /// A database that several replicas share.
     Postgres,
 }
 
-/// `[store.postgres]`.
+/// How to reach PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresConfig {
-    /// Host name, IP address, or the directory of a Unix socket.
+    /// A host name as its certificate says it, an IP address, or the directory of a Unix socket.
     pub host: String,
-    /// Port.
+    /// TCP port, or the number in the socket's name.
     pub port: u16,
-    /// The database.
+    /// The database: the role owns it, and it holds nothing else.
     pub database: String,
     /// The role.
     pub user: String,
-    /// A private file with its password; empty: none.
+    /// A file with the password in its first line, mode 0600. Empty: none is sent.
     pub password_file: PathBuf,
-    /// How the way there is protected.
+    /// How the way there is protected, over TCP.
     pub tls: TlsMode,
-    /// Certificate authorities, PEM; empty: only the public ones.
+    /// The database's certificate authorities, PEM, trusted for it besides the public ones. Empty: only those.
     pub ca: PathBuf,
-    /// True behind a transaction pooler.
+    /// True behind a transaction pooler such as pgbouncer.
     pub pooler: bool,
-    /// Connections that read.
+    /// Connections that read; one more writes.
     pub readers: u32,
-    /// Milliseconds for one statement.
+    /// Milliseconds that one statement, lock or connection is waited for.
     pub patience_ms: u64,
 }
 
@@ -209,13 +219,14 @@ impl Default for PostgresConfig {
 
 /// How the way to a database is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
-    /// TLS, with a certificate for the host.
+    /// TLS, and a certificate for the host.
     VerifyFull,
-    /// Nothing, on this machine only.
+    /// In the clear, on this machine only.
     Off,
-    /// Nothing, to any machine.
+    /// In the clear to any host: whoever is on the way reads and changes everything.
     OffAnywhere,
 }
 
@@ -250,15 +261,16 @@ impl PostgresConfig {
     }
 }
 
-/// `[custody]`.
+/// The root key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CustodyConfig {
-    /// How the root is kept.
+    /// How the root key is kept.
     pub kind: CustodyKind,
-    /// The root key's file.
+    /// The root key's file: 32 bytes, mode 0600, no link.
     pub path: PathBuf,
-    /// The plain words that `file` custody demands.
+    /// File custody is used only when this says, word for word, `the root key lies unprotected on this disk`.
     pub acknowledge: String,
 }
 
@@ -270,19 +282,23 @@ impl Default for CustodyConfig {
 
 /// Kinds of custody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CustodyKind {
-    /// A file; for development.
+    /// A file, for development: whoever reads the disk has every key.
     File,
 }
 
-/// `[ledger]`.
+/// The ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerConfig {
-    /// The expected origin; empty: the database's.
+    /// The expected first line of the ledger's checkpoints, so that a vault cannot be started over another
+    /// vault's ledger. Empty: what `init` put into the database.
     pub origin: String,
-    /// File of the last committed checkpoint.
+    /// The last committed checkpoint, kept outside the database: on another disk, if you can, so that a
+    /// database that went back in time is found out.
     pub outside_checkpoint: PathBuf,
 }
 
@@ -292,15 +308,18 @@ impl Default for LedgerConfig {
     }
 }
 
-/// `[attestation]`.
+/// What evidence is measured against.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AttestationConfig {
-    /// Directory of vendor roots.
+    /// Directory of TPM vendors' certificates: every `*.pem` in it is imported for EK certificates, self-issued
+    /// CAs as roots, the rest as intermediates. Read at the start.
     pub ek_roots: PathBuf,
-    /// Directory of revocation lists.
+    /// Directory of their revocation lists, `*.pem` and `*.crl`. It must be there, and may be empty; a file in
+    /// it that is no revocation list is an error that names it. Read at the start.
     pub crls: PathBuf,
-    /// PCRs of the SHA-256 bank that quotes select until a policy says otherwise.
+    /// PCRs of the SHA-256 bank that quotes must select, exactly, until a policy says otherwise.
     pub pcrs: Vec<u8>,
 }
 
@@ -317,21 +336,25 @@ impl AttestationConfig {
     }
 }
 
-/// `[four_eyes]`.
+/// Four eyes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct FourEyesConfig {
-    /// True: an author may enforce his own policy. Development only.
+    /// Development only: lets the author of a policy enforce it. Recorded in the ledger at each start and in
+    /// each act, and shown by `GET /v1/vault`.
     pub waived: bool,
 }
 
-/// `[limits]`.
+/// Caps.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Requests of one peer a second.
+    /// Requests a second of one peer: an IPv4 address, an IPv6 /64, and again one node's AK once it is known.
     pub requests_per_second: u32,
-    /// Requests of one peer in a burst.
+    /// Requests of one peer in a burst. A whole cluster may stand behind one address, and asks as a herd when a
+    /// job starts.
     pub burst: u32,
     /// Connections at one time.
     pub connections: usize,
@@ -341,15 +364,15 @@ pub struct LimitsConfig {
     pub header_timeout_s: u64,
     /// Seconds for a request's body.
     pub body_timeout_s: u64,
-    /// Items that may wait for the ledger.
+    /// Decisions and acts that may wait for the ledger; beyond it 503.
     pub queue_length: usize,
-    /// Milliseconds that one may wait.
+    /// Milliseconds that one may wait; beyond it 503.
     pub commit_deadline_ms: u64,
-    /// Seconds that an enrolment waits.
+    /// Seconds that an enrolment waits for its activation.
     pub enrolment_lifetime_s: u64,
-    /// Denials kept of one node within an hour.
+    /// Denials that the ledger keeps of one node within an hour; beyond it 429.
     pub denials_per_node_per_hour: u64,
-    /// Live leases of one node.
+    /// Live leases that one node may hold; policy may allow fewer.
     pub leases_per_node: u64,
 }
 
@@ -371,11 +394,12 @@ impl Default for LimitsConfig {
     }
 }
 
-/// `[lease]`.
+/// Leases.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LeaseConfig {
-    /// Seconds until a lease that nobody proved possession of ends.
+    /// A lease that nobody proved possession of within these seconds ends, and gives its quota back.
     pub delivery_deadline_s: u64,
     /// Seconds between two looks for leases whose time ran out.
     pub sweep_interval_s: u64,
@@ -530,13 +554,6 @@ mod tests {
         assert_eq!(Config::parse(DEFAULT_TEXT).unwrap(), Config::default());
         assert_eq!(Config::parse("").unwrap(), Config::default());
         Config::default().check().unwrap();
-    }
-
-    #[test]
-    fn every_key_is_in_the_default_file() {
-        // A key that only the code knows would have no documentation. Who adds one counts it here.
-        let keys = DEFAULT_TEXT.lines().filter(|l| l.contains(" = ") && !l.starts_with('#')).count();
-        assert_eq!(keys, 45);
     }
 
     #[test]

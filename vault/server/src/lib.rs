@@ -13,8 +13,8 @@
 //! No key byte leaves before the entry of its decision is committed: only `release::answer::Granted`,
 //! which is made from what the sequencer returned, can be sealed.
 //!
-//! To extend it: an endpoint is a row in [`routes`]; a configuration key goes into [`config`] and
-//! `config.default.toml`; a periodic task into [`tasks`].
+//! To extend it: an endpoint is a row in [`routes`]; a configuration key goes into [`config`]
+//! (`make docs` puts it into the default file and the reference); a periodic task into [`tasks`].
 
 // A full disk or a closed pipe behind standard output or error must not end a vault: `println!` panics.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -50,5 +50,7 @@ pub mod token_use;
 pub mod trust;
 pub mod vault;
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod testing;

@@ -20,9 +20,10 @@ pub enum NodeConfig {
 
 /// Where the agent listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// Its socket.
+    /// The agent's socket.
     pub agent: PathBuf,
 }
 
@@ -45,6 +46,16 @@ impl NodeConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongroom_reference::{keep_part, keys, table};
+
+    #[test]
+    fn the_page_of_node_configuration_is_generated() {
+        let page = "docs/reference/configuration.md";
+        let agent = keys(&schemars::schema_for!(AgentConfig).to_value()).unwrap();
+        keep_part(page, "node.json with an agent", &table(&agent)).unwrap();
+        let devices = keys(&schemars::schema_for!(CollectorConfig).to_value()).unwrap();
+        keep_part(page, "node.json without an agent", &table(&devices)).unwrap();
+    }
 
     #[test]
     fn a_configuration_is_one_of_two() {

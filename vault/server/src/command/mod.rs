@@ -15,7 +15,10 @@ pub use init::{Made, make};
 pub use output::complain;
 
 const AFTER: &str = "\
-Exit codes: 0 done; 1 refused, failed, or a check did not hold; 2 wrong usage.
+Exit codes:
+  0  done
+  1  refused, failed, or a check did not hold
+  2  wrong usage
 
 Example: strongroomd init --dir /var/lib/strongroom && strongroomd serve --config /var/lib/strongroom/strongroomd.toml";
 
