@@ -37,6 +37,5 @@ fuzz: setup ## Fuzz every target for FUZZ_SECONDS each (default 60)
 wheel: setup ## The Python package, a release build, into target/wheels
 	@.ci/python wheel
 
-docs: setup ## API documentation, OpenAPI and JSON schemas
-	$(CARGO) doc --workspace --no-deps --locked
-	$(CARGO) run --quiet --locked --bin strongroomd -- openapi > docs/openapi.json
+docs: setup ## The book in target/book, with what code writes into it; its links; API documentation
+	@.ci/docs

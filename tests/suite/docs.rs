@@ -3,13 +3,14 @@
 //! Every command in a `sh` or `console` block is run in a directory of its own, with a client that has
 //! joined nothing: what clap refuses is a fault of the document, everything else ends before it could
 //! reach a network. Commands that need no vault must succeed. Commands that need one are also run
-//! by the demo or by other suites; a comment before such a block says so.
+//! by the demo, the tutorials or other suites: `runs` compares, and a comment before a block says where.
 
 mod commands;
 mod fixtures;
 #[expect(dead_code, reason = "compiled, and compared with the document that shows it")]
 mod open_in_rust;
 mod pages;
+mod runs;
 mod tables;
 
 use std::path::{Path, PathBuf};

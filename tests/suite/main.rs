@@ -21,6 +21,7 @@ mod release;
 mod replicas;
 mod sealing;
 mod secrets;
+mod shown;
 mod standin_tpm;
 mod tokens;
 mod tpm;

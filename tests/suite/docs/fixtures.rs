@@ -24,6 +24,7 @@ impl Fixtures {
         fs::create_dir(path.join("home")).unwrap();
         fs::create_dir(path.join("policies")).unwrap();
         std::os::unix::fs::symlink(root().join("policies/baseline"), path.join("policies/baseline")).unwrap();
+        std::os::unix::fs::symlink(root().join("policies/baseline"), path.join("my-policy")).unwrap();
         write_sealed(&path.join("model.safetensors.sealed"));
         write_ledger(path);
         fixtures
