@@ -1,4 +1,7 @@
 //! HTTPS to the vault: TLS 1.3 with X25519MLKEM768, the join file's CA and no other, JSON.
+//!
+//! A join file may name several replicas. One that cannot be reached is left for the next, and what is
+//! reached is kept; what a replica answers, a refusal too, is the answer.
 
 use crate::{Error, Patience, admin::Token};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -6,7 +9,11 @@ use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    sync::Arc,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -33,15 +40,18 @@ pub(crate) struct Answer {
 /// A connection pool to one vault.
 pub(crate) struct Transport {
     agent: Agent,
-    url: String,
+    urls: Vec<String>,
+    /// Counts on when a replica could not be reached; its remainder is the one in use.
+    turn: AtomicUsize,
     timeout: Duration,
     patience: Patience,
 }
 
 impl Transport {
     pub(crate) fn new(join: &JoinFile, timeout: Duration, patience: Patience) -> Result<Self, Error> {
-        if !join.url.starts_with("https://") {
-            return Err(Error::Join(format!("`url` is {}, and must start with https://", join.url)));
+        let urls: Vec<_> = [&join.url].into_iter().chain(&join.replicas).map(|url| url.trim_end_matches('/')).collect();
+        if let Some(url) = urls.iter().find(|url| !url.starts_with("https://")) {
+            return Err(Error::Join(format!("`url` or one of `replicas` is {url}, and must start with https://")));
         }
         let roots = CertificateDer::pem_slice_iter(join.tls_ca.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -65,11 +75,25 @@ impl Transport {
             .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Ok(Self { agent, url: join.url.trim_end_matches('/').to_owned(), timeout, patience })
+        let urls = urls.into_iter().map(str::to_owned).collect();
+        Ok(Self { agent, urls, turn: AtomicUsize::new(0), timeout, patience })
     }
 
+    /// The replica in use.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.replica(self.turn.load(Ordering::Relaxed))
+    }
+
+    fn replica(&self, turn: usize) -> &str {
+        self.urls.get(turn % self.urls.len().max(1)).map_or("", String::as_str)
+    }
+
+    /// Leaves the replica that was used in this turn, unless another thread has left it already.
+    fn leave(&self, turn: usize) {
+        let left = self.turn.compare_exchange(turn, turn.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+        if left.is_ok() && self.urls.len() > 1 {
+            tracing::info!(left = self.replica(turn), next = self.url(), "a replica cannot be reached");
+        }
     }
 
     /// Sends `body` and reads a JSON answer.
@@ -98,11 +122,20 @@ impl Transport {
         if *method == Method::GET {
             return Ok(self.send(method, path, body, headers)?.body);
         }
-        Ok(self.once(method, path, body, headers, Duration::ZERO)?.body)
+        let mut tried = 1;
+        loop {
+            match self.once(method, path, body, headers, Duration::ZERO) {
+                // Where not even a connection was made, nothing was done.
+                Err(Failed { error: Error::Unreachable { .. }, unconnected: true }) if tried < self.urls.len() => {
+                    tried += 1;
+                }
+                done => return Ok(done?.body),
+            }
+        }
     }
 
     /// One request, tried again with jitter while the vault says that it is busy, and while no
-    /// connection can be made; for no longer than patience lasts. A request whose answer was lost is
+    /// connection to any replica can be made; for no longer than patience lasts. A request whose answer was lost is
     /// tried again too: every request of this protocol may be repeated, by its nonce or because it
     /// only reads.
     pub(crate) fn send(
@@ -113,7 +146,7 @@ impl Transport {
         headers: &[(&str, &str)],
     ) -> Result<Answer, Error> {
         let start = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut tried) = (1, 1);
         loop {
             let before = start.elapsed();
             let error = match self.once(method, path, body, headers, before) {
@@ -122,8 +155,14 @@ impl Transport {
                     self.patience.spend(before);
                     return Ok(answer);
                 }
-                Err(error) => error,
+                Err(failed) => failed.error,
             };
+            // The next replica is asked at once.
+            if matches!(error, Error::Unreachable { .. }) && tried < self.urls.len() {
+                tried += 1;
+                continue;
+            }
+            tried = 1;
             let Some(pause) = pause_before_retry(&error, attempt) else { return Err(error) };
             let waited = start.elapsed();
             if !self.patience.allows(pause, waited, &error) {
@@ -144,21 +183,21 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
         elapsed: Duration,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, Failed> {
         let timeout = self.patience.timeout(self.timeout, elapsed);
-        let response = self.exchange(method, path, body, headers, timeout, Some(timeout))?;
+        let turn = self.turn.load(Ordering::Relaxed);
+        let response = self.exchange(turn, method, path, body, headers, timeout, Some(timeout))?;
         let signature = response
             .headers()
             .get(strongroom_protocol::lease::SIGNATURE_HEADER)
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned);
-        let body =
-            response.into_body().into_with_config().limit(ANSWER).read_to_vec().map_err(|e| self.unreachable(&e))?;
-        Ok(Answer { body, signature })
+        let body = response.into_body().into_with_config().limit(ANSWER).read_to_vec();
+        Ok(Answer { body: body.map_err(|e| self.unreachable(turn, &e))?, signature })
     }
 
-    /// One request whose answer is read by the caller, for streams, which may be quiet for long.
-    /// Problems are errors already.
+    /// One request that only reads, and whose answer is read by the caller: for streams, which may be quiet for
+    /// long. Problems are errors already.
     pub(crate) fn open(
         &self,
         method: &Method,
@@ -166,21 +205,30 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Response<ureq::Body>, Error> {
-        self.exchange(method, path, body, headers, self.timeout, None)
+        let mut tried = 1;
+        loop {
+            let turn = self.turn.load(Ordering::Relaxed);
+            match self.exchange(turn, method, path, body, headers, self.timeout, None) {
+                Err(Failed { error: Error::Unreachable { .. }, .. }) if tried < self.urls.len() => tried += 1,
+                done => return Ok(done?),
+            }
+        }
     }
 
-    /// `timeout`: for connecting, sending and the head of the answer, each; `reading`: for the whole
-    /// body of the answer, where it is read at once.
+    /// `turn` says which replica. `timeout`: for connecting, sending and the head of the answer, each;
+    /// `reading`: for the whole body of the answer, where it is read at once.
+    #[expect(clippy::too_many_arguments, reason = "it is one request, and each is a part of it")]
     fn exchange(
         &self,
+        turn: usize,
         method: &Method,
         path: &str,
         body: &[u8],
         headers: &[(&str, &str)],
         timeout: Duration,
         reading: Option<Duration>,
-    ) -> Result<Response<ureq::Body>, Error> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+    ) -> Result<Response<ureq::Body>, Failed> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.replica(turn)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -196,7 +244,7 @@ impl Transport {
                 self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
             })
         };
-        let response = result.map_err(|e| Error::Request(e.to_string()))?.map_err(|e| self.unreachable(&e))?;
+        let response = result.map_err(|e| Error::Request(e.to_string()))?.map_err(|e| self.unreachable(turn, &e))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -207,20 +255,55 @@ impl Transport {
         match serde_json::from_slice::<Problem>(&body) {
             Ok(mut problem) => {
                 problem.retry_after = problem.retry_after.or(retry_after);
-                Err(Error::Refused(Box::new(problem)))
+                Err(Error::Refused(Box::new(problem)).into())
             }
-            Err(_) => Err(Error::Malformed(format!("status {status} without a problem document from {path}"))),
+            Err(_) => Err(Error::Malformed(format!("status {status} without a problem document from {path}")).into()),
         }
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Error {
-        match certificate_problem(error) {
-            Some(problem) => Error::NotBelieved(format!(
-                "the TLS certificate of {} does not chain to the join file's `tls_ca` ({problem})",
-                self.url
-            )),
-            None => Error::Unreachable { url: self.url.clone(), cause: error.to_string() },
+    /// What kept this replica from answering. One that shows another CA's certificate is not passed over: that
+    /// is for a person to look at.
+    fn unreachable(&self, turn: usize, error: &ureq::Error) -> Failed {
+        let url = self.replica(turn).to_owned();
+        if let Some(problem) = certificate_problem(error) {
+            return Error::NotBelieved(format!(
+                "the TLS certificate of {url} does not chain to the join file's `tls_ca` ({problem})"
+            ))
+            .into();
         }
+        self.leave(turn);
+        Failed { error: Error::Unreachable { url, cause: error.to_string() }, unconnected: is_unconnected(error) }
+    }
+}
+
+/// Why there is no answer.
+struct Failed {
+    error: Error,
+    /// No connection was made, so nothing of the request was sent.
+    unconnected: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, unconnected: false }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// Whether this is from before there was a connection.
+fn is_unconnected(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable)
+        }
+        ureq::Error::Timeout(timeout) => matches!(timeout, ureq::Timeout::Connect | ureq::Timeout::Resolve),
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
+        _ => false,
     }
 }
 
@@ -290,6 +373,7 @@ mod tests {
         let mut join = JoinFile {
             v: 1,
             url: "http://vault".into(),
+            replicas: vec![],
             tls_ca: String::new(),
             vault_ids: vec![],
             ledger_verifier_key: String::new(),
@@ -300,5 +384,7 @@ mod tests {
         assert!(connect(&join).contains("https://"));
         join.url = "https://vault".into();
         assert!(connect(&join).contains("no certificate"));
+        join.replicas = vec!["https://second".into(), "http://third".into()];
+        assert!(connect(&join).contains("http://third"), "one of several goes in the clear");
     }
 }

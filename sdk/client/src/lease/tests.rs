@@ -18,6 +18,7 @@ pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
     let join = JoinFile {
         v: 1,
         url: "https://127.0.0.1:1".into(),
+        replicas: vec![],
         tls_ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
         vault_ids: Vec::new(),
         ledger_verifier_key: String::new(),

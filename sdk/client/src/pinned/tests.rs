@@ -91,7 +91,8 @@ impl Vault {
 }
 
 fn join(vault_ids: Vec<VaultId>, ledger_verifier_key: String) -> JoinFile {
-    JoinFile { v: 1, url: "https://vault".into(), tls_ca: String::new(), vault_ids, ledger_verifier_key }
+    let (url, replicas, tls_ca) = ("https://vault".into(), vec![], String::new());
+    JoinFile { v: 1, url, replicas, tls_ca, vault_ids, ledger_verifier_key }
 }
 
 pub(crate) fn statement(random: u8) -> (Vec<u8>, Statement) {

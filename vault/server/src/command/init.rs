@@ -186,6 +186,7 @@ async fn build(
     let join = JoinFile {
         v: 1,
         url: url.trim_end_matches('/').to_owned(),
+        replicas: Vec::new(),
         tls_ca: certificates.ca,
         vault_ids: vec![keys.vault_id()],
         ledger_verifier_key: ledger_key.to_string(),
