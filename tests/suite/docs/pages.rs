@@ -63,6 +63,24 @@ fn anchors_are_made_as_forges_make_them() {
     assert_eq!(links("[a](b.md#c) and [d](https://e) (f)"), ["b.md#c"]);
 }
 
+/// Comments that say where something is run or compiled name what is there.
+#[test]
+fn what_comments_name_is_there() {
+    let mut seen = 0;
+    for page in Page::all() {
+        for comment in page.text.split("<!-- ").skip(1).filter_map(|rest| rest.split(" -->").next()) {
+            let places = ["tests/", "docs/", "sdk/", "vault/"];
+            for word in comment.split([' ', ',', ';']).filter(|word| places.iter().any(|place| word.starts_with(place)))
+            {
+                seen += 1;
+                let there = root().join(word).exists() || root().join(format!("{word}.rs")).exists();
+                assert!(there, "{}: {comment}", page.path.display());
+            }
+        }
+    }
+    assert!(seen > 5, "only {seen} places were named");
+}
+
 /// Documents are read on other machines than the one that they were written on.
 #[test]
 fn no_document_names_a_path_of_this_machine() {

@@ -22,6 +22,32 @@ const PLACES: [&str; 7] = [
 /// Words that an option of a subcommand follows within.
 const REACH: usize = 40;
 
+/// Words that begin another command.
+const COMMANDS: [&str; 22] = [
+    "agent",
+    "asset",
+    "audit",
+    "completions",
+    "decision",
+    "doctor",
+    "evidence",
+    "explain",
+    "inspect",
+    "join",
+    "key",
+    "lease",
+    "node",
+    "open",
+    "policy",
+    "reference",
+    "run",
+    "seal",
+    "site",
+    "strongroom",
+    "token",
+    "whoami",
+];
+
 /// Options that every command has, and that say nothing of what it does.
 const GENERAL: [&str; 5] = ["--home", "--token-file", "--json", "--patience", "--agent"];
 
@@ -86,8 +112,10 @@ fn run_with(corpus: &[Vec<String>], subcommand: &[String]) -> Option<BTreeSet<St
     for words in corpus {
         for (at, window) in words.windows(subcommand.len()).enumerate() {
             if window == subcommand {
-                let after = words.iter().skip(at).take(REACH).filter(|word| word.starts_with("--"));
-                options.get_or_insert_with(BTreeSet::new).extend(after.cloned());
+                let after = words.iter().skip(at + subcommand.len()).take(REACH);
+                let own = after.take_while(|word| !COMMANDS.contains(&word.as_str()));
+                let found = own.filter(|word| word.starts_with("--")).cloned();
+                options.get_or_insert_with(BTreeSet::new).extend(found);
             }
         }
     }
