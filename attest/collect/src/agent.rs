@@ -1,4 +1,4 @@
-//! The node's agent, from the side of those who ask it: wire types, frames, and an [`Attester`].
+//! The node's agent, from the side of those who ask it: wire types, frames, and an [`crate::Attester`].
 //!
 //! A Unix stream socket; each message is a frame: u32 little-endian length, then that many bytes of
 //! JSON. The agent answers each request with one frame.

@@ -13,7 +13,7 @@
 //! keeps in its own form on the heap.
 //!
 //! To extend it: another custody is another [`Custody`]; another wrapped thing gets its own label in
-//! [`wrap`], so that no ciphertext can stand for another.
+//! `wrap`, so that no ciphertext can stand for another.
 
 pub mod custody;
 mod identity;

@@ -10,12 +10,9 @@
 //!                                                                   Granted ──answer──> ReleaseResponse
 //! ```
 //!
-//! Up to [`attest`] nothing is stored and nothing burnt: failures are counted. From there on every
-//! outcome is a decision with a ledger entry, and only [`Granted`], which exists after the commit,
+//! Up to `attest` nothing is stored and nothing burnt: failures are counted. From there on every
+//! outcome is a decision with a ledger entry, and only `Granted`, which exists after the commit,
 //! can be answered with keys.
-//!
-//! [`attest`]: evidence::attest
-//! [`Granted`]: answer::Granted
 
 mod answer;
 mod commit;
