@@ -5,6 +5,7 @@
 //! Cluster::start(&["fsync=off"]) ──database()──> Database { host, port, name, user }
 //!    └─ shared() one for the whole test binary     └── sql("…")  by the superuser
 //! Cluster::standby() ──> Standby      Pooler::before(&cluster) ──> host, port, by transaction
+//! Address::of(&database) ──> what a failover moves to another server
 //! ```
 //!
 //! Everything listens on loopback and on a Unix socket in the temporary directory. A cluster ends, and
@@ -12,9 +13,11 @@
 //! server is watched over by a shell that reads from the test process, and ends the server when there is
 //! nobody to read from. PostgreSQL does not run as root; tests that do start it as `postgres`.
 
+mod address;
 mod pooler;
 mod server;
 
+pub use address::Address;
 pub use pooler::Pooler;
 pub use server::{Server, free_port};
 
@@ -94,10 +97,7 @@ impl Cluster {
     pub fn with_tls(certificate: &str, key: &str) -> anyhow::Result<Self> {
         let cluster = Self::make()?;
         for (name, text) in [("server.pem", certificate), ("server.key", key)] {
-            let path = cluster.data().join(name);
-            fs::write(&path, text)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-            server::give_away(&path)?;
+            server::give_file(&cluster.data().join(name), text)?;
         }
         cluster.running(&["ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key"])
     }
@@ -195,6 +195,16 @@ impl Database {
         let (host, port, name) = (self.socket.display(), self.port, &self.name);
         // A loaded machine is slow.
         format!("host = \"{host}\"\nport = {port}\ndatabase = \"{name}\"\nuser = \"{USER}\"\npatience_ms = 20000\n")
+    }
+
+    /// The same over TLS, by a port of loopback (the cluster's, or a pooler's) that shows a certificate for
+    /// `localhost` of the authority in `ca`; with a password.
+    pub fn configuration_over_tls(&self, port: u16, ca: &Path, password_file: &Path) -> String {
+        let (name, ca, password_file) = (&self.name, ca.display(), password_file.display());
+        format!(
+            "host = \"localhost\"\nport = {port}\ndatabase = \"{name}\"\nuser = \"{USER}\"\nca = \"{ca}\"\n\
+             password_file = \"{password_file}\"\npatience_ms = 20000\n"
+        )
     }
 
     /// Runs SQL in it, as the superuser; what it answers, a line a row.

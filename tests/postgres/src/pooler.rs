@@ -1,8 +1,8 @@
 //! pgbouncer in front of a cluster, by transaction.
 
 use crate::{
-    Cluster, USER,
-    server::{Server, free_port, give_away},
+    Cluster, PASSWORD, USER,
+    server::{Server, free_port, give_away, give_file},
 };
 use std::{fs, net::TcpStream, path::Path};
 use tempfile::TempDir;
@@ -17,15 +17,36 @@ pub struct Pooler {
 impl Pooler {
     /// Starts one: a few connections to each database, lent for a transaction at a time.
     pub fn before(cluster: &Cluster) -> anyhow::Result<Self> {
+        Self::start(cluster, None)
+    }
+
+    /// One that asks for TLS, with this certificate and key (PEM), and for the role's password.
+    pub fn with_tls(cluster: &Cluster, certificate: &str, key: &str) -> anyhow::Result<Self> {
+        Self::start(cluster, Some((certificate, key)))
+    }
+
+    fn start(cluster: &Cluster, tls: Option<(&str, &str)>) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("strongroom-pgbouncer-").tempdir()?;
         give_away(directory.path())?;
         let (place, port) = (directory.path().display(), free_port()?);
-        let users = directory.path().join("users.txt");
-        fs::write(&users, format!("\"{USER}\" \"\"\n"))?;
+        let (password, protection) = match tls {
+            None => ("", "auth_type = trust\n".to_owned()),
+            Some((certificate, key)) => {
+                for (name, text) in [("server.pem", certificate), ("server.key", key)] {
+                    give_file(&directory.path().join(name), text)?;
+                }
+                let protection = format!(
+                    "auth_type = scram-sha-256\nclient_tls_sslmode = require\n\
+                     client_tls_cert_file = {place}/server.pem\nclient_tls_key_file = {place}/server.key\n"
+                );
+                (PASSWORD, protection)
+            }
+        };
+        give_file(&directory.path().join("users.txt"), &format!("\"{USER}\" \"{password}\"\n"))?;
         let configuration = directory.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir = {place}\nauth_type = trust\nauth_file = {place}/users.txt\npool_mode = transaction\n\
+             unix_socket_dir = {place}\n{protection}auth_file = {place}/users.txt\npool_mode = transaction\n\
              max_client_conn = 500\ndefault_pool_size = 4\n",
             cluster.socket().display(),
             cluster.port()

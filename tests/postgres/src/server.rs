@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::Write as _,
     net::{Ipv4Addr, TcpListener},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     thread,
@@ -92,6 +93,13 @@ pub(crate) fn give_away(path: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes a file that only whom servers run as may read.
+pub(crate) fn give_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    give_away(path)
 }
 
 /// A port of loopback that nobody listens on now.

@@ -22,6 +22,10 @@ pub struct Refused(pub Box<Problem>);
 /// and a requester that waits longer than its job's patience is no better served.
 const ROOM: u64 = 5;
 
+/// Seconds after which it is worth asking again when the database is none to commit to: a failover may be
+/// under way.
+const FAILOVER: u64 = 5;
+
 /// The result of a handler.
 pub type Answer<T> = Result<T, Refused>;
 
@@ -70,10 +74,11 @@ impl From<Problem> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(context) | StoreError::Conflicted(context) | StoreError::Volatile(context) => {
+            StoreError::Unavailable(context) | StoreError::Conflicted(context) => {
                 tracing::error!(%context, "the store does not answer");
                 Problem::new(Code::StoreUnavailable).retry_after(1).into()
             }
+            StoreError::Volatile(_) | StoreError::ReadOnly(_) => unfit(&error),
             StoreError::DiskFull { .. } => {
                 tracing::error!(%error, "the ledger cannot be written");
                 Problem::new(Code::LedgerUnavailable).retry_after(ROOM).into()
@@ -81,6 +86,14 @@ impl From<StoreError> for Refused {
             other => Self::internal(other),
         }
     }
+}
+
+/// Says to the operator which setting or server it is, and to the requester that it is the database.
+fn unfit(why: &dyn std::fmt::Display) -> Refused {
+    tracing::error!(%why, "nothing is committed, released or renewed until the database is mended");
+    let detail = "the vault's database is a standby, or may lose what it confirms; the vault's log says which, and what \
+                  to do";
+    Problem::new(Code::StoreUnavailable).detail(detail).retry_after(FAILOVER).into()
 }
 
 impl From<KeysError> for Refused {
@@ -105,6 +118,7 @@ impl From<QueueError> for Refused {
                 tracing::error!(%failure, "a commit failed");
                 Problem::new(Code::LedgerUnavailable).retry_after(2).into()
             }
+            QueueError::Unfit(failure) => unfit(&failure),
             QueueError::DiskFull(failure) => {
                 tracing::error!(%failure, "the ledger cannot be written");
                 Problem::new(Code::LedgerUnavailable).retry_after(ROOM).into()
@@ -156,6 +170,19 @@ mod tests {
         for refused in [Refused::from(full()), Refused::from(QueueError::DiskFull(full().to_string()))] {
             assert_eq!((refused.code(), refused.0.retry_after), (Code::LedgerUnavailable, Some(5)));
             assert_eq!(refused.0.detail, None, "how much room there is concerns the operator only");
+        }
+    }
+    /// A standby, or a server that forgets: the requester is told that it is the database, the operator more.
+    #[test]
+    fn a_database_to_which_nothing_is_committed_is_no_ledger_that_cannot_be_written() {
+        for refused in [
+            Refused::from(StoreError::Volatile("synchronous_commit is off: set it to on".into())),
+            Refused::from(StoreError::ReadOnly("it is a standby: connect to the primary".into())),
+            Refused::from(QueueError::Unfit("the database takes no writes".into())),
+        ] {
+            assert_eq!((refused.code(), refused.0.retry_after), (Code::StoreUnavailable, Some(5)));
+            let detail = refused.0.detail.unwrap();
+            assert!(detail.contains("standby") && !detail.contains("synchronous_commit"), "{detail}");
         }
     }
 }

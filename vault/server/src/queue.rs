@@ -35,6 +35,9 @@ pub enum QueueError {
     /// The batch failed; nothing of it was changed.
     #[error("the ledger cannot be written: {0}")]
     Failed(String),
+    /// The database is none to commit to: a standby, or one that may lose what it confirms. Nothing was changed.
+    #[error("nothing is committed to this database: {0}")]
+    Unfit(String),
     /// The disk is nearly full; nothing of the batch was changed.
     #[error("the ledger cannot be written: {0}")]
     DiskFull(String),
@@ -154,6 +157,7 @@ fn answer(committed: Result<Vec<Outcome>, StoreError>, answers: Vec<Waiter>, loc
                     QueueError::Locked
                 }
                 StoreError::DiskFull { .. } => QueueError::DiskFull,
+                StoreError::Volatile(_) | StoreError::ReadOnly(_) => QueueError::Unfit,
                 _ => QueueError::Failed,
             };
             if lock.reason().is_none() {
@@ -283,6 +287,14 @@ mod tests {
         let (queue_, lock) = queue(&gate, 10, 60_000);
         assert!(matches!(queue_.submit(item()).await, Err(QueueError::DiskFull(_))));
         assert_eq!(lock.reason(), None);
+
+        for unfit in [(|| StoreError::Volatile("fsync is off".into())) as fn() -> StoreError, || {
+            StoreError::ReadOnly("it is a standby".into())
+        }] {
+            let (queue, lock) = queue(&Gate::new(10, Some(unfit)), 10, 60_000);
+            assert!(matches!(queue.submit(item()).await, Err(QueueError::Unfit(_))));
+            assert_eq!(lock.reason(), None, "a failover is mended without a person at the vault");
+        }
 
         let gate = Gate::new(10, Some(|| StoreError::Corrupt("a row".into())));
         let (queue, lock) = queue(&gate, 10, 60_000);

@@ -7,6 +7,7 @@
 //! ```text
 //! PostgresStore ── readers: pool, read only ──> reads (Store), log (entries, tiles, queries)
 //!       └───────── writer: one connection ────> transaction (Transaction) ──> changes
+//!                    └── durability: settings in each commit, standbys now and then
 //! ```
 //!
 //! The clock is the database's: `clock_timestamp()` once the head is locked, for what is decided and
@@ -25,19 +26,22 @@ mod grounds;
 mod log;
 mod options;
 mod reads;
+mod remedies;
 mod replica;
 mod rows;
 mod schema;
 mod shred;
 mod transaction;
+mod writer;
 
 pub use options::{DatabaseTls, PostgresOptions};
 
 use crate::store::StoreError;
+use remedies::told;
 use replica::Occupied;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
     raw_sql,
 };
@@ -45,13 +49,16 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
+use writer::{WriteTransaction, Writer};
 
 /// A statement with its values.
 type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
 
 /// A connection that was idle for longer is asked whether it still is one.
 const IDLE: Duration = Duration::from_secs(1);
+/// A database that writes go to is asked for its standbys after so long, and on each new connection.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Pairs of connections that are compared to find a pooler.
 const PAIRS: u32 = 8;
 
@@ -59,11 +66,12 @@ const PAIRS: u32 = 8;
 #[derive(Clone)]
 pub struct PostgresStore {
     readers: PgPool,
-    writer: Arc<Mutex<Option<PgConnection>>>,
+    writer: Arc<Mutex<Option<Writer>>>,
     connect: PgConnectOptions,
     occupied: Arc<OnceLock<Occupied>>,
     pooler: bool,
     patience: Duration,
+    look_again: Duration,
 }
 
 impl PostgresStore {
@@ -85,6 +93,13 @@ impl PostgresStore {
         store.check_durability().await?;
         store.check_schema().await?;
         Ok(store)
+    }
+
+    /// The same store that asks for standbys after so long, for tests. No binary calls this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn looking_again_after(self, look_again: Duration) -> Self {
+        Self { look_again, ..self }
     }
 
     fn assemble(options: &PostgresOptions) -> Result<Self, StoreError> {
@@ -109,12 +124,17 @@ impl PostgresStore {
             })
             .connect_lazy_with(connect.clone());
         let writer = Arc::new(Mutex::new(None));
-        Ok(Self { readers, writer, connect, occupied: Arc::default(), pooler, patience: options.patience })
+        let (occupied, patience) = (Arc::default(), options.patience);
+        Ok(Self { readers, writer, connect, occupied, pooler, patience, look_again: LOOK_AGAIN })
     }
 
-    /// A connection of its own.
+    /// A connection of its own. Where there is none to be had, the error says what to do.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        within(self.patience, PgConnection::connect_with(&self.connect)).await
+        let connected = async {
+            // What became of it is told here; only silence is left to be told by the patience.
+            Ok(PgConnection::connect_with(&self.connect).await)
+        };
+        within(self.patience, connected).await?.map_err(|error| StoreError::Unavailable(told(&error)))
     }
 
     /// Two connections never have one process of the database between them, unless a pooler lends it to
@@ -172,31 +192,6 @@ impl PostgresStore {
         let tx = within(self.patience, self.reading("REPEATABLE READ")).await?;
         Ok(Snapshot { tx, prepared: !self.pooler, patience: self.patience })
     }
-
-    /// Begins a writing transaction, and locks the head.
-    async fn begin_writing(&self) -> Result<WriteTransaction, StoreError> {
-        let mut slot = Arc::clone(&self.writer).lock_owned().await;
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}; SELECT 1 FROM head FOR UPDATE",
-            limits("SET LOCAL", self.patience)
-        );
-        // One that the database closed meanwhile is found out here, where nothing is lost.
-        if let Some(mut db) = slot.take() {
-            match within(self.patience, raw_sql(AssertSqlSafe(begin.clone())).execute(&mut db)).await {
-                Ok(_) => return Ok(self.writing(slot, db)),
-                Err(error @ StoreError::Conflicted(_)) => return Err(error),
-                Err(error) => tracing::info!(%error, "the writing connection is made anew"),
-            }
-        }
-        let mut db = self.connect().await?;
-        within(self.patience, raw_sql(AssertSqlSafe(begin)).execute(&mut db)).await?;
-        Ok(self.writing(slot, db))
-    }
-
-    fn writing(&self, slot: OwnedMutexGuard<Option<PgConnection>>, db: PgConnection) -> WriteTransaction {
-        let occupied = self.occupied.get().cloned();
-        WriteTransaction { slot, db, broken: false, occupied, prepared: !self.pooler, patience: self.patience }
-    }
 }
 
 /// Reads of one snapshot.
@@ -213,66 +208,6 @@ impl Snapshot {
 
     async fn row(&mut self, asked: PgQuery<'_>) -> Result<Option<PgRow>, StoreError> {
         Ok(self.rows(asked).await?.into_iter().next())
-    }
-}
-
-/// A writing transaction. Dropped, its connection is closed, and the database takes it back.
-struct WriteTransaction {
-    /// Where the connection goes back to when the transaction has ended in order.
-    slot: OwnedMutexGuard<Option<PgConnection>>,
-    db: PgConnection,
-    /// After an error the connection is not used again: what it was in the middle of, nobody knows.
-    broken: bool,
-    /// The replica's name, once this process has taken it.
-    occupied: Option<Occupied>,
-    prepared: bool,
-    patience: Duration,
-}
-
-impl WriteTransaction {
-    async fn rows(&mut self, asked: PgQuery<'_>) -> Result<Vec<PgRow>, StoreError> {
-        let rows = within(self.patience, asked.persistent(self.prepared).fetch_all(&mut self.db)).await;
-        self.broken |= rows.is_err();
-        rows
-    }
-
-    async fn row(&mut self, asked: PgQuery<'_>) -> Result<Option<PgRow>, StoreError> {
-        Ok(self.rows(asked).await?.into_iter().next())
-    }
-
-    async fn one(&mut self, asked: PgQuery<'_>) -> Result<PgRow, StoreError> {
-        self.row(asked).await?.ok_or_else(|| StoreError::Corrupt("a statement gave no row".to_owned()))
-    }
-
-    /// Rows that were written.
-    async fn execute(&mut self, asked: PgQuery<'_>) -> Result<u64, StoreError> {
-        let done = within(self.patience, asked.persistent(self.prepared).execute(&mut self.db)).await;
-        self.broken |= done.is_err();
-        done.map(|done: PgQueryResult| done.rows_affected())
-    }
-
-    /// A statement without values, in one way to the database.
-    async fn say(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        let said = within(self.patience, raw_sql(sql).execute(&mut self.db)).await;
-        self.broken |= said.is_err();
-        said.map(drop)
-    }
-
-    /// Commits. After an error it may have happened: the connection is closed, and another one asks.
-    async fn commit(mut self) -> Result<(), StoreError> {
-        // After an error COMMIT would roll back, and say nothing of it.
-        if self.broken {
-            return Err(StoreError::Unavailable("a statement of the transaction failed".to_owned()));
-        }
-        self.say("COMMIT").await?;
-        *self.slot = Some(self.db);
-        Ok(())
-    }
-
-    async fn roll_back(mut self) {
-        if !self.broken && self.say("ROLLBACK").await.is_ok() {
-            *self.slot = Some(self.db);
-        }
     }
 }
 
@@ -308,6 +243,11 @@ fn unavailable(error: sqlx::Error) -> StoreError {
         sqlx::Error::Database(found) => match found.code().as_deref() {
             // serialization_failure, deadlock_detected.
             Some("40001" | "40P01") => StoreError::Conflicted(found.message().to_owned()),
+            // read_only_sql_transaction.
+            Some("25006") => {
+                let said = found.message();
+                StoreError::ReadOnly(format!("{said}: connect to the primary, or let this server take writes again"))
+            }
             _ => StoreError::Unavailable(found.message().to_owned()),
         },
         _ => StoreError::Unavailable(error.to_string()),

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// The database may lose what it has confirmed, so nothing is committed to it.
     #[error("the database may lose what it has confirmed: {0}")]
     Volatile(String),
+    /// The database takes no writes: it is a standby, or was told so by its operator.
+    #[error("the database takes no writes: {0}")]
+    ReadOnly(String),
     /// What was read is not what was written.
     #[error("the database holds something that cannot be right: {0}")]
     Corrupt(String),
@@ -168,8 +171,9 @@ pub trait Store: Send + Sync + 'static {
     async fn blob(&self, sha256: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError>;
     /// A consistent copy of the whole database at a new path; the vault keeps serving.
     async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError>;
-    /// [`StoreError::DiskFull`] where nothing may be written now for want of room. A backend that does
-    /// not see its disk finds out when it writes.
+    /// An error where nothing may be written now: [`StoreError::DiskFull`] for want of room,
+    /// [`StoreError::ReadOnly`] and [`StoreError::Volatile`] where the database is none to commit to. A backend
+    /// that does not see its disk finds out when it writes.
     async fn check_room(&self) -> Result<(), StoreError> {
         Ok(())
     }

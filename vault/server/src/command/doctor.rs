@@ -115,6 +115,7 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
                     "make a backup with the program that wrote it, then start `strongroomd serve` of this version"
                 }
                 Some(StoreError::Schema { .. }) => "use the newer program that wrote it",
+                Some(StoreError::ReadOnly(_)) => "connect to the primary, or let the database take writes again",
                 Some(StoreError::Volatile(_)) => "change that setting of the database: a commit has to be on its disk",
                 _ => "correct [store], or run `strongroomd init`",
             };

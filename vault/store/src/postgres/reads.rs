@@ -373,6 +373,10 @@ impl Store for PostgresStore {
         ))
     }
 
+    async fn check_room(&self) -> Result<(), StoreError> {
+        self.check_now().await
+    }
+
     async fn shred(&self) -> Result<bool, StoreError> {
         self.rewrite_keys().await
     }

@@ -2,8 +2,8 @@
 
 use super::options;
 use crate::{rows::*, world::*};
-use std::sync::Arc;
-use strongroom_postgres::Cluster;
+use std::{sync::Arc, time::Duration};
+use strongroom_postgres::{Address, Cluster, Database};
 use strongroom_store::{PostgresStore, Store as _, StoreError};
 
 /// What opening is refused for.
@@ -45,9 +45,11 @@ async fn a_standby_that_nobody_waits_for_is_refused() {
         std::thread::yield_now();
     }
     assert!(volatile(&cluster).await.contains("1 standbys"));
-    // A standby itself takes no writes.
-    let error = PostgresStore::open(&options(&standby.database(&cluster.database().unwrap()))).await;
-    assert!(error.is_err_and(|e| matches!(e, StoreError::Unavailable(_))));
+    // A standby itself takes no writes, once the database has come there.
+    let copy = standby.database(&cluster.database().unwrap());
+    while copy.sql("SELECT 1").is_err() {}
+    let error = PostgresStore::open(&options(&copy)).await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly(_)), "{error}");
     drop(standby);
 
     // One that is away for the moment has kept its place.
@@ -75,18 +77,95 @@ async fn a_setting_that_becomes_weak_stops_the_next_commit() {
     let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
     let sequencer = sequencer(store.clone(), directory.path().join("checkpoint")).await.unwrap();
     accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
-    let set = |value: &str| {
+    let set = |setting: &str| {
         let role = format!("ALTER ROLE {} IN DATABASE {}", strongroom_postgres::USER, database.name);
-        database.sql(&format!("{role} SET synchronous_commit = {value}")).unwrap();
+        database.sql(&format!("{role} SET {setting}")).unwrap();
         // The setting counts for sessions that begin after it.
-        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        database.sql(others).unwrap();
+        end_sessions(&database);
     };
-    set("off");
+    store.check_room().await.unwrap();
+    set("synchronous_commit = off");
     let error = sequencer.commit(vec![item()]).await.unwrap_err();
     assert!(matches!(&error, StoreError::Volatile(why) if why.contains("synchronous_commit is off")), "{error}");
-    set("on");
+    assert!(matches!(room(&store).await, Err(StoreError::Volatile(_))), "it does not say so beforehand");
+    set("synchronous_commit = on");
     assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, 1);
+    // A server that takes no writes for now: a disk that runs full, a move to another machine.
+    set("default_transaction_read_only = on");
+    let error = sequencer.commit(vec![item()]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::ReadOnly(why) if why.contains("take writes again")), "{error}");
+    assert!(matches!(room(&store).await, Err(StoreError::ReadOnly(_))), "it does not say so beforehand");
+    set("default_transaction_read_only = off");
+    assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, 2);
+    room(&store).await.unwrap();
     assert!(sequencer.locked().is_none());
+}
+
+fn end_sessions(database: &Database) {
+    let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database.sql(others).unwrap();
+}
+
+/// What is said of writing, once connections that read have found out that they were ended.
+async fn room(store: &PostgresStore) -> Result<(), StoreError> {
+    for _ in 0..16 {
+        if !matches!(store.now().await, Err(StoreError::Unavailable(_))) {
+            break;
+        }
+    }
+    store.check_room().await
+}
+
+/// The address is a standby's before that is the primary, and the new primary gets a standby of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_is_noticed_at_each_step_and_survived() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let standby = cluster.standby().unwrap();
+    cluster.restart(&["synchronous_standby_names=*"]).unwrap();
+    let database = cluster.database().unwrap();
+    let copy = standby.database(&database);
+    let address = Address::of(&database).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(PostgresStore::open(&options(&address.database())).await.unwrap());
+    let sequencer = sequencer(store.clone(), directory.path().join("checkpoint")).await.unwrap();
+    accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+
+    address.move_to(&copy).unwrap();
+    end_sessions(&database);
+    let error = sequencer.commit(vec![item()]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::ReadOnly(why) if why.contains("connect to the primary")), "{error}");
+    assert!(matches!(room(&store).await, Err(StoreError::ReadOnly(_))), "a standby is said to take writes");
+
+    // Promoted, it has all that was answered, and goes on from there.
+    assert_eq!(copy.sql("SELECT pg_promote()").unwrap(), "t");
+    assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, 1);
+    room(&store).await.unwrap();
+    assert_eq!(check_log(&*store).await.len(), 2);
+
+    // A standby of its own, that no commit waits for, is found on the next new connection.
+    let slot = |act: &str| copy.sql(&format!("SELECT pg_{act}_replication_slot('next')")).unwrap();
+    slot("create_physical");
+    end_sessions(&copy);
+    let error = sequencer.commit(vec![item()]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Volatile(why) if why.contains("1 standbys")), "{error}");
+    assert!(matches!(room(&store).await, Err(StoreError::Volatile(_))), "it does not say so beforehand");
+    slot("drop");
+    assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, 2);
+    assert!(sequencer.locked().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_comes_later_is_found_on_an_old_connection_too() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let database = cluster.database().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = PostgresStore::open(&options(&database)).await.unwrap().looking_again_after(Duration::ZERO);
+    let sequencer = sequencer(Arc::new(store), directory.path().join("checkpoint")).await.unwrap();
+    accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+    database.sql("SELECT pg_create_physical_replication_slot('later')").unwrap();
+    let error = sequencer.commit(vec![item()]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Volatile(why) if why.contains("1 standbys")), "{error}");
+    database.sql("SELECT pg_drop_replication_slot('later')").unwrap();
+    assert_eq!(accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0)).index, 1);
 }
