@@ -1,11 +1,11 @@
 //! Where a reader begins: a project that is built, a home with nothing in it, no rights.
 
+use anyhow::Context as _;
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
 };
 use strongroom_tests::{
     ports::free_port,
@@ -42,13 +42,14 @@ impl Stage {
         let policies = stage.project().join("policies");
         fs::create_dir(&policies)?;
         run(Command::new("cp").arg("-r").arg(project().join("policies/baseline")).arg(policies))?;
-        let (ours, others) = (stage.project().join("target/wheels"), stage.wheelhouse());
-        fs::create_dir(&ours)?;
-        fs::create_dir(&others)?;
-        for wheel in wheels()? {
-            let name = wheel.file_name().unwrap_or_default().to_owned();
-            let to = if name.to_string_lossy().starts_with("strongroom-") { &ours } else { &others };
-            link(&wheel, &to.join(name))?;
+        // Our wheel, of the build that is tested, and what a package index would give.
+        let wheels = stage.project().join("target/wheels");
+        fs::create_dir(&wheels)?;
+        run(Command::new(project().join(".ci/python")).arg("development-wheel").arg(wheels))?;
+        fs::create_dir(stage.wheelhouse())?;
+        for wheel in fs::read_dir(project().join("target/wheelhouse")).context("run `make setup`")? {
+            let wheel = wheel?.path();
+            link(&wheel, &stage.wheelhouse().join(wheel.file_name().unwrap_or_default()))?;
         }
         Ok(stage)
     }
@@ -109,19 +110,4 @@ fn link(from: &Path, to: &Path) -> anyhow::Result<()> {
         fs::copy(from, to)?;
     }
     Ok(())
-}
-
-/// Our wheel, of the build that is tested, and those that it depends on.
-fn wheels() -> anyhow::Result<Vec<PathBuf>> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
-    run(Command::new(project().join(".ci/python")).arg("development-wheel"))?;
-    let mut wheels = Vec::new();
-    for directory in ["target/development-wheel", "target/wheelhouse"] {
-        for entry in fs::read_dir(project().join(directory))? {
-            wheels.extend(Some(entry?.path()).filter(|path| path.extension().is_some_and(|e| e == "whl")));
-        }
-    }
-    anyhow::ensure!(wheels.len() >= 2, "wheels are missing: run `make build`");
-    Ok(wheels)
 }
