@@ -2,6 +2,8 @@
 
 mod jobs;
 mod liars;
+mod nobody;
+mod units;
 
 use crate::world::{REFERENCES, World, act, content};
 use serde_json::{Value, json};

@@ -135,7 +135,7 @@ pub enum CollectError {
         file: String,
     },
     /// The AK's file cannot be read or written.
-    #[error("AK file {}: {doing}: {source}", path.display())]
+    #[error("AK file {}: {doing}: {source}{}", path.display(), whose(source))]
     AkFile {
         /// The file.
         path: PathBuf,
@@ -274,4 +274,14 @@ pub enum CollectError {
     /// The enrolment statement could not be written as JSON.
     #[error("the enrolment statement cannot be written: {0}")]
     Statement(serde_json::Error),
+}
+
+/// What to do about a file that belongs to somebody else.
+fn whose(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user to whom the AK's directory belongs (the agent's unit does: strongroom-agent)"
+        }
+        _ => "",
+    }
 }

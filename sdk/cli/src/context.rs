@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     fs,
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -68,7 +68,7 @@ impl Context {
 
     pub(crate) fn join_file(&self) -> Result<JoinFile, Failure> {
         let path = self.join_path();
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(Failure::usage(format!(
                 "{} is not there: run `strongroom join FILE` with the file that `strongroomd init` wrote",
                 path.display()
@@ -84,13 +84,13 @@ impl Context {
     /// For commands that ask the vault as a person or a machine that administers.
     pub(crate) fn admin(&self) -> Result<Admin, Failure> {
         let path = match &self.token_file {
-            Some(given) if !given.exists() => {
+            Some(given) if !is_there(given)? => {
                 return Err(Failure::usage(format!("token file {} is not there", given.display())));
             }
             Some(given) => given.clone(),
             None => self.home.join("token"),
         };
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(Failure::usage(format!(
                 "this command needs a token: give --token-file FILE, or put it into {} (mode 0600)",
                 path.display()
@@ -112,7 +112,7 @@ impl Context {
     /// How this node gets evidence, where that was configured.
     pub(crate) fn node_config(&self) -> Result<Option<NodeConfig>, Failure> {
         let path = self.node_path();
-        if !path.exists() {
+        if !is_there(&path)? {
             return Ok(None);
         }
         let config = read_json(&path)?;
@@ -167,7 +167,7 @@ impl Context {
     /// The enrolment of this machine, to ask after.
     pub(crate) fn enrolment(&self) -> Result<EnrolmentId, Failure> {
         let path = self.enrolment_path();
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(not_enrolled(&path));
         }
         let text = String::from_utf8_lossy(&read_capped(&path, 64)?).into_owned();
@@ -192,6 +192,21 @@ impl Context {
         file.write_all(bytes).map_err(failed)?;
         file.commit()
     }
+}
+
+/// Whether a file is there. What this user may not look at is not taken for missing.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
+    path.try_exists().map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Failure::new(
+            Exit::Usage,
+            format!(
+                "{}: this user may not look there: run this as the user whose directory it is, or give --home a \
+                 directory of your own",
+                path.display()
+            ),
+        ),
+        _ => Failure::file(path, error),
+    })
 }
 
 /// The same path from every directory.

@@ -40,7 +40,16 @@ impl Listener {
     }
 
     fn bind(path: &Path, mode: u32) -> Result<Self, Failure> {
-        let failed = |source| Failure::file(path, source);
+        let failed = |source: io::Error| {
+            let advice = match source.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied => {
+                    "; systemd makes this socket (`systemctl start strongroom-agent.socket`): to listen without it, \
+                     give --socket a path in a directory that this user may write to"
+                }
+                _ => "",
+            };
+            Failure::new(Exit::Machine, format!("{}: {source}{advice}", path.display()))
+        };
         match fs::symlink_metadata(path) {
             Ok(there) if there.file_type().is_socket() => {
                 if UnixStream::connect(path).is_ok() {
@@ -94,5 +103,7 @@ mod tests {
         assert!(!path.exists());
         fs::write(&path, b"").unwrap();
         assert!(Listener::bind(&path, 0o660).is_err(), "a file was replaced");
+        let nowhere = Listener::bind(&dir.path().join("missing/agent.sock"), 0o660).err().unwrap();
+        assert!(nowhere.message.contains("--socket"), "{}", nowhere.message);
     }
 }

@@ -3,17 +3,20 @@
 use super::findings::Findings;
 use crate::{
     agent::open_devices,
-    context::{Context, read_json},
+    context::{Context, is_there, read_json},
     times,
 };
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 use strongroom::{
     Error,
-    collect::{AgentAddress, AgentAttester, Attester, Collector, CollectorConfig, NodeConfig, agent::SOCKET},
+    collect::{
+        AgentAddress, AgentAttester, Attester, CollectError, Collector, CollectorConfig, NodeConfig, agent::SOCKET,
+    },
     memory::{KeyPages, KeyPagesPreference, MemoryError, Protection, harden_process},
     protocol::challenge::{Challenge, ChallengeRequest, Purpose},
 };
@@ -26,6 +29,15 @@ const CLOCK_TOLERANCE: u64 = 5;
 const CLOCK_WRONG: u64 = 3600;
 /// Seconds that the doctor waits for one operation of a TPM.
 const TPM_PATIENCE: u64 = 20;
+
+/// For files that hold no secret.
+const LEGIBLE: &str = "it holds no secret: chmod 0644 it, and run this as the user that runs jobs";
+const AS_THE_JOB: &str = "run this as the user that runs jobs, whose --home it looks at";
+
+/// Whether this user may not read a file that is there.
+fn is_closed(path: &Path) -> bool {
+    fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
 
 /// Key pages and hardening, as a job of this user would have them.
 pub(super) fn process(findings: &mut Findings) {
@@ -55,17 +67,25 @@ fn memfd_secret(tried: Result<(), MemoryError>, findings: &mut Findings) {
 
 /// Where evidence comes from: the agent, or this process.
 pub(super) fn evidence(context: &Context, findings: &mut Findings) {
+    const CHECK: &str = "evidence";
     let path = context.node_path();
-    // In the order in which a job looks: what a launcher names, the configuration, the usual place.
+    // In the order in which a job looks: what was named, what a launcher names, the configuration, the usual place.
+    if let Some(AgentAddress::Path(socket)) = context.agent() {
+        return agent(socket, findings);
+    }
     if let Ok(Some(AgentAddress::Path(socket))) = AgentAddress::from_environment() {
         return agent(&socket, findings);
     }
-    if !path.exists() && Path::new(SOCKET).exists() {
+    let there = match is_there(&path) {
+        Ok(there) => there,
+        Err(failure) => return findings.fail(CHECK, failure.message, AS_THE_JOB),
+    };
+    if !there && Path::new(SOCKET).exists() {
         return agent(Path::new(SOCKET), findings);
     }
-    if !path.exists() {
+    if !there {
         return findings.fail(
-            "evidence",
+            CHECK,
             format!("{} is not there: this machine is not enrolled", path.display()),
             "strongroom node enroll, then approval by an operator",
         );
@@ -87,7 +107,8 @@ pub(super) fn evidence(context: &Context, findings: &mut Findings) {
                 findings.ok("agent", "none: evidence is collected in process, as on a node that runs a single job");
             }
         }
-        Err(failure) => findings.fail("evidence", failure.message, "correct the file, or enrol again"),
+        Err(failure) if is_closed(&path) => findings.fail(CHECK, failure.message, LEGIBLE),
+        Err(failure) => findings.fail(CHECK, failure.message, "correct the file, or enrol again"),
     }
 }
 
@@ -96,11 +117,16 @@ fn tpm(config: CollectorConfig, findings: &mut Findings) {
     let place = format!("{}, AK in {}", config.tcti, config.state_dir.display());
     match Collector::open_enrolled(&config) {
         Ok(_) => findings.ok("tpm", format!("{place}: the AK is this TPM's")),
-        Err(error) => findings.fail(
-            "tpm",
-            format!("{place}: {error}"),
-            "the message names what is missing; a TPM that was replaced or cleared needs another enrolment",
-        ),
+        Err(error) => {
+            let remedy = match &error {
+                CollectError::DevicePermission { .. } | CollectError::AkFile { .. } => {
+                    "jobs that share a node need neither: let node.json name the agent; on a node of a single job, run \
+                     as the user that enrolled it, in the device's group (often tss)"
+                }
+                _ => "the message names what is missing; a TPM that was replaced or cleared needs another enrolment",
+            };
+            findings.fail("tpm", format!("{place}: {error}"), remedy);
+        }
     }
 }
 
@@ -132,6 +158,11 @@ fn agent(socket: &Path, findings: &mut Findings) {
     }
     match AgentAttester::at(socket.to_owned()).caller() {
         Ok(_) => findings.ok(CHECK, format!("{} knows this process", socket.display())),
+        Err(error @ CollectError::AgentPermission { .. }) => findings.fail(
+            CHECK,
+            error.to_string(),
+            "usermod -aG strongroom-jobs USER, as root; it counts from the user's next login",
+        ),
         Err(error) => findings.fail(
             CHECK,
             format!("{}: {error}", socket.display()),
@@ -146,11 +177,14 @@ pub(super) fn vault(context: &Context, findings: &mut Findings) {
     let vault = match context.anonymous() {
         Ok(vault) => vault,
         Err(failure) => {
-            return findings.fail(
-                CHECK,
-                failure.message,
-                "join with the file of the right vault, start the vault, or open the network to it",
-            );
+            let path = context.join_path();
+            let remedy = match is_there(&path) {
+                Ok(false) => "strongroom join FILE, with the file that the vault's operator gives out",
+                Ok(true) if is_closed(&path) => LEGIBLE,
+                Ok(true) => "join with the file of the right vault, start the vault, or open the network to it",
+                Err(_) => AS_THE_JOB,
+            };
+            return findings.fail(CHECK, failure.message, remedy);
         }
     };
     findings.ok(CHECK, format!("{} answers, and is pinned", vault.info().vault_id));
