@@ -9,15 +9,20 @@ use serde_json::{Value, json};
 use std::{
     fs::File,
     os::unix::fs::FileExt,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
-use strongroom::{Keeper, Lease, LeaseOver, OpenObject, Options, Request, Room};
+use strongroom::{Keeper, Lease, LeaseOver, OpenObject, Options, Request, Room, collect::Attester};
 use strongroom_protocol::{
+    Code,
     admin::{KeyState, Role},
     lease::{LeaseView, RevokedLeases},
 };
+use strongroom_tests::programs;
 
 /// Clients that hold plaintext when the switch is thrown.
 const CLIENTS: usize = 50;
@@ -121,6 +126,89 @@ fn the_kill_switch_reaches_the_memory_of_fifty_clients() {
     );
     let live: Vec<LeaseView> = operator_list(&world);
     assert!(live.is_empty(), "{live:?}");
+}
+
+/// Clients that go on asking while the switch is thrown.
+const BUSY: usize = 8;
+
+/// One of them: it keeps what it is given, until it was denied twice. The reasons of its denials.
+fn ask_until_denied(
+    world: &World,
+    devices: &dyn Attester,
+    granted: &AtomicUsize,
+    held: &Mutex<Vec<Lease>>,
+) -> Vec<String> {
+    let room = Room::connect(&world.vault.join_file().unwrap(), Options::default()).unwrap();
+    let mut reasons = Vec::new();
+    while reasons.len() < 2 {
+        match room.release(devices, Request::new().writer("busy", 1)) {
+            Ok(lease) => {
+                held.lock().unwrap().push(lease);
+                granted.fetch_add(1, Ordering::SeqCst);
+            }
+            // Some are taken back before they were delivered.
+            Err(strongroom::Error::LeaseOver(_)) => {}
+            Err(error) => match error.problem() {
+                Some(problem) if problem.code == Code::PossessionRefused => {}
+                Some(problem) => reasons.extend(problem.reasons.clone()),
+                None => panic!("{error}"),
+            },
+        }
+    }
+    reasons
+}
+
+/// The switch takes back what is held, and those who are still allowed to ask again. A policy that releases
+/// nothing, enforced before it, keeps it so.
+#[test]
+fn the_kill_switch_stays_thrown_once_a_policy_releases_nothing() {
+    let world = World::with::<1>(&[("max_leases_per_node", json!(1000))]);
+    world.asset("busy", |_| ());
+    // Prepared before there is an incident; it takes one command to put it in force.
+    let closed = programs::project().join("policies/closed");
+    let author = world.vault.cli(Role::PolicyAuthor).unwrap();
+    let proposed: Value = author.ask(["policy", "propose", closed.to_str().unwrap()]).unwrap();
+    let digest = proposed["digest"].as_str().unwrap();
+    let (approver, operator) =
+        (world.vault.cli(Role::PolicyApprover).unwrap(), world.vault.cli(Role::Operator).unwrap());
+    let revoke_all =
+        || -> RevokedLeases { operator.ask(["lease", "revoke", "--all", "--yes", "--reason", "incident 17"]).unwrap() };
+
+    let (granted, held) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let devices = world.node().devices().unwrap();
+    let more = || {
+        let before = granted.load(Ordering::SeqCst);
+        eventually("more releases", || (granted.load(Ordering::SeqCst) > before + 2).then_some(()));
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..BUSY).map(|_| scope.spawn(|| ask_until_denied(&world, &devices, &granted, &held))).collect();
+        more();
+        assert!(revoke_all().leases > 0);
+        // Who is allowed to has new leases at once.
+        more();
+        assert!(!operator_list(&world).is_empty());
+
+        approver.run(["policy", "enforce", digest]).unwrap().done().unwrap();
+        let taken = revoke_all();
+        for client in clients {
+            let reasons = client.join().unwrap();
+            assert!(reasons.iter().all(|reason| reason == "closed"), "{reasons:?}");
+        }
+        println!(
+            "{BUSY} clients asked on: {} releases, the second switch took {}",
+            granted.load(Ordering::SeqCst),
+            taken.leases
+        );
+    });
+    let live = operator_list(&world);
+    assert!(live.is_empty(), "{live:?}");
+    let held = held.into_inner().unwrap();
+    assert!(held.iter().all(|lease| lease.renew().is_err()), "a lease outlived the switch");
+
+    world.vault.enforce_baseline(&[("max_leases_per_node", json!(999))]).unwrap();
+    let room = world.node().room(&world.vault).unwrap();
+    room.release(&devices, Request::new().writer("busy", 1)).unwrap().end().unwrap();
 }
 
 fn operator_list(world: &World) -> Vec<LeaseView> {
