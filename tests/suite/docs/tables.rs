@@ -19,9 +19,11 @@ fn rows(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The first cells of rows, without backquotes.
+/// The first cells of rows, without backquotes; of a link its text.
 fn first_cells(text: &str) -> BTreeSet<String> {
-    rows(text).into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect()
+    let text_of =
+        |cell: &str| cell.strip_prefix('[').and_then(|link| link.split(']').next()).unwrap_or(cell).to_owned();
+    rows(text).into_iter().map(|row| text_of(&row[0]).trim_matches('`').to_owned()).collect()
 }
 
 /// Commands that do something, as help names them.
