@@ -1,9 +1,12 @@
 """Leases end, are revoked, outlive outages; work is told of and can be stopped."""
 
+import contextlib
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -52,6 +55,40 @@ def test_revocation_zeroes_what_python_holds(room, vault, sealed, sealed_bytes):
             file.read(1)
         with pytest.raises(strongroom.LeaseRevoked):
             lease.load_safetensors(sealed, asset="model")
+
+
+class Saves:
+    """A callback that refers to what is open under its lease, as a checkpoint writer does."""
+
+    def __init__(self, opened):
+        self.opened = opened
+
+    def __call__(self, over, left):
+        pass
+
+
+@pytest.mark.parametrize("ending", ["its holder's end", "a revocation"])
+def test_a_callback_is_let_go_when_its_lease_is_over(room, vault, sealed, ending):
+    lease = room.lease(read={"model": sealed})
+    callback = Saves(lease.load_safetensors(sealed, asset="model"))
+    kept, tensors = weakref.ref(callback), weakref.ref(callback.opened)
+    lease.on_ending(callback)
+    del callback
+    gc.collect()
+    assert kept() is not None and kept().opened["weight"].any(), "it has to be there to be called"
+    if ending == "a revocation":
+        vault.tell(f"revoke {lease.id}")
+    else:
+        lease.end()
+
+    def is_gone():
+        # What Rust lets go of on another thread is let go of in Python with the next call.
+        with contextlib.suppress(strongroom.LeaseOver):
+            lease.check()
+        gc.collect()
+        return kept() is None and tensors() is None
+
+    until("letting the callback go", is_gone)
 
 
 def test_a_vault_that_is_away_keeps_nobody_from_working(room, vault, sealed, tensors, tmp_path):

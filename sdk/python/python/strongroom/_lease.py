@@ -67,6 +67,10 @@ class Lease:
         `before` seconds before its expiry, unless something prolongs it in time, with `None` and the
         seconds left; and when it is over, with the reason. A revocation leaves no time: then the second
         call is the only one. Calls are made on threads of their own, and nothing waits for them.
+
+        The callback, and what it refers to, is let go when the lease is over. Until then it keeps that alive:
+        one that refers to tensors keeps their lease from ending by itself when nothing else needs it. End such
+        a lease by `with` or `end()`.
         """
         self._native.on_ending(callback, before)
 
