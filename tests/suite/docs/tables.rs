@@ -3,7 +3,7 @@
 use super::{Page, program, root};
 use serde_json::Value;
 use std::{collections::BTreeSet, process::Command};
-use strongroom_protocol::Code;
+use strongroom_protocol::{Code, admin::Role};
 
 fn output(name: &str, arguments: &[&str]) -> String {
     let run = Command::new(program(name)).args(arguments).output().unwrap();
@@ -51,6 +51,57 @@ fn the_page_of_commands_says_who_may_run_each() {
     let part = page.split("### Who may run what").nth(1).unwrap().split("\n## ").next().unwrap();
     let shown: BTreeSet<_> = first_cells(part).into_iter().filter(|cell| cell.starts_with("strongroom")).collect();
     assert_eq!(shown, found);
+}
+
+/// Commands with a role, and the endpoint that each asks.
+const ASKS: [(&str, &str, &str); 27] = [
+    ("node status", "get", "/v1/nodes/{id}"),
+    ("site create", "post", "/v1/sites"),
+    ("site list", "get", "/v1/sites"),
+    ("node approve", "post", "/v1/nodes/{id}/approve"),
+    ("node revoke", "post", "/v1/nodes/{id}/revoke"),
+    ("node list", "get", "/v1/nodes"),
+    ("reference record", "post", "/v1/references"),
+    ("reference list", "get", "/v1/references"),
+    ("asset create", "post", "/v1/assets"),
+    ("asset update", "post", "/v1/assets/{name}"),
+    ("asset list", "get", "/v1/assets"),
+    ("key rotate", "post", "/v1/assets/{name}/keys"),
+    ("key destroy", "delete", "/v1/assets/{name}/keys/{version}"),
+    ("lease list", "get", "/v1/leases"),
+    ("lease revoke", "post", "/v1/leases/revoke"),
+    ("policy propose", "post", "/v1/policies"),
+    ("policy enforce", "post", "/v1/policies/{digest}/enforce"),
+    ("policy list", "get", "/v1/policies"),
+    ("policy show", "get", "/v1/policies/{digest}"),
+    ("token create", "post", "/v1/tokens"),
+    ("token revoke", "delete", "/v1/tokens/{id}"),
+    ("token list", "get", "/v1/tokens"),
+    ("decision list", "get", "/v1/decisions"),
+    ("explain", "get", "/v1/decisions/{id}"),
+    ("audit query", "get", "/v1/audit/records"),
+    ("audit show", "get", "/v1/audit/records/{id}"),
+    ("audit export", "get", "/v1/audit/export"),
+];
+
+/// The roles that the page names are those that the vault lets in; an auditor reads all.
+#[test]
+fn the_page_of_commands_names_the_roles_that_the_vault_allows() {
+    let document: Value = serde_json::from_str(&output("strongroomd", &["openapi"])).unwrap();
+    let page = Page::read("docs/reference/cli.md").text;
+    for (command, method, path) in ASKS {
+        let allowed = document["paths"][path][method]["x-strongroom-roles"].as_array().unwrap();
+        let allowed: BTreeSet<_> = allowed.iter().map(|role| role.as_str().unwrap()).collect();
+        let begins = format!("| [`strongroom {command}`]");
+        let row = page.lines().find(|line| line.starts_with(&begins)).unwrap_or_else(|| panic!("no row of {command}"));
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let words = cell.split([' ', ',', ';']);
+        let mut named: BTreeSet<_> = words.filter(|word| Role::ALL.iter().any(|role| role.as_str() == *word)).collect();
+        if method == "get" {
+            named.insert(Role::Auditor.as_str());
+        }
+        assert_eq!(named, allowed, "docs/reference/cli.md: {command}");
+    }
 }
 
 /// Every variable that the programs read, and no other.
