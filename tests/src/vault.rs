@@ -48,7 +48,12 @@ impl Vault {
 
     /// `strongroomd init` over a PostgreSQL database.
     pub fn init_over(database: &Database) -> anyhow::Result<Self> {
-        Self::init_with(Some(database))
+        Self::init_by(&database.configuration())
+    }
+
+    /// `strongroomd init` over a PostgreSQL database, which is reached as these keys of `[store.postgres]` say.
+    pub fn init_by(configuration: &str) -> anyhow::Result<Self> {
+        Self::init_with(Some(configuration))
     }
 
     /// Another replica of this vault, over the same database and with the same people. It does not run yet.
@@ -60,13 +65,13 @@ impl Vault {
         Ok(replica)
     }
 
-    fn init_with(database: Option<&Database>) -> anyhow::Result<Self> {
+    fn init_with(database: Option<&str>) -> anyhow::Result<Self> {
         let vault = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
         let mut init = bare(&programs::built("strongroomd")?);
         init.arg("init");
         if let Some(database) = database {
             let file = vault.dir.path().join("database.toml");
-            fs::write(&file, database.configuration())?;
+            fs::write(&file, database)?;
             init.arg("--postgres").arg(file);
         }
         init.arg("--dir").arg(vault.dir());

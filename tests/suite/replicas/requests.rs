@@ -1,22 +1,22 @@
 //! What one replica began, another goes on with.
 
-use crate::world::{REFERENCES, World, act, eventually};
-use serde_json::json;
+use super::furnished;
+use crate::world::{World, act, eventually};
 use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
-use strongroom::{LeaseOver, Options, Request, Room};
+use strongroom::{Admin, Error, LeaseOver, Options, Patience, Request, Room, Token};
 use strongroom_protocol::{
     Code,
-    admin::{CreateAsset, CreateToken, CreatedToken, Integrity, Role},
+    admin::{CreateToken, CreatedToken, Role},
     lease::RevokeLease,
     release::ReleaseResponse,
 };
-use strongroom_tests::{Intruder, Machine, Member, Vault, Wire, member, postgres::Cluster, wire::writer_key};
+use strongroom_tests::{Cli, Intruder, Machine, Vault, Wire, member, postgres::Cluster, wire::writer_key};
 
 /// Two replicas that serve, with one enrolled node: it was enrolled by the first.
 fn two() -> (World, Vault) {
@@ -31,24 +31,8 @@ fn two() -> (World, Vault) {
             assert!(!served.join().unwrap().unwrap(), "the vault is locked");
         }
     });
-    let operator = vault.admin(Role::Operator).unwrap();
-    act(&operator, "/v1/sites", &json!({ "name": "fra-1", "jurisdiction": "DE" }));
-    let node = Member::enrol(&vault, node, "node-0").unwrap();
-    node.approve(&vault, "fra-1").unwrap();
-    let world = World { vault, nodes: vec![node] };
-    world.refer_to(world.node());
     // Written by one, in force at the other.
-    world.vault.enforce_baseline(&[]).unwrap();
-    let asset = CreateAsset {
-        name: "minilm".into(),
-        labels: [].into(),
-        jurisdictions: vec!["DE".into()],
-        reference_sets: vec![REFERENCES.into()],
-        integrity: Integrity::Plain,
-        max_leases: None,
-    };
-    act(&other.admin(Role::Custodian).unwrap(), "/v1/assets", &asset);
-    (world, other)
+    (furnished(vault, node, |_| other.admin(Role::Custodian).unwrap()), other)
 }
 
 #[test]
@@ -138,4 +122,65 @@ fn roles_are_kept_apart_across_replicas() {
         });
         assert_eq!(made, 1, "round {round}");
     }
+}
+
+/// A join file that names both: whoever cannot reach the one asks the other, and believes it as the same vault.
+#[test]
+fn who_cannot_reach_one_replica_asks_the_next() {
+    let (mut world, other) = two();
+    let mut join = world.vault.join_file().unwrap();
+    join.replicas = vec![other.join_file().unwrap().url];
+    let file = world.vault.beside("both.json");
+    std::fs::write(&file, serde_json::to_vec(&join).unwrap()).unwrap();
+    let devices = world.node().devices().unwrap();
+    let room = Room::connect(&join, Options::default()).unwrap();
+    let held = room.release(&devices, Request::new().writer("minilm", 1)).unwrap();
+    let token = || Token::from_file(&world.vault.token(Role::Custodian).unwrap()).unwrap();
+    let custodian = Admin::connect(&join, Some(token())).unwrap();
+    let cli = Cli::new(world.vault.beside("desks/both")).unwrap();
+    cli.join(&file).unwrap();
+    let connected = Admin::connect(&join, Some(token())).unwrap();
+
+    world.vault.kill();
+    // A lease is the vault's, not a replica's.
+    held.renew().unwrap();
+    held.reattest(&room, &devices).unwrap();
+    let lease = room.release(&devices, Request::new().writer("minilm", 1)).unwrap();
+    act(&custodian, &format!("/v1/leases/{}/revoke", lease.id()), &RevokeLease { reason: "incident 17".into() });
+    assert!(lease.renew().is_err());
+    let listed: serde_json::Value = connected.get("/v1/leases").unwrap();
+    assert!(listed.to_string().contains(&held.id().to_string()), "{listed}");
+    // Who comes now is answered by the other, at the first try.
+    let fresh = Room::connect(&join, Options::default()).unwrap();
+    fresh.release(&devices, Request::new().writer("minilm", 1)).unwrap().end().unwrap();
+    cli.run(["doctor"]).unwrap().done().unwrap();
+    drop(other);
+    let patience = Patience { total: Duration::ZERO, ..Patience::default() };
+    let nobody = Room::connect(&join, Options { patience, ..Options::default() });
+    assert!(matches!(nobody, Err(Error::Unreachable { .. } | Error::PatienceOver { .. })), "nobody is left");
+}
+
+/// What a replica answers is the vault's answer: nobody shops around for another.
+#[test]
+fn a_refusal_is_not_asked_of_the_next_replica() {
+    let (world, other) = two();
+    let [first, second] = [&world.vault, &other].map(|vault| Intruder::before(&vault.join_file().unwrap()).unwrap());
+    let mut join = first.join_file();
+    join.replicas = vec![second.join_file().url];
+    join.tls_ca += &second.join_file().tls_ca;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    second.tamper(move |seen, upstream| {
+        count.fetch_add(1, Ordering::SeqCst);
+        upstream.forward(seen)
+    });
+    let devices = world.node().devices().unwrap();
+    let room = Room::connect(&join, Options::default()).unwrap();
+    let refused = room.release(&devices, Request::new().writer("no-such-asset", 1)).err().unwrap();
+    assert!(refused.problem().is_some(), "{refused}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "the next replica was asked after a refusal");
+    // A control: it is asked where the first does not answer.
+    drop(first);
+    let refused = room.release(&devices, Request::new().writer("no-such-asset", 1)).err().unwrap();
+    assert!(refused.problem().is_some() && asked.load(Ordering::SeqCst) > 0, "{refused}");
 }
