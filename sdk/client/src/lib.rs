@@ -3,7 +3,7 @@
 //! ```text
 //! JoinFile ──Room::connect──> Room ──release(attester, keys)──> Lease ──open──> OpenObject (arena)
 //!    (pinned vaults)            │                                 ├────open_parts──> SealedFile (one chunk at a time)
-//!                               │                                 ├────seal──> object file
+//!                               │                                 ├────seal──> object file, SealStream
 //!                               ├──enrol(device)                  └── renewed, ended, zeroed
 //!                               └──Admin (bearer token)
 //! ```
@@ -35,6 +35,7 @@ mod protection;
 mod release;
 mod room;
 mod seal;
+mod seal_stream;
 mod spread;
 mod tensors;
 mod transport;
@@ -52,6 +53,7 @@ pub use patience::{Patience, Waiting};
 pub use protection::zero_on_termination;
 pub use release::Request;
 pub use room::{Options, Room};
+pub use seal_stream::SealStream;
 pub use tensors::{Tensor, TensorBytes, TensorFile, Tensors, TensorsError};
 
 pub use strongroom_collect as collect;

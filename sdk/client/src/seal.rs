@@ -1,9 +1,9 @@
 //! Sealing under a write lease: objects that the vault need not be asked for one by one.
 
 use crate::{Error, Lease, held::WhileHeld};
-use std::{io::Write, path::Path};
+use std::path::Path;
 use strongroom_protocol::WriterId;
-use strongroom_sealed::{Progress, ReadAt, WriteSpec, Writer, Written};
+use strongroom_sealed::{Progress, ReadAt, WriteSpec, Written};
 
 impl Lease {
     /// What to seal an object of `asset` with: its key version and this lease as the writer. Set
@@ -28,12 +28,5 @@ impl Lease {
         let (key, _) = self.inner.writer_key(&spec.asset)?;
         let held = WhileHeld::new(&self.inner, progress);
         strongroom_sealed::seal_file(source, target, replace, &key, spec, threads, &held).map_err(|e| held.explain(e))
-    }
-
-    /// A stream that seals what is written to it: for pipes and uploads, where the length is not
-    /// known beforehand.
-    pub fn seal_stream<W: Write>(&self, sink: W, spec: WriteSpec) -> Result<Writer<W>, Error> {
-        let (key, _) = self.inner.writer_key(&spec.asset)?;
-        Ok(Writer::create(sink, &key, spec)?)
     }
 }
