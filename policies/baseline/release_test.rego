@@ -233,7 +233,7 @@ test_one_pcr_too_few_is_refused if {
 
 test_another_selection_is_the_policys_to_make if {
 	four := {"bank": "sha256", "pcrs": [4]}
-	not release.allow with input as good with data.settings.pcr_selection as four
+	not release.allow with input as good with data.callers as {} with data.settings.pcr_selection as four
 }
 
 # --- The measurements
@@ -291,7 +291,7 @@ test_a_whole_version_needs_a_label_or_a_setting if {
 	refused_only_by(changed_key(object.union(whole, {"labels": {"version_scope": "forbidden"}})), "scope_not_allowed")
 	released(changed_key(object.union(whole, {"labels": {"version_scope": "allowed"}})))
 	request := changed_key(whole)
-	release.allow with input as request with data.settings.pcr_selection as selection with data.settings.version_scope_assets as ["minilm"]
+	release.allow with input as request with data.callers as {} with data.settings.pcr_selection as selection with data.settings.version_scope_assets as ["minilm"]
 }
 
 test_the_number_of_objects_is_bounded if {

@@ -1,6 +1,7 @@
 //! The main job: a node proves itself, gets keys, seals and opens; leases live and end.
 
 mod arguments;
+mod bundles;
 mod command_line;
 mod keys;
 mod leases;

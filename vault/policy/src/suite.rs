@@ -9,6 +9,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
+/// Bytes of a value that are shown.
+const SHOWN: usize = 512;
 /// Tests of one bundle.
 const TESTS: usize = 1024;
 
@@ -32,6 +34,8 @@ pub struct TestResult {
     pub at: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// What a rule that failed was instead of true: `undefined`, or its value as JSON, shortened.
+    pub got: Option<String>,
     /// What it printed.
     pub prints: Vec<String>,
 }
@@ -88,12 +92,25 @@ pub fn test_bundle(
     let prepared = engine::compile(&all, bundle.data())?;
     let results = names.into_iter().map(|(name, at)| {
         let mut engine = prepared.clone();
-        let outcome = match engine.eval_rule(format!("data.{name}")) {
-            Ok(regorus::Value::Bool(true)) => Outcome::Passed,
-            Ok(_) => Outcome::Failed,
-            Err(error) => Outcome::Error(error.to_string().trim().to_owned()),
+        let (outcome, got) = match engine.eval_rule(format!("data.{name}")) {
+            Ok(regorus::Value::Bool(true)) => (Outcome::Passed, None),
+            Ok(value) => (Outcome::Failed, Some(shortened(&value))),
+            Err(error) => (Outcome::Error(error.to_string().trim().to_owned()), None),
         };
-        TestResult { name, at, outcome, prints: engine.take_prints().unwrap_or_default() }
+        TestResult { name, at, outcome, got, prints: engine.take_prints().unwrap_or_default() }
     });
     Ok(TestReport { results: results.collect() })
+}
+
+/// A value as JSON, to so many bytes.
+fn shortened(value: &regorus::Value) -> String {
+    if *value == regorus::Value::Undefined {
+        return "undefined".to_owned();
+    }
+    let mut text = value.to_json_str().unwrap_or_else(|_| "a value that is no JSON".to_owned());
+    if text.len() > SHOWN {
+        text.truncate(text.floor_char_boundary(SHOWN));
+        text.push_str(" ...");
+    }
+    text
 }

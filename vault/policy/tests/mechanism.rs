@@ -427,6 +427,17 @@ fn tests_pass_fail_or_end_in_an_error() {
     assert_eq!(outcomes["test_number"], Outcome::Failed);
     assert!(matches!(&outcomes["test_error"], Outcome::Error(text) if text.contains("number")));
     assert!(!report.passed());
+    // Where each stands, and what it was instead of true.
+    let told: BTreeMap<_, _> = report
+        .results
+        .iter()
+        .map(|r| (r.name.rsplit_once('.').unwrap().1, (r.at.as_str(), r.got.as_deref())))
+        .collect();
+    assert_eq!(told["test_good"], ("release_test.rego:3", None));
+    assert_eq!(told["test_bad"], ("release_test.rego:4", Some("undefined")));
+    assert_eq!(told["test_false"], ("release_test.rego:5", Some("false")));
+    assert_eq!(told["test_number"], ("release_test.rego:6", Some("1")));
+    assert_eq!(told["test_error"], ("release_test.rego:7", None));
     let bad = report.results.iter().find(|r| r.name.ends_with("test_bad")).unwrap();
     assert!(bad.prints.len() == 1 && bad.prints[0].ends_with("seen 1"), "{:?}", bad.prints);
     assert!(!test_bundle(&files(OPEN), &BTreeMap::new()).unwrap().passed());

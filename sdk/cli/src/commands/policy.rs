@@ -1,17 +1,22 @@
 //! `strongroom policy`.
 
+mod show;
+
 use super::recorded;
 use crate::{
     context::Context,
     output::{Answer, Exit, Failure, table},
 };
 use clap::Subcommand;
+use serde_json::json;
 use std::{fmt::Write as _, path::PathBuf};
 use strongroom::protocol::{
     Bytes, Fixed,
     admin::{PolicyFiles, PolicyView, Recorded},
 };
-use strongroom_policy::{Bundle, Outcome, PolicyError, Sources, load_dir, test_bundle};
+use strongroom_policy::{Bundle, Outcome, PolicyError, Sources, TestReport, TestResult, load_dir, test_bundle};
+
+const UNTESTED: &str = "a bundle without tests has not been tested";
 
 /// Policies.
 #[derive(Subcommand)]
@@ -44,6 +49,9 @@ pub(crate) enum Policy {
     /// All policies
     #[command(after_help = "Example:\n  strongroom policy list")]
     List,
+    /// A policy's files, checked against its digest
+    #[command(after_help = "Example:\n  strongroom policy show DIGEST --out proposed")]
+    Show(show::Show),
 }
 
 impl Policy {
@@ -53,27 +61,24 @@ impl Policy {
                 let bundle = Bundle::from_files(load(&directory)?.files).map_err(|e| invalid(&e))?;
                 let digest = Fixed(bundle.digest());
                 Answer::new(
-                    &serde_json::json!({ "digest": digest, "files": bundle.files().keys().collect::<Vec<_>>() }),
+                    &json!({ "digest": digest, "files": bundle.files().keys().collect::<Vec<_>>() }),
                     format!("the bundle loads\ndigest {digest}"),
                 )
             }
             Self::Test { directory } => test(&load(&directory)?),
             Self::Propose { directory } => {
                 let sources = load(&directory)?;
-                let tested = test(&sources)?;
-                if !tested.holds {
-                    return Err(Failure::refused(format!("{}a bundle whose tests fail is not proposed", tested.text)));
-                }
+                tested(&sources)?;
                 let body = PolicyFiles { files: sources.files };
                 let answer: Recorded = context.admin()?.post("/v1/policies", &body)?;
                 let digest = answer.digest.clone().unwrap_or_else(|| Bytes(Vec::new()));
                 recorded(&format!("policy {digest} proposed; somebody else enforces it"), &answer)
             }
             Self::Enforce { digest } => {
-                let answer: Recorded =
-                    context.admin()?.post(&format!("/v1/policies/{digest}/enforce"), &serde_json::json!({}))?;
+                let answer: Recorded = context.admin()?.post(&format!("/v1/policies/{digest}/enforce"), &json!({}))?;
                 recorded(&format!("policy {digest} is enforced"), &answer)
             }
+            Self::Show(show) => show.run(context),
             Self::List => {
                 let policies: Vec<PolicyView> = context.admin()?.get("/v1/policies")?;
                 let rows: Vec<_> = policies
@@ -102,32 +107,74 @@ fn invalid(error: &PolicyError) -> Failure {
     Failure::new(Exit::Usage, error.to_string())
 }
 
+fn run_tests(sources: &Sources) -> Result<TestReport, Failure> {
+    test_bundle(&sources.files, &sources.tests).map_err(|e| invalid(&e))
+}
+
 fn test(sources: &Sources) -> Result<Answer, Failure> {
-    let report = test_bundle(&sources.files, &sources.tests).map_err(|e| invalid(&e))?;
+    let report = run_tests(sources)?;
+    let failed: Vec<_> = report.failures().collect();
+    let passed = report.results.len() - failed.len();
     let mut text = String::new();
-    let mut passed = 0;
     for result in &report.results {
-        let word = match &result.outcome {
-            Outcome::Passed => {
-                passed += 1;
-                "ok".to_owned()
-            }
-            Outcome::Failed => "FAILED".to_owned(),
-            Outcome::Error(error) => format!("ERROR: {error}"),
-        };
-        let _ = writeln!(text, "{} ... {word}", result.name);
-        for line in &result.prints {
-            let _ = writeln!(text, "    {line}");
+        if result.outcome == Outcome::Passed {
+            let _ = writeln!(text, "{} ... ok", result.name);
+            printed(&mut text, result);
+        } else {
+            text.push_str(&failure(result));
         }
     }
-    let failed = report.results.len() - passed;
-    let _ = writeln!(text, "{passed} passed, {failed} failed");
+    let _ = writeln!(text, "{passed} passed, {} failed", failed.len());
     if report.results.is_empty() {
-        text.push_str("a bundle without tests has not been tested\n");
+        let _ = writeln!(text, "{UNTESTED}");
     }
-    let failures: Vec<_> = report.failures().map(|r| &r.name).collect();
-    let mut answer =
-        Answer::new(&serde_json::json!({ "passed": passed, "failed": failed, "failures": failures }), text)?;
+    let failures: Vec<_> = failed
+        .iter()
+        .map(|result| {
+            let error = match &result.outcome {
+                Outcome::Error(error) => Some(error),
+                _ => None,
+            };
+            json!({
+                "name": result.name, "at": result.at, "got": result.got, "error": error, "prints": result.prints
+            })
+        })
+        .collect();
+    let mut answer = Answer::new(&json!({ "passed": passed, "failed": failed.len(), "failures": failures }), text)?;
     answer.holds = report.passed();
     Ok(answer)
+}
+
+/// A bundle whose tests do not pass is sent nowhere; said are the tests that failed, and no others.
+fn tested(sources: &Sources) -> Result<(), Failure> {
+    let report = run_tests(sources)?;
+    if report.passed() {
+        return Ok(());
+    }
+    if report.results.is_empty() {
+        return Err(Failure::refused(format!("{UNTESTED}: it is not proposed")));
+    }
+    let failed: Vec<String> = report.failures().map(failure).collect();
+    let (count, of) = (failed.len(), report.results.len());
+    Err(Failure::refused(format!(
+        "{count} of the bundle's {of} tests failed, so it is not proposed:\n{}",
+        failed.concat().trim_end()
+    )))
+}
+
+/// What is known of a test that failed: where it stands, what it was, and what it printed.
+fn failure(result: &TestResult) -> String {
+    let was = match (&result.outcome, &result.got) {
+        (Outcome::Error(error), _) => format!("ERROR: {error}"),
+        (_, got) => format!("FAILED: it was {}, not true", got.as_deref().unwrap_or("undefined")),
+    };
+    let mut text = format!("{} ({}) ... {was}\n", result.name, result.at);
+    printed(&mut text, result);
+    text
+}
+
+fn printed(text: &mut String, result: &TestResult) {
+    for line in &result.prints {
+        let _ = writeln!(text, "    {line}");
+    }
 }
