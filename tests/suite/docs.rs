@@ -12,6 +12,7 @@ mod open_in_rust;
 mod pages;
 mod runs;
 mod tables;
+mod threats;
 
 use std::path::{Path, PathBuf};
 
