@@ -17,7 +17,7 @@ pub const KERNEL_BOOT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measure
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BootLog {
-    /// The kernel's ([`KERNEL_BOOT_LOG`]), if it shows one.
+    /// The kernel's (`/sys/kernel/security/tpm0/binary_bios_measurements`), if it shows one.
     #[default]
     Kernel,
     /// This file, which must exist.

@@ -85,7 +85,7 @@ fn target<'a>(root: &'a Value, schema: &'a Value) -> anyhow::Result<&'a Value> {
 fn going_on(sentence: &str) -> String {
     let mut letters = sentence.chars();
     match letters.next() {
-        Some(first) if !letters.as_str().starts_with(char::is_uppercase) => {
+        Some(first) if letters.as_str().starts_with(|c: char| c.is_lowercase() || c == ' ') => {
             first.to_lowercase().chain(letters).collect()
         }
         _ => sentence.to_owned(),
@@ -198,7 +198,15 @@ mod tests {
 
     #[test]
     fn abbreviations_stay() {
-        assert_eq!([going_on("Opens it."), going_on("AEAD tags."), going_on("")], ["opens it.", "AEAD tags.", ""]);
+        for (said, expected) in [
+            ("Opens it.", "opens it."),
+            ("A file.", "a file."),
+            ("AEAD tags.", "AEAD tags."),
+            ("P-256.", "P-256."),
+            ("", ""),
+        ] {
+            assert_eq!(going_on(said), expected);
+        }
     }
 
     #[test]
