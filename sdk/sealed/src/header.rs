@@ -1,6 +1,6 @@
 //! The header: the first 4,096 bytes, in clear, authenticated by the key commitment.
 
-use crate::{ReadAt, SealedError};
+use crate::{ReadAt, SealedError, open_regular};
 use std::path::Path;
 use strongroom_protocol::{ObjectId, WriterId, push_length_prefixed};
 
@@ -144,7 +144,7 @@ impl Header {
 
     /// Reads the header of the file at `path`, for which no key is needed.
     pub fn peek_path(path: &Path) -> Result<Self, SealedError> {
-        let file = std::fs::File::open(path).map_err(|e| SealedError::from_io("open the sealed file", e))?;
+        let file = open_regular(path).map_err(|e| SealedError::from_io("open the sealed file", e))?;
         Self::peek(&file)
     }
 }

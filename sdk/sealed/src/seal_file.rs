@@ -5,6 +5,7 @@ use crate::{
     geometry::{HASH, TAG, raise_chunk_size},
     header::HEADER,
     partial::PartialFile,
+    plain_file::{ENDS_EARLY, check_plain_file},
     progress::{Progress, thread_count},
     sealing::{Object, Sealing, WriteSpec, Written},
 };
@@ -23,7 +24,8 @@ use zeroize::Zeroizing;
 /// Seals all of `source` into a file at `target`, which appears whole or not at all.
 ///
 /// `threads` (0: as many as the machine offers) hold one chunk each. `replace`: whether a file at
-/// `target` is replaced. A source that changes its length meanwhile is `LengthChanged`.
+/// `target` is replaced. A source that changes its length meanwhile is `LengthChanged`; one that is a file is
+/// held to [`check_plain_file`].
 pub fn seal_file(
     source: &(impl ReadAt + ?Sized),
     target: &Path,
@@ -33,6 +35,7 @@ pub fn seal_file(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Written, SealedError> {
+    check_file(source, target)?;
     let n = source_len(source)?;
     if let Some(expected) = spec.expected_len.filter(|expected| *expected != n) {
         return Err(SealedError::LengthChanged { expected, actual: n });
@@ -61,6 +64,8 @@ pub fn seal_file(
     if actual != n {
         return Err(SealedError::LengthChanged { expected: n, actual });
     }
+    // Once more: links may have been made, and a file of the kernel's may have got something to say.
+    check_file(source, target)?;
 
     let tags = work.tags.into_inner().unwrap_or_else(PoisonError::into_inner);
     let hashes = work.hashes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -137,9 +142,12 @@ impl<S: ReadAt + ?Sized> Work<'_, S> {
         let length = (self.n - start).min(buffer.len() as u64);
         let data = buffer.get_mut(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or_default();
         self.source.read_exact_at(data, start).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                SealedError::LengthChanged { expected: self.n, actual: self.source.len().unwrap_or(start) }
-            }
+            io::ErrorKind::UnexpectedEof => match self.source.len() {
+                Ok(actual) if actual == self.n && self.source.as_file().is_some() => {
+                    SealedError::NotWritable { what: ENDS_EARLY }
+                }
+                actual => SealedError::LengthChanged { expected: self.n, actual: actual.unwrap_or(start) },
+            },
             _ => SealedError::from_io("read the plaintext", error),
         })?;
         let tag = self.sealing.seal_chunk(chunk, data)?;
@@ -150,6 +158,10 @@ impl<S: ReadAt + ?Sized> Work<'_, S> {
         write(self.target, data, HEADER as u64 + start)?;
         Ok(length)
     }
+}
+
+fn check_file(source: &(impl ReadAt + ?Sized), target: &Path) -> Result<(), SealedError> {
+    source.as_file().map_or(Ok(()), |file| check_plain_file(file, target).map(drop))
 }
 
 fn source_len(source: &(impl ReadAt + ?Sized)) -> Result<u64, SealedError> {

@@ -27,6 +27,12 @@ pub trait ReadAt: Sync {
     fn request_size(&self) -> u64 {
         0
     }
+
+    /// The file that this reads, where it is one: what is sealed from it is held to more
+    /// ([`check_plain_file`](crate::check_plain_file)).
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 impl ReadAt for File {
@@ -36,6 +42,10 @@ impl ReadAt for File {
 
     fn len(&self) -> io::Result<u64> {
         self.metadata().map(|metadata| metadata.len())
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(self)
     }
 }
 
@@ -74,6 +84,9 @@ macro_rules! by_reference {
             fn request_size(&self) -> u64 {
                 (**self).request_size()
             }
+            fn as_file(&self) -> Option<&File> {
+                (**self).as_file()
+            }
         }
     )*};
 }
@@ -83,8 +96,13 @@ by_reference! {
     Arc<T> where ReadAt && Send;
 }
 
+/// What is not a regular file, where [`open_regular`] was to open one.
+#[derive(Debug, thiserror::Error)]
+#[error("not a regular file: put what a pipe or a device gives into one first")]
+pub struct NotRegular;
+
 /// Opens a file for positioned reads. Anything else under that name, such as a pipe, which would be
-/// waited for without end, is an error of kind `InvalidInput` at once.
+/// waited for without end, is an error of kind `InvalidInput` that holds a [`NotRegular`], at once.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     // Without O_NONBLOCK the opening of a named pipe waits for a writer. Of a regular file it changes nothing.
@@ -92,10 +110,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "not a regular file: put what a pipe or a device gives into one first",
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular))
 }
 
 /// Makes positioned reads of anything that can read and seek. Its reads wait for one another, so
@@ -144,8 +159,8 @@ impl DirectFile {
     /// Opens the file twice. An error of kind `InvalidInput` where the file system has no `O_DIRECT`.
     pub fn open(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-        let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(path)?;
-        let cached = File::open(path)?;
+        let cached = open_regular(path)?;
+        let direct = File::options().read(true).custom_flags(libc::O_DIRECT | libc::O_NONBLOCK).open(path)?;
         let identity = |file: &File| file.metadata().map(|m| (m.dev(), m.ino()));
         if identity(&direct)? != identity(&cached)? {
             return Err(io::Error::other("the file was replaced while it was opened"));
@@ -165,6 +180,10 @@ impl ReadAt for DirectFile {
 
     fn len(&self) -> io::Result<u64> {
         ReadAt::len(&self.cached)
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(&self.cached)
     }
 }
 
@@ -187,6 +206,7 @@ pub fn spool(pipe: impl Read, directory: &Path, limit: u64) -> io::Result<File> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Header;
 
     fn check(source: &(impl ReadAt + ?Sized)) {
         let mut buffer = [0; 3];
@@ -221,7 +241,10 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
         std::fs::write(&file, b"0123456789").unwrap();
         for other in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
-            assert_eq!(open_regular(other).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", other.display());
+            let error = open_regular(other).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{}", other.display());
+            assert!(error.get_ref().is_some_and(|inner| inner.is::<NotRegular>()), "{}", other.display());
+            assert!(Header::peek_path(other).is_err() && DirectFile::open(other).is_err(), "{}", other.display());
         }
         assert_eq!(open_regular(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(ReadAt::len(&open_regular(&file).unwrap()).unwrap(), 10);
