@@ -1,17 +1,18 @@
 //! Which program a process runs: the file behind `/proc/PID/exe`, and the digest of its content.
 
-use super::process::Unidentified;
+use super::{mounts, process::Unidentified};
 use ring::digest::{Context, SHA256};
 use rustix::{
-    fs::fstatfs,
+    fs::{Mode, OFlags, open},
     time::{ClockId, clock_gettime},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File, Metadata},
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
-    sync::{Mutex, PoisonError},
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
 };
 use strongroom::protocol::caller::Executable;
 
@@ -23,16 +24,33 @@ const REMEMBERED: usize = 1024;
 const ATTEMPTS: usize = 3;
 /// A file that changed this recently may change again without its times showing it, seconds.
 const SETTLED: i64 = 2;
-/// `FUSE_SUPER_MAGIC`: a process decides what is read, and may decide anew each time.
-const FUSE: i64 = 0x6573_5546;
+/// How long a request waits for its user's turn to have a file read.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Read so much at once, bytes.
+const STEP: usize = 256 << 10;
 const DELETED: &str = " (deleted)";
 
 /// Digests of executables, so that a program is read once.
 #[derive(Default)]
 pub(super) struct Digests {
     known: Mutex<HashMap<Version, String>>,
-    /// One file is read at a time, whoever asks.
-    reading: Mutex<()>,
+    /// Users for whom a file is being read, one at a time: who keeps the agent reading, from a server that
+    /// does not answer say, keeps himself waiting.
+    reading: Mutex<HashSet<u32>>,
+    read: Condvar,
+}
+
+/// A user's turn to have a file read.
+struct Turn<'a> {
+    digests: &'a Digests,
+    uid: u32,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.digests.reading.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.uid);
+        self.digests.read.notify_all();
+    }
 }
 
 /// A file as it is: whatever changes its content changes its `ctime`, which nobody can set.
@@ -62,27 +80,34 @@ impl Version {
 }
 
 impl Digests {
-    /// The program that this process runs. The caller makes sure that the id is still the process's.
-    pub(super) fn executable(&self, pid: i32) -> Result<Executable, Unidentified> {
+    /// The program that this user's process runs. The caller makes sure that the id is still the process's.
+    pub(super) fn executable(&self, pid: i32, uid: u32) -> Result<Executable, Unidentified> {
         let link = format!("/proc/{pid}/exe");
         let path = fs::read_link(&link).map_err(Unidentified::reading("exe"))?;
-        // Opened by the link, not by its text: it is the file itself, in whatever namespace.
-        let file = File::open(&link).map_err(Unidentified::reading("exe"))?;
+        // By the link, not by its text: it is the file itself, in whatever namespace. And not for reading
+        // yet: where a user serves the file, he would be asked, and could leave the agent without an answer.
+        let file = open(&link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let file = File::from(file.map_err(|e| Unidentified::reading("exe")(e.into()))?);
         let path = path.to_string_lossy().into_owned();
         if path.ends_with(DELETED) {
             tracing::info!(pid, path, "runs a program whose file was deleted or replaced");
         }
         // A package's upgrade deletes the file of what runs; the caller stays the same.
         let path = path.strip_suffix(DELETED).unwrap_or(&path).to_owned();
-        Ok(Executable { path, sha256: self.digest(&file)? })
+        let sha256 = if mounts::is_roots(&file, pid)? {
+            let readable = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            self.digest(&readable.map_err(Unidentified::reading("exe"))?, uid)?
+        } else {
+            tracing::info!(pid, path, "runs a program from a file system that is not the machine's: no digest");
+            None
+        };
+        Ok(Executable { path, sha256 })
     }
 
     /// SHA-256 of a file, lower-case hex; `None` if its content cannot be vouched for.
-    fn digest(&self, file: &File) -> Result<Option<String>, Unidentified> {
-        let failed = Unidentified::reading("exe");
-        let metadata = file.metadata().map_err(failed)?;
-        let fuse = fstatfs(file).map_err(|e| Unidentified::reading("exe")(e.into()))?.f_type == FUSE;
-        if !metadata.is_file() || metadata.size() > LARGEST || fuse {
+    fn digest(&self, file: &File, uid: u32) -> Result<Option<String>, Unidentified> {
+        let metadata = file.metadata().map_err(Unidentified::reading("exe"))?;
+        if !metadata.is_file() || metadata.size() > LARGEST {
             return Ok(None);
         }
         for _ in 0..ATTEMPTS {
@@ -90,7 +115,7 @@ impl Digests {
             if let Some(known) = self.recall(&version) {
                 return Ok(Some(known));
             }
-            let _alone = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = self.turn(uid, PATIENCE)?;
             if let Some(known) = self.recall(&version) {
                 return Ok(Some(known));
             }
@@ -101,6 +126,17 @@ impl Digests {
             }
         }
         Err(Unidentified::Changing)
+    }
+
+    fn turn(&self, uid: u32, patience: Duration) -> Result<Turn<'_>, Unidentified> {
+        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.read.wait_timeout_while(reading, patience, |reading| reading.contains(&uid));
+        let (mut reading, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err(Unidentified::Slow);
+        }
+        reading.insert(uid);
+        Ok(Turn { digests: self, uid })
     }
 
     fn recall(&self, version: &Version) -> Option<String> {
@@ -122,7 +158,7 @@ impl Digests {
 /// Reads from the beginning, whatever was read before.
 fn read(file: &File) -> std::io::Result<String> {
     use std::os::unix::fs::FileExt as _;
-    let (mut context, mut buffer, mut at) = (Context::new(&SHA256), vec![0; 1 << 20], 0);
+    let (mut context, mut buffer, mut at) = (Context::new(&SHA256), vec![0; STEP], 0);
     loop {
         let read = file.read_at(&mut buffer, at)?;
         if read == 0 || at > LARGEST {
@@ -146,10 +182,12 @@ mod tests {
     use super::*;
     use std::{io::Write as _, os::unix::fs::FileExt as _, process};
 
+    const USER: u32 = 1000;
+
     #[test]
     fn this_process_runs_the_program_of_this_test() {
         let own = std::env::current_exe().unwrap();
-        let found = Digests::default().executable(process::id().cast_signed()).unwrap();
+        let found = Digests::default().executable(process::id().cast_signed(), USER).unwrap();
         assert_eq!(found.path, own.to_str().unwrap());
         let digest = ring::digest::digest(&SHA256, &fs::read(own).unwrap());
         assert_eq!(found.sha256.unwrap(), hex::encode(digest));
@@ -161,21 +199,33 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"one").unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        let first = digests.digest(&file).unwrap().unwrap();
-        assert_eq!(digests.digest(&file).unwrap().unwrap(), first);
+        let first = digests.digest(&file, USER).unwrap().unwrap();
+        assert_eq!(digests.digest(&file, USER).unwrap().unwrap(), first);
         file.write_all_at(b"two", 0).unwrap();
         file.set_modified(modified).unwrap();
-        assert_ne!(digests.digest(&file).unwrap().unwrap(), first);
+        assert_ne!(digests.digest(&file, USER).unwrap().unwrap(), first);
     }
 
     #[test]
     fn what_changed_a_moment_ago_is_not_remembered_and_what_is_old_is() {
         let digests = Digests::default();
         let file = tempfile::tempfile().unwrap();
-        digests.digest(&file).unwrap();
+        digests.digest(&file, USER).unwrap();
         assert!(digests.known.lock().unwrap().is_empty());
-        digests.digest(&File::open("/bin/sh").unwrap()).unwrap();
+        digests.digest(&File::open("/bin/sh").unwrap(), USER).unwrap();
         assert_eq!(digests.known.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_read_without_end_holds_up_its_user_alone() {
+        let digests = Digests::default();
+        let endless = digests.turn(USER, Duration::ZERO).unwrap();
+        assert!(matches!(digests.turn(USER, Duration::ZERO), Err(Unidentified::Slow)));
+        digests.digest(&File::open("/bin/sh").unwrap(), USER + 1).unwrap().unwrap();
+        // What is known already is not waited for.
+        digests.digest(&File::open("/bin/sh").unwrap(), USER).unwrap().unwrap();
+        drop(endless);
+        digests.turn(USER, Duration::ZERO).unwrap();
     }
 
     #[test]
@@ -183,7 +233,7 @@ mod tests {
         let digests = Digests::default();
         let large = tempfile::tempfile().unwrap();
         large.set_len(LARGEST + 1).unwrap();
-        assert_eq!(digests.digest(&large).unwrap(), None);
-        assert_eq!(digests.digest(&File::open("/dev/null").unwrap()).unwrap(), None);
+        assert_eq!(digests.digest(&large, USER).unwrap(), None);
+        assert_eq!(digests.digest(&File::open("/dev/null").unwrap(), USER).unwrap(), None);
     }
 }

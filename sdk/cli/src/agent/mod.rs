@@ -20,6 +20,7 @@ mod control_group;
 mod door;
 mod executable;
 mod listener;
+mod mounts;
 mod process;
 mod quota;
 mod service;

@@ -14,6 +14,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _},
     os::fd::OwnedFd,
+    path::PathBuf,
 };
 use strongroom::protocol::{
     caller::{CALLER_VERSION, Caller},
@@ -35,8 +36,12 @@ pub(super) enum Unidentified {
     SeveralUsers,
     /// What sent the message was another user, by the credentials that came with it.
     AnotherUser,
+    /// It is in another user namespace than the agent, where a user is root, and may do what only root may.
+    OwnNamespace,
     /// Its executable keeps changing.
     Changing,
+    /// Another executable of its user is still being read.
+    Slow,
 }
 
 impl Unidentified {
@@ -64,7 +69,12 @@ impl std::fmt::Display for Unidentified {
                 "the process has several user or group ids (a set-user-id program?); which of them asks cannot be said",
             ),
             Self::AnotherUser => f.write_str("the credentials of the message are not those of the process"),
+            Self::OwnNamespace => f.write_str(
+                "the process runs in a user namespace of its own, whose root can have it named as another: start it \
+                 in the machine's (no rootless container, no `unshare --user`)",
+            ),
             Self::Changing => f.write_str("the process's executable keeps changing"),
+            Self::Slow => f.write_str("another program of this user is still being read; is its file system away?"),
         }
     }
 }
@@ -134,6 +144,9 @@ impl Process {
 /// What the kernel says of a process id; whose it is, the caller of this makes sure.
 fn facts(credentials: UCred, digests: &Digests, boot_id: &str) -> Result<Caller, Unidentified> {
     let pid = credentials.pid.as_raw_pid();
+    if user_namespace(&pid.to_string())? != user_namespace("self")? {
+        return Err(Unidentified::OwnNamespace);
+    }
     let started = started(&read_proc(pid, "stat")?)?;
     let status = read_proc(pid, "status")?;
     let (uid, gid) = (sole_id(&status, "Uid:")?, sole_id(&status, "Gid:")?);
@@ -145,7 +158,7 @@ fn facts(credentials: UCred, digests: &Digests, boot_id: &str) -> Result<Caller,
     Ok(Caller {
         boot_id: boot_id.to_owned(),
         cgroup: placement.path,
-        exe: digests.executable(pid)?,
+        exe: digests.executable(pid, uid)?,
         gid,
         pid: pid.unsigned_abs(),
         pod: placement.pod,
@@ -155,6 +168,17 @@ fn facts(credentials: UCred, digests: &Digests, boot_id: &str) -> Result<Caller,
         unit: placement.unit,
         v: CALLER_VERSION,
     })
+}
+
+/// The user namespace of a process, by its name for people, which is also unique. A process can leave one
+/// only for one below it.
+///
+/// Whoever is root in a user namespace may have the kernel name other processes as senders of his messages,
+/// those in process namespaces that belong to it (`scm_check_creds`), and other files as what processes in it
+/// execute (`PR_SET_MM`). Processes in the agent's user namespace are in no such process namespace: only root
+/// could have put them there.
+fn user_namespace(pid: &str) -> Result<PathBuf, Unidentified> {
+    fs::read_link(format!("/proc/{pid}/ns/user")).map_err(Unidentified::reading("ns/user"))
 }
 
 /// Field 22 of `/proc/PID/stat`. The second, the program's name, may hold anything, parentheses too.

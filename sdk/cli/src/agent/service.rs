@@ -22,7 +22,7 @@ use std::{
 };
 use strongroom::{
     collect::{
-        Attester,
+        Attester, CollectError,
         agent::{AgentAnswer, AgentRefusal, AgentRequest},
     },
     protocol::{Bytes, Fixed, Statement, evidence::PcrSelection},
@@ -84,6 +84,7 @@ impl From<Unidentified> for No {
     fn from(why: Unidentified) -> Self {
         let code = match why {
             Unidentified::Replaced | Unidentified::AnotherUser => AgentRefusal::NotTheCaller,
+            Unidentified::Slow => return Self { after: Some(LATER), ..Self::new(AgentRefusal::Busy, why.to_string()) },
             _ => AgentRefusal::Unidentified,
         };
         Self::new(code, why.to_string())
@@ -251,7 +252,7 @@ impl Agent {
         // With a caller, so under a tag that ends in `-agent`.
         let evidence = self.devices.collect(statement.as_slice(), Some(&process.bytes), selection).map_err(|e| {
             tracing::error!(error = %e, "the devices gave no evidence");
-            No::new(AgentRefusal::Device, e.to_string())
+            No::new(AgentRefusal::Device, for_the_job(&e))
         })?;
         let facts = &process.facts;
         tracing::info!(
@@ -288,6 +289,18 @@ impl Drop for Turn<'_> {
 fn refusal(no: No) -> AgentAnswer {
     let retry_after_ms = no.after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1));
     AgentAnswer::Refused { code: no.code, message: no.message, retry_after_ms }
+}
+
+/// What the devices' failure means to a job, which can set nothing about them.
+fn for_the_job(error: &CollectError) -> String {
+    match error {
+        CollectError::TpmTimeout { device, doing, timeout } => format!(
+            "{device}: {doing}: no answer within {} s; the TPM is held by another process than the agent, or has \
+             failed: tell who runs this node, `journalctl -u strongroom-agent` has more",
+            timeout.as_secs_f32()
+        ),
+        other => other.to_string(),
+    }
 }
 
 /// Sends an answer, if anybody is still there.

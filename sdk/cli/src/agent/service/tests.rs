@@ -9,10 +9,7 @@ use std::{
     sync::{Condvar, mpsc},
 };
 use strongroom::{
-    collect::{
-        CollectError,
-        agent::{read_frame, write_frame},
-    },
+    collect::agent::{read_frame, write_frame},
     protocol::{evidence::Evidence, limits, sha256, statement::X_WING_PUBLIC_KEY},
 };
 
@@ -297,4 +294,14 @@ fn a_listener_that_was_handed_over_must_listen() {
     let error = Listener::open(&path, 0o600).err().unwrap();
     assert!(error.message.contains("listens here already"), "{}", error.message);
     drop(other);
+}
+
+#[test]
+fn a_job_behind_an_agent_is_not_told_of_settings_that_it_does_not_have() {
+    let device = "swtpm:host=localhost,port=2321".parse().unwrap();
+    let late = CollectError::TpmTimeout { device, doing: "quoting", timeout: Duration::from_mins(1) };
+    assert!(late.to_string().contains("node.json"));
+    let said = for_the_job(&late);
+    assert!(said.contains("quoting: no answer within 60 s") && said.contains("who runs this node"), "{said}");
+    assert!(!said.contains("node.json"), "{said}");
 }
