@@ -18,6 +18,8 @@ pub(super) fn examine(root: &Path, findings: &mut Findings) {
     swap(root, findings);
     core_pattern(read("proc/sys/kernel/core_pattern").as_deref(), findings);
     ptrace_scope(read("proc/sys/kernel/yama/ptrace_scope").as_deref(), findings);
+    let namespaces = ["user/max_user_namespaces", "kernel/unprivileged_userns_clone"];
+    user_namespaces(namespaces.map(|name| read(&format!("proc/sys/{name}"))), findings);
     huge_pages(read("sys/kernel/mm/transparent_hugepage/enabled").as_deref(), findings);
     lockdown(read("sys/kernel/security/lockdown").as_deref(), findings);
 }
@@ -102,6 +104,23 @@ fn ptrace_scope(scope: Option<&str>, findings: &mut Findings) {
     }
 }
 
+/// How many there may be, and, on Debian's kernels, whether users may make any.
+fn user_namespaces([most, allowed]: [Option<String>; 2], findings: &mut Findings) {
+    const CHECK: &str = "user_namespaces";
+    let none = |setting: &Option<String>| setting.as_deref().map(str::trim) == Some("0");
+    // A kernel without them has no such file either.
+    if most.is_none() || none(&most) || none(&allowed) {
+        return findings.ok(CHECK, "users make none");
+    }
+    findings.warn(
+        CHECK,
+        "users may make their own, and have the kernel name a file as what they execute: behind an agent, \
+         `exe_sha256` alone does not tell which program asks",
+        "limit callers by uids, units, slurm_jobs or pods too; or, where nothing needs rootless containers, \
+         sysctl -w user.max_user_namespaces=0, and the same in /etc/sysctl.d",
+    );
+}
+
 fn huge_pages(enabled: Option<&str>, findings: &mut Findings) {
     const CHECK: &str = "hugepages";
     let chosen = enabled.and_then(|text| text.split_whitespace().find_map(|w| w.strip_prefix('[')?.strip_suffix(']')));
@@ -131,13 +150,14 @@ mod tests {
     use super::{super::findings::Verdict, *};
 
     /// Files below a root, of a node where all is well.
-    const GOOD: [(&str, &str); 8] = [
+    const GOOD: [(&str, &str); 9] = [
         ("proc/meminfo", ""),
         ("proc/swaps", "Filename Type Size Used Priority\n"),
         ("proc/self/status", "Name:\tx\nCapEff:\t0000000000004000\n"),
         ("proc/self/limits", "Limit  Soft Limit  Hard Limit  Units\nMax locked memory  8388608  8388608  bytes\n"),
         ("proc/sys/kernel/core_pattern", "core\n"),
         ("proc/sys/kernel/yama/ptrace_scope", "1\n"),
+        ("proc/sys/user/max_user_namespaces", "0\n"),
         ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
         ("sys/kernel/security/lockdown", "none integrity [confidentiality]\n"),
     ];
@@ -161,7 +181,7 @@ mod tests {
     #[test]
     fn a_good_node_is_told_so() {
         let findings = with("proc/meminfo", Some(""));
-        assert_eq!(findings.0.len(), 6);
+        assert_eq!(findings.0.len(), 7);
         assert!(findings.0.iter().all(|f| f.verdict == Verdict::Ok && f.remedy.is_none()), "{findings:?}");
     }
 
@@ -182,6 +202,8 @@ mod tests {
             ("core_pattern", "proc/sys/kernel/core_pattern", None, warn, "cannot be read"),
             ("ptrace_scope", "proc/sys/kernel/yama/ptrace_scope", Some("0\n"), warn, "before the job connected"),
             ("ptrace_scope", "proc/sys/kernel/yama/ptrace_scope", None, warn, "no Yama"),
+            ("user_namespaces", "proc/sys/user/max_user_namespaces", Some("96365\n"), warn, "exe_sha256"),
+            ("user_namespaces", "proc/sys/user/max_user_namespaces", None, ok, "none"),
             ("hugepages", "sys/kernel/mm/transparent_hugepage/enabled", Some("always madvise [never]"), warn, "never"),
             ("hugepages", "sys/kernel/mm/transparent_hugepage/enabled", None, warn, "not in this kernel"),
             ("lockdown", "sys/kernel/security/lockdown", Some("none [integrity] confidentiality"), warn, "integrity"),
@@ -196,6 +218,9 @@ mod tests {
             let others = findings.0.iter().filter(|finding| finding.check != check);
             assert!(others.into_iter().all(|finding| finding.verdict == ok), "{findings:?}");
         }
+        let mut debian = Findings::default();
+        user_namespaces([Some("96365\n".into()), Some("0\n".into())], &mut debian);
+        assert_eq!(debian.0[0].verdict, ok);
         let lockable = |text: Option<&str>| {
             let mut findings = Findings::default();
             memlock(Some("CapEff:\t0000000000000000\n"), text, &mut findings);
