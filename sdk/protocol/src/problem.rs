@@ -55,7 +55,7 @@ codes! {
     Denied = "denied", 403;
     /// The token's roles do not allow this.
     Forbidden = "forbidden", 403;
-    /// The author of a change may not approve it.
+    /// It takes two persons: nobody may approve what is their own, or hold roles that are kept apart.
     FourEyes = "four_eyes", 403;
     /// There is no such thing, or it may not be seen.
     NotFound = "not_found", 404;

@@ -23,7 +23,8 @@ const PLACES: [&str; 7] = [
 const REACH: usize = 40;
 
 /// Words that begin another command.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
+    "accept-restore",
     "agent",
     "asset",
     "audit",
@@ -52,10 +53,16 @@ const COMMANDS: [&str; 22] = [
 const GENERAL: [&str; 5] = ["--home", "--token-file", "--json", "--patience", "--agent"];
 
 /// What the search finds in no test, with the reason that it may stand in a document.
-const NOT_FOUND: [(&str, &str); 1] = [(
-    "strongroomd recover-admin --config",
-    "vault/server/tests/it/processes.rs runs it, and puts the configuration in for each command",
-)];
+const NOT_FOUND: [(&str, &str); 2] = [
+    (
+        "strongroomd accept-restore --config",
+        "tests/suite/replicas/standing.rs runs it, and puts the configuration in for each command",
+    ),
+    (
+        "strongroomd recover-admin --config",
+        "vault/server/tests/it/processes.rs runs it, and puts the configuration in for each command",
+    ),
+];
 
 /// Subcommands, the longest first, so that `node status` is not `status` of something.
 fn subcommand(arguments: &[String]) -> Vec<String> {

@@ -150,10 +150,16 @@ fn authorization(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     }
 }
 
+/// The token of bearer credentials. The scheme's name is one in any case (RFC 9110, 11.1).
+fn bearer(credentials: &str) -> Option<&str> {
+    let (scheme, token) = credentials.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
+}
+
 async fn authenticate(vault: &Vault, authorization: Option<Zeroizing<String>>) -> Answer<Holder> {
     let refused = || Refused::from(Problem::new(Code::Unauthenticated));
     let value = authorization.ok_or_else(refused)?;
-    let token = value.strip_prefix("Bearer ").ok_or_else(refused)?;
+    let token = bearer(&value).ok_or_else(refused)?;
     if token.len() != TOKEN_LENGTH || !token.starts_with(TOKEN_PREFIX) {
         return Err(refused());
     }
@@ -172,4 +178,20 @@ async fn authenticate(vault: &Vault, authorization: Option<Zeroizing<String>>) -
         }
     }
     Ok(Holder { token: found.row, version: found.version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn the_scheme_is_one_in_any_case() {
+        for credentials in ["Bearer srt_x", "bearer srt_x", "BEARER  srt_x"] {
+            assert_eq!(bearer(credentials), Some("srt_x"), "{credentials}");
+        }
+        for credentials in ["Basic srt_x", "Bearersrt_x", "srt_x", "Bearer\tsrt_x", ""] {
+            assert_eq!(bearer(credentials), None, "{credentials}");
+        }
+        assert_eq!(bearer("Bearer SRT_x"), Some("SRT_x"), "the token is as it is");
+    }
 }

@@ -74,7 +74,8 @@ impl From<Problem> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(context) | StoreError::Conflicted(context) => {
+            StoreError::Displaced { .. } => displaced(&error.to_string()),
+            StoreError::Unavailable(context) | StoreError::Conflicted(context) | StoreError::Unusable(context) => {
                 tracing::error!(%context, "the store does not answer");
                 Problem::new(Code::StoreUnavailable).retry_after(1).into()
             }
@@ -86,6 +87,13 @@ impl From<StoreError> for Refused {
             other => Self::internal(other),
         }
     }
+}
+
+/// Another process commits under this replica's name. Whoever asks is told, since this replica is of no use to
+/// them, and a probe is what takes it out of a load balancer.
+fn displaced(why: &str) -> Refused {
+    tracing::error!(%why, "nothing is committed, released or renewed by this replica");
+    Problem::new(Code::LedgerUnavailable).detail(why).retry_after(FAILOVER).into()
 }
 
 /// Says to the operator which setting or server it is, and to the requester that it is the database.
@@ -119,6 +127,7 @@ impl From<QueueError> for Refused {
                 Problem::new(Code::LedgerUnavailable).retry_after(2).into()
             }
             QueueError::Unfit(failure) => unfit(&failure),
+            QueueError::Displaced(failure) => displaced(&failure),
             QueueError::DiskFull(failure) => {
                 tracing::error!(%failure, "the ledger cannot be written");
                 Problem::new(Code::LedgerUnavailable).retry_after(ROOM).into()
@@ -172,6 +181,16 @@ mod tests {
             assert_eq!(refused.0.detail, None, "how much room there is concerns the operator only");
         }
     }
+
+    #[test]
+    fn a_replica_whose_name_was_taken_says_so() {
+        let error = || StoreError::Displaced { replica: "strongroomd-1".into() };
+        for refused in [Refused::from(error()), Refused::from(QueueError::Displaced(error().to_string()))] {
+            assert_eq!((refused.code(), refused.0.status), (Code::LedgerUnavailable, 503));
+            assert!(refused.0.detail.unwrap().contains("taken the name of the replica strongroomd-1"));
+        }
+    }
+
     /// A standby, or a server that forgets: the requester is told that it is the database, the operator more.
     #[test]
     fn a_database_to_which_nothing_is_committed_is_no_ledger_that_cannot_be_written() {

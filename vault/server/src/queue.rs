@@ -38,6 +38,9 @@ pub enum QueueError {
     /// The database is none to commit to: a standby, or one that may lose what it confirms. Nothing was changed.
     #[error("nothing is committed to this database: {0}")]
     Unfit(String),
+    /// Another process commits under this replica's name. Nothing was changed.
+    #[error("{0}")]
+    Displaced(String),
     /// The disk is nearly full; nothing of the batch was changed.
     #[error("the ledger cannot be written: {0}")]
     DiskFull(String),
@@ -158,6 +161,7 @@ fn answer(committed: Result<Vec<Outcome>, StoreError>, answers: Vec<Waiter>, loc
                 }
                 StoreError::DiskFull { .. } => QueueError::DiskFull,
                 StoreError::Volatile(_) | StoreError::ReadOnly(_) => QueueError::Unfit,
+                StoreError::Displaced { .. } => QueueError::Displaced,
                 _ => QueueError::Failed,
             };
             if lock.reason().is_none() {

@@ -9,6 +9,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use strongroom_ledger::{Frontier, Subject, Tile, TileId, TileSet};
 use strongroom_protocol::{DecisionId, challenge::Nonce};
 
@@ -22,6 +23,9 @@ pub trait Backend: Store {
     /// Takes a replica's name for this process. Of two processes that took one name, the later one commits
     /// and the earlier one does not any more. Nothing to do where only one process can write.
     async fn occupy(&self, replica: &str) -> Result<(), StoreError>;
+
+    /// Whether other processes may commit to the same log.
+    fn is_shared(&self) -> bool;
 
     /// How often a batch is tried where other transactions may stand in its way
     /// ([`StoreError::Conflicted`]); 1 where none can.
@@ -47,6 +51,30 @@ pub struct StoredHead {
     pub time_ms: u64,
     /// The signed checkpoint.
     pub checkpoint: String,
+    /// Set while the log is known to have gone back in time.
+    pub mark: Option<RollbackMark>,
+}
+
+/// What a replica leaves in the database that it found gone back in time, so that no replica commits to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackMark {
+    /// The replica that found it.
+    pub replica: String,
+    /// Size and root in the database, when it was found.
+    pub database: String,
+    /// Size and root of that replica's checkpoint outside the database.
+    pub outside: String,
+}
+
+impl RollbackMark {
+    /// As every replica says it.
+    pub fn error(&self) -> StoreError {
+        StoreError::Rollback {
+            database: self.database.clone(),
+            outside: format!("{} (found by the replica {})", self.outside, self.replica),
+        }
+    }
 }
 
 impl StoredHead {
@@ -178,6 +206,8 @@ pub trait Transaction: Send {
     /// Inserts terms of the inverted index, each with the index of an entry; writes tiles over their
     /// narrower versions; writes the head.
     async fn put_head(&mut self, terms: &[(String, u64)], tiles: &[Tile], head: &StoredHead) -> Result<(), StoreError>;
+    /// Marks the log as gone back in time, or takes the mark away. Nothing to do where only one process can write.
+    async fn mark(&mut self, mark: Option<&RollbackMark>) -> Result<(), StoreError>;
     /// Makes it durable. After an error it may or may not have been: read the head again.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
     /// Takes everything back, and frees the head's lock now rather than at the next beginning.

@@ -12,6 +12,7 @@
 //! [`Guard`] if decisions rest on it, a read in [`Store`], a migration for each backend, and a test
 //! in the conformance suite, which every backend must pass.
 
+mod acceptance;
 mod admission;
 pub mod backend;
 pub mod batch;
@@ -29,6 +30,7 @@ mod tail;
 mod terms;
 mod unmade;
 
+pub use acceptance::Abandoned;
 pub use backend::Backend;
 pub use batch::{Blob, Change, Closed, Committed, Guard, Item, Outcome, Quota, Refusal};
 pub use faults::{CrashPoint, Faults};

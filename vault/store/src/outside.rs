@@ -2,7 +2,7 @@
 //!
 //! It is what finds a database that went back in time: a restored backup, a failover that lost
 //! commits. It is signed like every checkpoint, so whoever can write the file cannot invent one; a
-//! person who decides about a rollback puts the checkpoint of a witness here.
+//! person who decides to go on after a rollback has the database's own signed head put here.
 
 use crate::store::StoreError;
 use std::{
@@ -27,6 +27,11 @@ impl Outside {
     /// Reads the file; none where there is none.
     pub(crate) fn read(path: &Path, key: &VerifierKey) -> Result<Option<Self>, StoreError> {
         Ok(read(path, key)?.map(|known| Self { path: path.to_owned(), known }))
+    }
+
+    /// A file that says `known` as soon as something is committed, whatever it says now.
+    pub(crate) fn taken_over(path: &Path, known: Checkpoint) -> Self {
+        Self { path: path.to_owned(), known }
     }
 
     /// Begins a file for a log that has none yet.
@@ -79,7 +84,7 @@ fn read(path: &Path, key: &VerifierKey) -> Result<Option<Checkpoint>, StoreError
         _ => {}
     }
     let text = fs::read_to_string(path)
-        .map_err(|e| StoreError::Unavailable(format!("the checkpoint file outside the database is unreadable: {e}")))?;
+        .map_err(|e| StoreError::Unusable(format!("the checkpoint file outside the database is unreadable: {e}")))?;
     SignedCheckpoint::parse(&text)
         .and_then(|signed| signed.verify(std::slice::from_ref(key)).cloned())
         .map(Some)

@@ -134,7 +134,7 @@ impl PostgresStore {
             // What became of it is told here; only silence is left to be told by the patience.
             Ok(PgConnection::connect_with(&self.connect).await)
         };
-        within(self.patience, connected).await?.map_err(|error| StoreError::Unavailable(told(&error)))
+        within(self.patience, connected).await?.map_err(|error| told(&error))
     }
 
     /// Two connections never have one process of the database between them, unless a pooler lends it to
@@ -155,8 +155,8 @@ impl PostgresStore {
                 *process = asked.map_err(unavailable)?;
             }
             if processes[0] == processes[1] {
-                return Err(StoreError::Unavailable(
-                    "a transaction pooler stands before it: set pooler = true".to_owned(),
+                return Err(StoreError::Unusable(
+                    "a transaction pooler stands before the database: set pooler = true".to_owned(),
                 ));
             }
         }

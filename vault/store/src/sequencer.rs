@@ -12,7 +12,7 @@
 
 use crate::{
     admission::{Admission, Admitted},
-    backend::{Backend, StoredHead, Transaction},
+    backend::{Backend, RollbackMark, StoredHead, Transaction},
     batch::{Committed, Item, Outcome},
     faults::{CrashPoint, Faults, NoFaults},
     outside::{Outside, describe},
@@ -48,9 +48,21 @@ pub(crate) struct Writer {
     burnt: std::sync::Mutex<(u32, i64)>,
     signer: Arc<dyn Signer + Send + Sync>,
     replica: String,
+    marks: Marks,
     faults: Arc<dyn Faults>,
     /// Why nothing is signed any more.
     lock: OnceLock<Lock>,
+}
+
+/// What becomes of a log that is found, or marked, as gone back in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// A finding is marked in a database that others write to, and a mark locks.
+    Set,
+    /// A mark locks, and nothing is written.
+    Heeded,
+    /// A person has decided: the next commit takes the mark away.
+    Cleared,
 }
 
 /// What locks the sequencer until a person decides.
@@ -66,7 +78,8 @@ impl Sequencer {
     /// `verifier`. `outside` is the file of the last committed checkpoint, on another file system
     /// than the database where there is one. It is made when the log is empty; a log that has
     /// entries and no such file may have been restored, and is refused ([`StoreError::Rollback`]), as
-    /// is a log that does not extend what the file says.
+    /// is a log that does not extend what the file says. In a database that other replicas write to, the
+    /// latter is marked, and all of them refuse from then on.
     pub async fn new(
         store: Arc<dyn Backend>,
         signer: Arc<dyn Signer + Send + Sync>,
@@ -74,7 +87,28 @@ impl Sequencer {
         outside: impl Into<PathBuf>,
         replica: impl Into<String>,
     ) -> Result<Self, StoreError> {
-        let path = outside.into();
+        Self::open(store, signer, verifier, outside.into(), replica.into(), Marks::Set).await
+    }
+
+    /// Like [`Sequencer::new`], for who only looks: a finding is told, and not marked in the database.
+    pub async fn look(
+        store: Arc<dyn Backend>,
+        signer: Arc<dyn Signer + Send + Sync>,
+        verifier: VerifierKey,
+        outside: impl Into<PathBuf>,
+        replica: impl Into<String>,
+    ) -> Result<Self, StoreError> {
+        Self::open(store, signer, verifier, outside.into(), replica.into(), Marks::Heeded).await
+    }
+
+    async fn open(
+        store: Arc<dyn Backend>,
+        signer: Arc<dyn Signer + Send + Sync>,
+        verifier: VerifierKey,
+        path: PathBuf,
+        replica: String,
+        marks: Marks,
+    ) -> Result<Self, StoreError> {
         let outside = match Outside::read(&path, &verifier)? {
             Some(outside) => outside,
             None => match store.head().await? {
@@ -87,19 +121,32 @@ impl Sequencer {
                 }
             },
         };
-        let writer = Writer {
+        let known = outside.known().clone();
+        let sequencer = Self::over(store, signer, verifier, outside, replica, marks);
+        sequencer.0.check_extends(&known).await?;
+        Ok(sequencer)
+    }
+
+    /// Puts it together, with nothing compared yet.
+    pub(crate) fn over(
+        store: Arc<dyn Backend>,
+        signer: Arc<dyn Signer + Send + Sync>,
+        verifier: VerifierKey,
+        outside: Outside,
+        replica: String,
+        marks: Marks,
+    ) -> Self {
+        Self(Arc::new(Writer {
             store,
             verifier,
             outside: Mutex::new(outside),
             burnt: std::sync::Mutex::new((0, 0)),
             signer,
-            replica: replica.into(),
+            replica,
+            marks,
             faults: Arc::new(NoFaults),
             lock: OnceLock::new(),
-        };
-        let known = writer.outside.lock().await.known().clone();
-        writer.check_extends(&known).await?;
-        Ok(Self(Arc::new(writer)))
+        }))
     }
 
     /// The same sequencer with faults, for tests. No binary calls this.
@@ -186,7 +233,7 @@ impl Writer {
             }
             Err(error) => {
                 tx.roll_back().await;
-                return Err(self.lock_on(error));
+                return Err(self.found(error, outside.known()).await);
             }
         };
         if let Err(error) = tx.commit().await {
@@ -207,13 +254,14 @@ impl Writer {
         batch: Vec<Item>,
     ) -> Result<Result<Prepared, Vec<crate::Refusal>>, StoreError> {
         let (now_ms, head) = tx.head().await?;
-        let head =
-            head.unwrap_or_else(|| StoredHead { frontier: Frontier::new(), time_ms: 0, checkpoint: String::new() });
+        let (frontier, time_ms, checkpoint) = (Frontier::new(), 0, String::new());
+        let head = head.unwrap_or(StoredHead { frontier, time_ms, checkpoint, mark: None });
         let size = head.frontier.size();
         let mut wanted = edge_tiles(size);
         wanted.extend(consistency_tiles(known.size, size).unwrap_or_default());
         let mut tiles = tx.tiles(&wanted).await?;
         check_extends(&head.frontier, known, &tiles)?;
+        self.check_mark(&head)?;
         self.faults.at(CrashPoint::AfterRead)?;
 
         let mut admission = Admission::begin(&self.replica, now_ms, &head, batch.len())?;
@@ -231,9 +279,12 @@ impl Writer {
         let signed = sign(&appended.frontier, &self.verifier, &*self.signer)?;
         self.faults.at(CrashPoint::AfterSign)?;
         self.forget_nonces(&admission, tx).await?;
-        let head =
-            StoredHead { frontier: appended.frontier, time_ms: admission.time_ms(), checkpoint: signed.to_string() };
+        let (frontier, time_ms) = (appended.frontier, admission.time_ms());
+        let head = StoredHead { frontier, time_ms, checkpoint: signed.to_string(), mark: None };
         tx.put_head(&admission.take_terms(), &appended.tiles, &head).await?;
+        if self.marks == Marks::Cleared {
+            tx.mark(None).await?;
+        }
         self.faults.at(CrashPoint::BeforeCommit)?;
         tiles.extend(appended.tiles);
         Ok(Ok(Prepared { outcomes, head, signed, tiles }))
@@ -274,19 +325,73 @@ impl Writer {
         }
     }
 
-    /// The committed head, which extends `known`; locks the sequencer if it does not.
+    /// The committed head, which extends `known` and is not marked; locks the sequencer if it is not so.
     pub(crate) async fn check_extends(&self, known: &Checkpoint) -> Result<Option<StoredHead>, StoreError> {
         let size = known.size;
         let wanted = move |head: u64| consistency_tiles(size, head).unwrap_or_default();
         let (head, checked) = match self.store.snapshot(&wanted).await? {
             None => (None, check_extends(&Frontier::new(), known, &TileSet::new())),
             Some((head, tiles)) => {
-                let checked = check_extends(&head.frontier, known, &tiles);
+                let checked = check_extends(&head.frontier, known, &tiles).and_then(|()| self.check_mark(&head));
                 (Some(head), checked)
             }
         };
-        checked.map_err(|error| self.lock_on(error))?;
-        Ok(head)
+        match checked {
+            Ok(()) => Ok(head),
+            Err(error) => Err(self.found(error, known).await),
+        }
+    }
+
+    fn check_mark(&self, head: &StoredHead) -> Result<(), StoreError> {
+        match &head.mark {
+            Some(mark) if self.marks != Marks::Cleared => Err(mark.error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Locks the sequencer where the log cannot be trusted, and tells the other replicas if it went back in time.
+    async fn found(&self, error: StoreError, known: &Checkpoint) -> StoreError {
+        let error = self.lock_on(error);
+        if !matches!(error, StoreError::Rollback { .. }) || self.marks != Marks::Set || !self.store.is_shared() {
+            return error;
+        }
+        for _ in 0..self.store.attempts() {
+            match self.mark_rollback(known).await {
+                Ok(()) => break,
+                Err(failure) => tracing::error!(%failure, "the other replicas are not told of the rollback"),
+            }
+        }
+        error
+    }
+
+    /// Marks the log as gone back in time, if its head, locked, does not extend `known` and has no mark yet.
+    async fn mark_rollback(&self, known: &Checkpoint) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        match self.put_mark(&mut *tx, known).await {
+            Ok(true) => tx.commit().await,
+            done => {
+                tx.roll_back().await;
+                done.map(drop)
+            }
+        }
+    }
+
+    async fn put_mark(&self, tx: &mut dyn Transaction, known: &Checkpoint) -> Result<bool, StoreError> {
+        let (frontier, marked) = match tx.head().await?.1 {
+            Some(head) => (head.frontier, head.mark.is_some()),
+            None => (Frontier::new(), false),
+        };
+        if marked {
+            return Ok(false);
+        }
+        let tiles = tx.tiles(&consistency_tiles(known.size, frontier.size()).unwrap_or_default()).await?;
+        match check_extends(&frontier, known, &tiles) {
+            Err(StoreError::Rollback { database, outside }) => {
+                tx.mark(Some(&RollbackMark { replica: self.replica.clone(), database, outside })).await?;
+                Ok(true)
+            }
+            done => done.map(|()| false),
+        }
     }
 
     /// Moves the checkpoint outside up to the committed head.
@@ -345,7 +450,7 @@ fn sign(
 
 /// Whether the tree of `frontier` extends `known`. `tiles` are those of
 /// [`consistency_tiles`]`(known.size, frontier.size())`.
-fn check_extends(frontier: &Frontier, known: &Checkpoint, tiles: &TileSet) -> Result<(), StoreError> {
+pub(crate) fn check_extends(frontier: &Frontier, known: &Checkpoint, tiles: &TileSet) -> Result<(), StoreError> {
     let head = Checkpoint::of(known.origin.as_str(), frontier);
     if head == *known {
         return Ok(());

@@ -16,6 +16,17 @@ pub enum StoreError {
     /// The database refused or could not be reached. Connection strings are never part of the message.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// What it was given does not serve; the message says what is so, and what to do.
+    #[error("{0}")]
+    Unusable(String),
+    /// Another process commits under this replica's name.
+    #[error(
+        "another process has taken the name of the replica {replica}: give each replica a name of its own, and start this one again"
+    )]
+    Displaced {
+        /// The name.
+        replica: String,
+    },
     /// Transactions stood in each other's way and this one gave way; nothing of it was changed.
     #[error("the database had another transaction in the way: {0}")]
     Conflicted(String),
@@ -172,8 +183,10 @@ pub trait Store: Send + Sync + 'static {
     /// A consistent copy of the whole database at a new path; the vault keeps serving.
     async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError>;
     /// An error where nothing may be written now: [`StoreError::DiskFull`] for want of room,
-    /// [`StoreError::ReadOnly`] and [`StoreError::Volatile`] where the database is none to commit to. A backend
-    /// that does not see its disk finds out when it writes.
+    /// [`StoreError::ReadOnly`] and [`StoreError::Volatile`] where the database is none to commit to,
+    /// [`StoreError::Displaced`] where another process has this replica's name, and [`StoreError::Rollback`] where
+    /// a replica marked the ledger as gone back in time. A backend that does not see its disk finds out when it
+    /// writes.
     async fn check_room(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -11,7 +11,7 @@ use strongroom_ledger::{
 };
 
 /// Entries that one check reads at the most.
-const TAIL_ENTRIES: u64 = 1 << 16;
+pub(crate) const TAIL_ENTRIES: u64 = 1 << 16;
 
 impl Sequencer {
     /// Hashes the last `entries` entries again (up to 65,536, rounded up to whole tiles) and compares
@@ -41,7 +41,7 @@ impl Writer {
     }
 }
 
-fn check_tail(tail: &Tail, verifier: &VerifierKey) -> Result<(), StoreError> {
+pub(crate) fn check_tail(tail: &Tail, verifier: &VerifierKey) -> Result<(), StoreError> {
     let frontier = &tail.head.frontier;
     let signed = SignedCheckpoint::parse(&tail.head.checkpoint).map_err(corrupt)?;
     if *signed.verify(std::slice::from_ref(verifier)).map_err(corrupt)? != Checkpoint::of(verifier.name(), frontier) {

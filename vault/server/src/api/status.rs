@@ -10,6 +10,7 @@ use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strongroom_protocol::{Code, Fixed, admin::VaultInfo};
+use strongroom_store::StoreError;
 
 /// The version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -51,13 +52,24 @@ pub async fn health() -> Json<Health> {
     Json(Health { alive: true, version: VERSION.to_owned() })
 }
 
-/// `GET /readyz`: ready when the vault is not locked, the store answers, and the ledger has room.
+/// `GET /readyz`: ready when the vault is not locked, the store answers, and this replica may commit to it: the
+/// ledger has room, and neither is its name another process's nor the ledger marked as gone back in time.
 pub async fn ready(State(vault): State<Shared>) -> Answer<Json<Readiness>> {
     if let Some(reason) = vault.lock.reason() {
         return Err(Refused::new(Code::Locked, reason));
     }
-    let head = vault.store.head().await?;
-    vault.store.check_room().await?;
+    let checked = match vault.store.check_room().await {
+        Ok(()) => vault.store.head().await,
+        Err(error) => Err(error),
+    };
+    let head = checked.map_err(|error| match error {
+        // Found by another replica: this one would learn of it with its next commit.
+        StoreError::Rollback { .. } => {
+            vault.lock.lock(error.to_string());
+            Refused::new(Code::Locked, error.to_string())
+        }
+        error => error.into(),
+    })?;
     Ok(Json(Readiness { ready: true, ledger_size: head.map_or(0, |h| h.size) }))
 }
 

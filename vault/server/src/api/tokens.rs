@@ -219,12 +219,17 @@ fn is_person(name: &str) -> bool {
         && name.bytes().all(|b| plain(b) || b"._@-".contains(&b))
 }
 
+/// Refuses a name that is no person's.
+pub(crate) fn check_person(name: &str) -> Answer<()> {
+    if is_person(name) {
+        return Ok(());
+    }
+    Err(Refused::malformed("person", "1 to 128 of a-z 0-9 . _ @ -, beginning with a letter or a digit"))
+}
+
 /// Refuses a token that could not be meant.
 pub(crate) fn check(request: &CreateToken) -> Answer<()> {
-    if !is_person(&request.person) {
-        let detail = "1 to 128 of a-z 0-9 . _ @ -, beginning with a letter or a digit";
-        return Err(Refused::malformed("person", detail));
-    }
+    check_person(&request.person)?;
     if request.roles.is_empty() || request.roles.len() > Role::ALL.len() {
         return Err(Refused::malformed("roles", "at least one role, each once"));
     }

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 use strongroom_keys::{Custody, KeyTree};
-use strongroom_ledger::VerifierKey;
+use strongroom_ledger::{SignedCheckpoint, VerifierKey};
 use strongroom_memory::{KeyPages, Protection};
 use strongroom_store::{Backend, Sequencer, StoreError};
 use time::OffsetDateTime;
@@ -43,6 +43,9 @@ struct Check {
     finding: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
+    /// The database's own signed checkpoint, where it is not the one that is expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
 }
 
 #[derive(Default)]
@@ -50,13 +53,23 @@ struct Report(Vec<Check>);
 
 impl Report {
     fn ok(&mut self, name: &'static str, finding: impl Into<String>) {
-        self.0.push(Check { name, verdict: Verdict::Ok, finding: finding.into(), remedy: None });
+        self.0.push(Check { name, verdict: Verdict::Ok, finding: finding.into(), remedy: None, checkpoint: None });
     }
     fn warn(&mut self, name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Check { name, verdict: Verdict::Warning, finding: finding.into(), remedy: Some(remedy.into()) });
+        self.push(name, Verdict::Warning, finding.into(), remedy.into(), None);
     }
     fn fail(&mut self, name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Check { name, verdict: Verdict::Failed, finding: finding.into(), remedy: Some(remedy.into()) });
+        self.push(name, Verdict::Failed, finding.into(), remedy.into(), None);
+    }
+    fn push(
+        &mut self,
+        name: &'static str,
+        verdict: Verdict,
+        finding: String,
+        remedy: String,
+        checkpoint: Option<String>,
+    ) {
+        self.0.push(Check { name, verdict, finding, remedy: Some(remedy), checkpoint });
     }
     fn holds(&self) -> bool {
         !self.0.iter().any(|c| matches!(c.verdict, Verdict::Failed))
@@ -79,6 +92,9 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
             let _ = writeln!(text, "{mark}  {:<12} {}", check.name, check.finding);
             if let Some(remedy) = &check.remedy {
                 let _ = writeln!(text, "                      -> {remedy}");
+            }
+            if let Some(checkpoint) = &check.checkpoint {
+                let _ = writeln!(text, "                      the database's own signed checkpoint:\n{checkpoint}");
             }
         }
         output::text(text)?;
@@ -319,7 +335,8 @@ async fn database(config: &Config, store: &Arc<dyn Backend>, now: OffsetDateTime
         Err(error) => report.fail("clock", error.to_string(), "repair the database"),
     }
     match store.check_room().await {
-        Ok(()) => report.ok("disk", "there is room for the ledger"),
+        // That the ledger went back in time is said of the ledger.
+        Ok(()) | Err(StoreError::Rollback { .. }) => report.ok("disk", "there is room for the ledger"),
         Err(error) => report.fail(
             "disk",
             error.to_string(),
@@ -352,21 +369,19 @@ async fn database(config: &Config, store: &Arc<dyn Backend>, now: OffsetDateTime
 
 async fn ledger(config: &Config, store: &Arc<dyn Backend>, keys: Arc<KeyTree>, origin: String, report: &mut Report) {
     const NAME: &str = "ledger";
-    let remedy = "stop, keep database and checkpoint file as they are, and compare them with a witness's checkpoint";
+    let remedy = "stop, keep database and checkpoint file as they are, and compare them with an auditor's export";
     let key = match VerifierKey::new(origin, *keys.identity().public_key()) {
         Ok(key) => key,
         Err(error) => return report.fail(NAME, error.to_string(), remedy),
     };
     if !config.ledger.outside_checkpoint.exists() {
         let path = config.ledger.outside_checkpoint.display();
-        return report.fail(
-            NAME,
-            format!("there is no {path}: a restored database could not be told from the true one"),
-            remedy,
-        );
+        let finding = format!("there is no {path}: a restored database could not be told from the true one");
+        return gone_back(finding, &**store, &key, report).await;
     }
     let (outside, replica) = (config.ledger.outside_checkpoint.clone(), config.server.replica.clone());
-    let sequencer = Sequencer::new(Arc::clone(store), Arc::new(IdentitySigner(keys)), key, outside, replica).await;
+    let signer = Arc::new(IdentitySigner(keys));
+    let sequencer = Sequencer::look(Arc::clone(store), signer, key.clone(), outside, replica).await;
     let checked = match sequencer {
         Ok(sequencer) => sequencer.verify_tail(TAIL).await,
         Err(error) => Err(error),
@@ -376,8 +391,28 @@ async fn ledger(config: &Config, store: &Arc<dyn Backend>, keys: Arc<KeyTree>, o
             report.ok(NAME, format!("{} entries; the last {TAIL} hash to the signed checkpoint", head.size));
         }
         Ok(None) => report.fail(NAME, "it is empty", remedy),
+        Err(error @ StoreError::Rollback { .. }) => gone_back(error.to_string(), &**store, &key, report).await,
         Err(error) => report.fail(NAME, error.to_string(), remedy),
     }
+}
+
+/// The database is not the one that was last known: what it is, and how a person goes on with it.
+async fn gone_back(finding: String, store: &dyn Backend, key: &VerifierKey, report: &mut Report) {
+    let head = store.head().await.ok().flatten();
+    let head = head.filter(|head| {
+        let signed = SignedCheckpoint::parse(&head.checkpoint);
+        signed.is_ok_and(|signed| signed.verify(std::slice::from_ref(key)).is_ok())
+    });
+    let remedy = "stop every replica, keep database and checkpoint files as they are, and look for a newer database";
+    let remedy = match &head {
+        Some(head) => format!(
+            "{remedy}; if it is lost, decide with somebody else to go on with this one: `strongroomd accept-restore \
+             --size {}` (operations, \"Restore\")",
+            head.size
+        ),
+        None => remedy.to_owned(),
+    };
+    report.push("ledger", Verdict::Failed, finding, remedy, head.map(|head| head.checkpoint));
 }
 
 #[cfg(test)]
@@ -460,6 +495,19 @@ mod tests {
         write(patient.file("tls/ca.pem"), other.ca).unwrap();
         let (check, failed, _) = patient.one().await;
         assert_eq!((check, failed), ("TLS CA", false));
+    }
+
+    #[tokio::test]
+    async fn without_the_checkpoint_outside_the_databases_own_is_shown_and_how_to_go_on_with_it() {
+        let patient = Patient::new().await;
+        let kept = read_to_string(patient.file("checkpoint.outside")).unwrap();
+        std::fs::remove_file(patient.file("checkpoint.outside")).unwrap();
+        let report = examine(&patient.path, &Config::load(&patient.path).unwrap(), system_time()).await;
+        let check = report.0.into_iter().find(|check| check.name == "ledger").unwrap();
+        assert_eq!(check.checkpoint.as_ref(), Some(&kept));
+        let size = kept.lines().nth(1).unwrap();
+        let remedy = check.remedy.unwrap();
+        assert!(remedy.contains(&format!("accept-restore --size {size}`")), "{remedy}");
     }
 
     #[tokio::test]

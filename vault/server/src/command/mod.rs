@@ -1,5 +1,6 @@
 //! The commands of `strongroomd`.
 
+mod accept;
 mod backup;
 mod doctor;
 mod init;
@@ -94,6 +95,20 @@ pub enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Go on with a database that went back in time, as after a restore, without what is lost. The vault, with all
+    /// its replicas, is stopped first; the ledger records it.
+    #[command(after_help = "Example: strongroomd accept-restore --config strongroomd.toml --size 450 --person ada")]
+    AcceptRestore {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// How many entries the restored database's ledger has, as `doctor` says.
+        #[arg(long)]
+        size: u64,
+        /// The person who decides.
+        #[arg(long)]
+        person: String,
+    },
     /// Print the OpenAPI document.
     #[command(after_help = "Example: strongroomd openapi > docs/openapi.json")]
     Openapi,
@@ -116,6 +131,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Doctor { config } => doctor::run(&config, json).await,
         Command::Backup { config, to } => backup::run(&config, &to, json).await,
         Command::RecoverAdmin { config, person, out } => recover::run(&config, &person, &out, json).await,
+        Command::AcceptRestore { config, size, person } => accept::run(&config, size, &person, json).await,
         Command::Openapi => openapi(),
         Command::Completions { shell } => {
             let mut command = <Arguments as clap::CommandFactory>::command();

@@ -2,26 +2,42 @@
 
 use super::{PgQuery, PostgresStore, Snapshot, reads::nameable, rows, rows::get};
 use crate::{
-    backend::{StoredHead, Tail},
+    backend::{RollbackMark, StoredHead, Tail},
     encoding::{PAGE, TILE_WIDTH, array, integer},
     model::EntryRow,
     store::StoreError,
     terms,
 };
-use sqlx::{postgres::PgRow, query};
+use sqlx::{AssertSqlSafe, postgres::PgRow, query};
 use strongroom_ledger::{Frontier, TileId, TilePath, TileSet, edge_tiles, encode_bundle};
 use strongroom_protocol::audit::AuditQuery;
+
+/// The columns of [`stored_head`].
+pub(super) const HEAD: &str = "frontier, time_ms, checkpoint, rollback";
 
 /// The columns of the head; none before the first commit.
 pub(super) fn stored_head(row: &PgRow) -> Result<Option<StoredHead>, StoreError> {
     let frontier: Option<&[u8]> = get(row, "frontier")?;
-    let Some(frontier) = frontier else { return Ok(None) };
+    let mark = mark(row)?;
+    let Some(frontier) = frontier else {
+        // Marked before its first commit: there was another one.
+        return mark.map_or(Ok(None), |mark| Err(mark.error()));
+    };
     let time_ms: i64 = get(row, "time_ms")?;
     Ok(Some(StoredHead {
         frontier: Frontier::from_bytes(frontier).map_err(|e| StoreError::Corrupt(e.to_string()))?,
         time_ms: time_ms.max(0).cast_unsigned(),
         checkpoint: get(row, "checkpoint")?,
+        mark,
     }))
+}
+
+/// The mark in the column `rollback`.
+pub(super) fn mark(row: &PgRow) -> Result<Option<RollbackMark>, StoreError> {
+    let mark: Option<&str> = get(row, "rollback")?;
+    mark.map(serde_json::from_str).transpose().map_err(|_| {
+        StoreError::Corrupt("the ledger is marked as gone back in time, in words that no replica wrote".to_owned())
+    })
 }
 
 /// Asks for entries; all that follow, without a limit.
@@ -59,7 +75,7 @@ pub(super) fn tile_set(found: &[PgRow]) -> Result<TileSet, StoreError> {
 
 impl Snapshot {
     async fn head(&mut self) -> Result<Option<StoredHead>, StoreError> {
-        let found = self.row(query("SELECT frontier, time_ms, checkpoint FROM head")).await?;
+        let found = self.row(query(AssertSqlSafe(format!("SELECT {HEAD} FROM head")))).await?;
         found.as_ref().map_or(Ok(None), stored_head)
     }
 

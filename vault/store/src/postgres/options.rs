@@ -111,7 +111,7 @@ impl PostgresOptions {
         connect =
             if self.is_socket() { connect.host("localhost").socket(&self.host) } else { connect.host(&self.host) };
         if let (DatabaseTls::VerifyFull { ca: Some(ca) }, false) = (&self.tls, self.is_socket()) {
-            let pem = fs::read(ca).map_err(|e| refused(format!("its CA {} cannot be read: {e}", ca.display())))?;
+            let pem = fs::read(ca).map_err(|e| refused(format!("the CA {} cannot be read: {e}", ca.display())))?;
             connect = connect.ssl_root_cert_from_pem(pem);
         }
         Ok(connect)
@@ -134,23 +134,23 @@ impl PostgresOptions {
 }
 
 fn refused(why: String) -> StoreError {
-    StoreError::Unavailable(why)
+    StoreError::Unusable(format!("[store.postgres] does not serve: {why}"))
 }
 
 /// The first line of a file that nobody but its owner may read.
 fn read_password(path: &Path) -> Result<Zeroizing<String>, StoreError> {
-    let unreadable = |e| refused(format!("its password file {} cannot be read: {e}", path.display()));
+    let unreadable = |e| refused(format!("the password file {} cannot be read: {e}", path.display()));
     let file = fs::File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode();
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Err(refused(format!("others may read its password file {path}: change the password, `chmod 600` it")));
+        return Err(refused(format!("others may read the password file {path}: change the password, `chmod 600` it")));
     }
     let mut text = Zeroizing::new(String::with_capacity(PASSWORD_BYTES.into()));
     file.take(PASSWORD_BYTES.into()).read_to_string(&mut text).map_err(unreadable)?;
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {
-        return Err(refused(format!("its password file {} has no password in its first line", path.display())));
+        return Err(refused(format!("the password file {} has no password in its first line", path.display())));
     }
     Ok(Zeroizing::new(password.to_owned()))
 }

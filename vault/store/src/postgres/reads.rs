@@ -330,7 +330,7 @@ impl Store for PostgresStore {
     }
 
     async fn head(&self) -> Result<Option<Head>, StoreError> {
-        let asked = query("SELECT frontier, time_ms, checkpoint FROM head");
+        let asked = query(AssertSqlSafe(format!("SELECT {} FROM head", super::log::HEAD)));
         Ok(self.first(asked, super::log::stored_head).await?.flatten().map(|head| head.head()))
     }
 
@@ -374,6 +374,7 @@ impl Store for PostgresStore {
     }
 
     async fn check_room(&self) -> Result<(), StoreError> {
+        self.check_standing().await?;
         self.check_now().await
     }
 

@@ -1,8 +1,10 @@
-//! What an operator can do about a database that cannot be reached.
+//! What an operator can do about a database that cannot be reached, or that refuses.
+
+use crate::store::StoreError;
 
 /// What became of a connection, and what to do. The words for TLS are those of the TLS library: there is
 /// nothing else to tell its errors by.
-pub(super) fn told(error: &sqlx::Error) -> String {
+pub(super) fn told(error: &sqlx::Error) -> StoreError {
     let said = match error {
         sqlx::Error::Database(found) => found.message().to_owned(),
         other => other.to_string(),
@@ -11,9 +13,14 @@ pub(super) fn told(error: &sqlx::Error) -> String {
         sqlx::Error::Database(found) => found.code(),
         _ => None,
     };
-    match remedy(&said, code.as_deref()) {
+    let said = match remedy(&said, code.as_deref()) {
         Some(remedy) => format!("{said}: {remedy}"),
         None => said,
+    };
+    match error {
+        sqlx::Error::Database(_) => StoreError::Unusable(format!("the database refuses the connection: {said}")),
+        sqlx::Error::Tls(_) => StoreError::Unusable(format!("there is no TLS with the database: {said}")),
+        _ => StoreError::Unavailable(said),
     }
 }
 

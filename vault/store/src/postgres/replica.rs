@@ -3,7 +3,7 @@
 //! A replica that died has to be able to start again at once, so a name is taken, not asked for. Of two
 //! that were given one name by mistake the earlier one finds out at its next commit, and says so.
 
-use super::{PostgresStore, WriteTransaction};
+use super::{PostgresStore, WriteTransaction, log, rows::get};
 use crate::store::StoreError;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sqlx::query;
@@ -32,7 +32,33 @@ impl PostgresStore {
         tx.commit().await?;
         self.occupied
             .set(Occupied { name: name.to_owned(), process })
-            .map_err(|_| StoreError::Unavailable("this process has a replica's name already".to_owned()))
+            .map_err(|_| StoreError::Unusable("this process has a replica's name already".to_owned()))
+    }
+
+    /// By way of the connections that read: whether a commit would be refused now because another process has
+    /// the replica's name, or because the ledger is marked as gone back in time.
+    pub(super) async fn check_standing(&self) -> Result<(), StoreError> {
+        let occupied = self.occupied.get();
+        let asked = query("SELECT rollback, (SELECT process FROM replicas WHERE name = $1) AS process FROM head")
+            .bind(occupied.map(|occupied| occupied.name.clone()));
+        for row in self.rows(asked).await? {
+            if let Some(mark) = log::mark(&row)? {
+                return Err(mark.error());
+            }
+            if let Some(occupied) = occupied {
+                occupied.check(get(&row, "process")?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Occupied {
+    fn check(&self, process: Option<&[u8]>) -> Result<(), StoreError> {
+        if process == Some(&self.process) {
+            return Ok(());
+        }
+        Err(StoreError::Displaced { replica: self.name.clone() })
     }
 }
 
@@ -40,12 +66,8 @@ impl WriteTransaction {
     /// Refuses to go on under a name that another process has taken since.
     pub(super) fn check_name(&self, process: Option<&[u8]>) -> Result<(), StoreError> {
         match &self.occupied {
-            Some(occupied) if process != Some(&occupied.process) => Err(StoreError::Unavailable(format!(
-                "another process has taken the name of the replica {}: give each replica a name of its own, and \
-                 start this one again",
-                occupied.name
-            ))),
-            _ => Ok(()),
+            Some(occupied) => occupied.check(process),
+            None => Ok(()),
         }
     }
 }

@@ -6,11 +6,12 @@ use super::{
     changes,
     durability::{DURABLE, check_settings},
     log,
+    log::HEAD,
     rows::get,
     unavailable,
 };
 use crate::{
-    backend::{Addition, Backend, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
+    backend::{Addition, Backend, Candidate, Examined, NewEntry, RollbackMark, StoredHead, Tail, Transaction},
     batch::{Blob, Change, Closed, Guard, Quota},
     encoding::{GUARDS_AT_ONCE, integer},
     store::StoreError,
@@ -25,6 +26,10 @@ use strongroom_protocol::{DecisionId, challenge::Nonce};
 impl Backend for PostgresStore {
     async fn occupy(&self, replica: &str) -> Result<(), StoreError> {
         self.take_name(replica).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn attempts(&self) -> u32 {
@@ -53,7 +58,7 @@ impl Transaction for WriteTransaction {
         // The head is locked by now: what the clock says here is not older than the wait for it.
         let asked = format!(
             "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, {DURABLE},
-                 (SELECT process FROM replicas WHERE name = $1) AS process, frontier, time_ms, checkpoint FROM head"
+                 (SELECT process FROM replicas WHERE name = $1) AS process, {HEAD} FROM head"
         );
         let name = self.occupied.as_ref().map(|occupied| occupied.name.clone());
         let row = self.one(query(AssertSqlSafe(asked)).bind(name)).await?;
@@ -190,6 +195,15 @@ impl Transaction for WriteTransaction {
         .bind(integer(head.time_ms))
         .bind(head.checkpoint.as_str());
         match self.execute(put).await? {
+            1 => Ok(()),
+            _ => Err(StoreError::Corrupt("the head's row is missing".to_owned())),
+        }
+    }
+
+    async fn mark(&mut self, mark: Option<&RollbackMark>) -> Result<(), StoreError> {
+        let mark = mark.map(serde_json::to_string).transpose();
+        let mark = mark.map_err(|e| StoreError::Unusable(format!("the mark of a rollback cannot be written: {e}")))?;
+        match self.execute(query("UPDATE head SET rollback = $1").bind(mark)).await? {
             1 => Ok(()),
             _ => Err(StoreError::Corrupt("the head's row is missing".to_owned())),
         }

@@ -26,6 +26,7 @@ pub(super) fn stored_head(row: &SqliteRow) -> Result<Option<StoredHead>, StoreEr
         frontier: Frontier::from_bytes(frontier).map_err(|e| StoreError::Corrupt(e.to_string()))?,
         time_ms: time_ms.max(0).cast_unsigned(),
         checkpoint: row.try_get("checkpoint").map_err(unavailable)?,
+        mark: None,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{SqliteStore, WriteTransaction, changes, integer, log, rows, unavailable};
 use crate::{
-    backend::{Addition, Backend, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
+    backend::{Addition, Backend, Candidate, Examined, NewEntry, RollbackMark, StoredHead, Tail, Transaction},
     batch::{Blob, Change, Closed, Guard, Quota},
     encoding::{DENIAL_WINDOW_MS, GUARDS_AT_ONCE},
     store::StoreError,
@@ -21,6 +21,10 @@ impl Backend for SqliteStore {
 
     async fn occupy(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn attempts(&self) -> u32 {
@@ -196,6 +200,10 @@ impl Transaction for WriteTransaction {
         put.bind(integer(head.time_ms))?;
         put.bind(head.checkpoint.clone())?;
         put.query().execute(self.connection()?).await.map(drop).map_err(unavailable)
+    }
+
+    async fn mark(&mut self, _: Option<&RollbackMark>) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use strongroom_postgres::{Cluster, Database};
-use strongroom_store::{Outcome, PostgresOptions, PostgresStore, StoreError};
+use strongroom_store::{Outcome, PostgresOptions, PostgresStore, Sequencer, Store as _, StoreError};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
@@ -158,34 +158,109 @@ async fn a_database_that_crashed_goes_on() {
     w.sequencer.verify_tail(100).await.unwrap();
 }
 
-/// A replica that commits nothing itself still knows what the others committed, and finds it gone.
+/// Two replicas of a log, and a copy of its database from before the later one of two checkpoints.
+struct Restored {
+    database: Database,
+    directory: tempfile::TempDir,
+}
+
+impl Restored {
+    /// `busy` knows what is lost, `followed` too, and `asleep` does not.
+    async fn new() -> Self {
+        let (database, directory) = (Cluster::shared().database().unwrap(), tempfile::tempdir().unwrap());
+        let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+        let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
+        accepted(busy.commit(vec![item()]).await.unwrap().remove(0));
+        for quiet in ["followed", "asleep"] {
+            std::fs::copy(directory.path().join("busy"), directory.path().join(quiet)).unwrap();
+        }
+        drop((busy, store));
+        let restored = Database { name: format!("{}_restored", database.name), ..database.clone() };
+        let owner = strongroom_postgres::USER;
+        let copy = format!("CREATE DATABASE {} OWNER {owner} TEMPLATE {}", restored.name, database.name);
+        // A connection that was just dropped may still be there.
+        while Cluster::shared().sql("postgres", &copy).is_err() {}
+
+        let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+        let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
+        let followed = sequencer(store.clone(), directory.path().join("followed")).await.unwrap();
+        accepted(busy.commit(vec![item(), item()]).await.unwrap().remove(0));
+        for replica in [&followed, &busy, &followed] {
+            replica.follow().await.unwrap();
+        }
+        Self { database: restored, directory }
+    }
+
+    async fn store(&self) -> Arc<PostgresStore> {
+        Arc::new(PostgresStore::open(&options(&self.database)).await.unwrap())
+    }
+
+    async fn open(&self, outside: &str) -> Result<Sequencer, StoreError> {
+        sequencer(self.store().await, self.directory.path().join(outside)).await
+    }
+}
+
+fn gone_back(error: &StoreError) -> bool {
+    matches!(error, StoreError::Rollback { .. })
+}
+
+/// A replica that commits nothing itself still knows what the others committed, and finds it gone; who only
+/// looks tells nobody; and a replica that lost nothing of its own cannot know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_database_is_found_by_a_replica_that_only_followed() {
-    let (database, directory) = (Cluster::shared().database().unwrap(), tempfile::tempdir().unwrap());
-    let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
-    let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
-    accepted(busy.commit(vec![item()]).await.unwrap().remove(0));
-    for quiet in ["followed", "asleep"] {
-        std::fs::copy(directory.path().join("busy"), directory.path().join(quiet)).unwrap();
-    }
-    drop((busy, store));
-    let restored = Database { name: format!("{}_restored", database.name), ..database.clone() };
-    let owner = strongroom_postgres::USER;
-    let copy = format!("CREATE DATABASE {} OWNER {owner} TEMPLATE {}", restored.name, database.name);
-    // A connection that was just dropped may still be there.
-    while Cluster::shared().sql("postgres", &copy).is_err() {}
-
-    let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
-    let busy = sequencer(store.clone(), directory.path().join("busy")).await.unwrap();
-    let followed = sequencer(store.clone(), directory.path().join("followed")).await.unwrap();
-    accepted(busy.commit(vec![item(), item()]).await.unwrap().remove(0));
-    for replica in [&followed, &busy, &followed] {
-        replica.follow().await.unwrap();
-    }
-
-    let gone_back = Arc::new(PostgresStore::open(&options(&restored)).await.unwrap());
+    let restored = Restored::new().await;
     for (outside, found) in [("busy", true), ("followed", true), ("asleep", false)] {
-        let opened = sequencer(gone_back.clone(), directory.path().join(outside)).await;
+        let outside_path = restored.directory.path().join(outside);
+        let opened = Sequencer::look(restored.store().await, signer(), verifier(), outside_path, "r").await;
         assert_eq!(matches!(opened, Err(StoreError::Rollback { .. })), found, "{outside}");
     }
+    accepted(restored.open("asleep").await.unwrap().commit(vec![item()]).await.unwrap().remove(0));
+}
+
+/// Whoever comes after the one that found it, is refused by the mark in the database, until a person decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_one_replica_found_locks_those_that_come_later() {
+    let restored = Restored::new().await;
+    assert!(restored.open("followed").await.is_err_and(|error| gone_back(&error)));
+    let error = restored.open("asleep").await.map(drop).unwrap_err();
+    assert!(gone_back(&error) && error.to_string().contains("found by the replica replica-1"), "{error}");
+    // The first finding stands, whoever finds it again.
+    assert!(restored.open("busy").await.is_err_and(|error| gone_back(&error)));
+    let store = restored.store().await;
+    assert!(store.check_room().await.is_err_and(|error| gone_back(&error)), "readiness is said");
+    assert_eq!(store.head().await.unwrap().unwrap().size, 1, "nothing was committed");
+
+    // The decision names the size; it is recorded, and takes the mark away.
+    let outside = restored.directory.path().join("asleep");
+    let accepting = |size| Sequencer::accepting(store.clone(), signer(), verifier(), &outside, "r", size);
+    let error = accepting(3).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("the database has 1 entries"), "{error}");
+    let (sequencer, abandoned) = accepting(1).await.unwrap();
+    assert!(abandoned.marked.is_some_and(|(replica, known)| replica == "replica-1" && known.starts_with("3 entries")));
+    assert!(restored.open("asleep").await.is_err(), "before it is recorded nothing is decided");
+    accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
+    store.check_room().await.unwrap();
+    accepted(restored.open("asleep").await.unwrap().commit(vec![item()]).await.unwrap().remove(0));
+    let error = accepting(3).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("nothing to accept"), "{error}");
+    // One that knows what was lost finds it again, until it is given the checkpoint that was decided on.
+    assert!(restored.open("busy").await.is_err_and(|error| gone_back(&error)));
+    assert!(restored.open("asleep").await.is_err_and(|error| gone_back(&error)));
+}
+
+/// One that serves already is stopped at its next commit, and by its look each minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_one_replica_found_stops_those_that_commit() {
+    let restored = Restored::new().await;
+    let [committing, looking] = [restored.open("asleep").await.unwrap(), restored.open("asleep").await.unwrap()];
+    accepted(committing.commit(vec![item()]).await.unwrap().remove(0));
+    assert!(restored.open("busy").await.is_err_and(|error| gone_back(&error)));
+    let error = committing.commit(vec![item()]).await.unwrap_err();
+    assert!(gone_back(&error) && error.to_string().contains("found by"), "{error}");
+    assert!(committing.locked().is_some());
+    assert!(looking.verify_tail(10).await.is_err_and(|error| gone_back(&error)));
+    assert_eq!(restored.store().await.head().await.unwrap().unwrap().size, 2);
+    // A mark that no replica wrote is no reason to go on.
+    restored.database.sql("UPDATE head SET rollback = 'x'").unwrap();
+    assert!(matches!(restored.open("asleep").await, Err(StoreError::Corrupt(_))));
 }

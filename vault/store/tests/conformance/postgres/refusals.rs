@@ -99,11 +99,17 @@ async fn a_replicas_name_belongs_to_who_took_it_last() {
         let sequencer = sequencer(store.clone(), outside).await.unwrap();
         store.occupy(name).await.unwrap();
         accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
-        replicas.push(sequencer);
+        replicas.push((sequencer, store));
     }
-    let error = replicas[0].commit(vec![item()]).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("a name of its own")), "{error}");
-    for replica in &replicas[1..] {
+    let displaced = |error: &StoreError| matches!(error, StoreError::Displaced { replica } if replica == "one");
+    let error = replicas[0].0.commit(vec![item()]).await.unwrap_err();
+    assert!(displaced(&error) && error.to_string().contains("a name of its own"), "{error}");
+    assert!(!error.to_string().contains("does not answer"), "it did: {error}");
+    // Before anybody commits, too.
+    let error = replicas[0].1.check_room().await.unwrap_err();
+    assert!(displaced(&error), "{error}");
+    for (replica, store) in &replicas[1..] {
+        store.check_room().await.unwrap();
         accepted(replica.commit(vec![item()]).await.unwrap().remove(0));
     }
 }

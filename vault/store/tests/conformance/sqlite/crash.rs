@@ -17,7 +17,7 @@ use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit
 use strongroom_store::{
     Backend, Blob, Change, Closed, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore,
     Store, StoreError,
-    backend::{Addition, Candidate, Examined, NewEntry, StoredHead, Tail, Transaction},
+    backend::{Addition, Candidate, Examined, NewEntry, RollbackMark, StoredHead, Tail, Transaction},
     model::*,
 };
 
@@ -264,6 +264,9 @@ impl Backend for Unclear {
     async fn occupy(&self, replica: &str) -> Result<(), StoreError> {
         self.store.occupy(replica).await
     }
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
     fn attempts(&self) -> u32 {
         self.store.attempts()
     }
@@ -292,6 +295,9 @@ impl Transaction for UnclearTransaction {
     }
     async fn roll_back(self: Box<Self>) {
         self.inner.roll_back().await;
+    }
+    async fn mark(&mut self, mark: Option<&RollbackMark>) -> Result<(), StoreError> {
+        self.inner.mark(mark).await
     }
     async fn head(&mut self) -> Result<(u64, Option<StoredHead>), StoreError> {
         self.inner.head().await
