@@ -11,15 +11,18 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use strongroom::{
-    Admin, Options, Patience, Room, Token,
+    Admin, Error, Options, Patience, Room, Token,
     collect::{AgentAddress, Attester, NodeConfig, agent::SOCKET},
     protocol::{EnrolmentId, join::JoinFile},
 };
 
 /// Longest configuration file that is read, bytes.
 const CONFIGURATION: u64 = 1 << 20;
+/// Most patience with a vault of which nothing is wanted but a sign of life.
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// What every command may need.
 pub(crate) struct Context {
@@ -102,6 +105,16 @@ impl Context {
     /// For commands that need nothing but the vault.
     pub(crate) fn anonymous(&self) -> Result<Admin, Failure> {
         self.connect(&self.join_file()?, None)
+    }
+
+    /// The same for a look at the vault, which is not to take as long as work may.
+    pub(crate) fn glance(&self) -> Result<Admin, Failure> {
+        let patience = Patience { total: self.patience.total.min(GLANCE), ..self.patience };
+        Admin::connect_patiently(&self.join_file()?, None, patience).map_err(|error| match error {
+            // More patience is no remedy for whoever looks what is wrong.
+            Error::PatienceOver { cause, .. } => Failure::from(*cause),
+            other => other.into(),
+        })
     }
 
     /// Asks the vault of a join file who it is.

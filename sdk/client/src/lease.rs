@@ -255,7 +255,12 @@ impl Inner {
         // Over already: the vault knows, or will find out by itself.
         let Ok(secret) = secret else { return Ok(()) };
         let path = format!("/v1/leases/{}", self.id);
-        self.prover(&secret).ask::<EndAnswer>(&Method::DELETE, &path, ACT_END, &EndRequest {}).map(|_| ())
+        // It expires there by itself: whoever leaves is not held up for long.
+        let transport = self.transport.briefly();
+        self.prover(&secret)
+            .over(&transport)
+            .ask::<EndAnswer>(&Method::DELETE, &path, ACT_END, &EndRequest {})
+            .map(|_| ())
     }
 
     pub(crate) fn renew_by_possession(&self, handling: Option<Handling>) -> Result<(), Error> {
@@ -263,8 +268,12 @@ impl Inner {
         let secret = self.copy(|held| &held.secret)?;
         let start = Moment::now();
         let path = format!("/v1/leases/{}/renew", self.id);
+        // A delivery is part of a release. A renewal's keeper comes again, and is waited for when it is to leave.
+        let brief = handling.is_none().then(|| self.transport.briefly());
+        let transport = brief.as_ref().unwrap_or(&self.transport);
         let answer: RenewAnswer = self
             .prover(&secret)
+            .over(transport)
             .ask(&Method::POST, &path, ACT_RENEW, &RenewRequest { handling })
             .inspect_err(|e| self.heed(e))?;
         self.prolong(start, &answer)

@@ -1,7 +1,7 @@
 //! How long a request, or all of a command, may wait for a vault that is busy or away, and who is told
 //! meanwhile.
 
-use crate::Error;
+use crate::{Error, transport::Pause};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -19,7 +19,8 @@ const LEAST_SHARED: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// From the start of the first attempt. When the next one could not begin within it, the request
-    /// ends with [`Error::PatienceOver`].
+    /// ends with [`Error::PatienceOver`]. Ends and renewals of leases are tried six times at the most:
+    /// nobody is held up by them.
     pub total: Duration,
     /// Called before each pause of a second or more.
     pub tell: Option<fn(&Waiting<'_>)>,
@@ -66,16 +67,16 @@ impl Patience {
         timeout.min(self.left(elapsed).max(least).max(LEAST_TIMEOUT))
     }
 
-    /// Whether a pause fits into it after `elapsed`; if it does, it is told.
-    pub(crate) fn allows(&self, pause: Duration, elapsed: Duration, cause: &Error) -> bool {
+    /// The pause to make after `elapsed`, told if it is worth that; none when patience does not allow what the
+    /// vault asked for. Jitter is cut so that the last attempt comes when patience is nearly over.
+    pub(crate) fn pause(&self, wanted: Pause, elapsed: Duration, cause: &Error) -> Option<Duration> {
         let left = self.left(elapsed);
-        if pause >= left {
-            return false;
-        }
+        let most = left.checked_sub(LEAST_TIMEOUT).filter(|most| !most.is_zero() && wanted.least <= *most)?;
+        let pause = (wanted.least + wanted.jitter).min(most);
         if let Some(tell) = self.tell.filter(|_| pause >= WORTH_TELLING) {
             tell(&Waiting { cause, pause, left });
         }
-        true
+        Some(pause)
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
-    fn a_pause_that_does_not_fit_is_not_begun_and_a_short_one_is_not_told() {
+    fn a_pause_that_does_not_fit_is_not_begun_jitter_is_cut_and_a_short_one_is_not_told() {
         static TOLD: AtomicU32 = AtomicU32::new(0);
         let tell: fn(&Waiting<'_>) = |waiting| {
             assert_eq!((waiting.pause.as_secs(), waiting.left.as_secs()), (4, 5));
@@ -93,12 +94,18 @@ mod tests {
         };
         let patience = Patience { total: Duration::from_secs(10), tell: Some(tell), spent: None };
         let (cause, five) = (Error::NoRandomness, Duration::from_secs(5));
-        assert!(patience.allows(Duration::from_millis(999), five, &cause));
+        let wanted = |seconds, jitter| Pause { least: Duration::from_secs(seconds), jitter };
+        let short = Duration::from_millis(999);
+        assert_eq!(patience.pause(wanted(0, short), five, &cause), Some(short));
         assert_eq!(TOLD.load(Ordering::SeqCst), 0);
-        assert!(patience.allows(Duration::from_secs(4), five, &cause));
-        assert!(!patience.allows(five, five, &cause));
-        assert!(!patience.allows(Duration::ZERO, Duration::from_secs(11), &cause));
+        assert_eq!(patience.pause(wanted(4, Duration::ZERO), five, &cause), Some(Duration::from_secs(4)));
         assert_eq!(TOLD.load(Ordering::SeqCst), 1);
+        assert_eq!(patience.pause(wanted(5, Duration::ZERO), five, &cause), None);
+        assert_eq!(patience.pause(wanted(0, Duration::ZERO), Duration::from_secs(11), &cause), None);
+        assert_eq!(patience.pause(wanted(0, five), Duration::from_millis(9_950), &cause), None);
+        // What is left of patience is used, and leaves time for one more attempt.
+        let late = Duration::from_millis(9_500);
+        assert_eq!(patience.pause(wanted(0, five), late, &cause), Some(Duration::from_millis(400)));
     }
 
     #[test]
@@ -108,12 +115,13 @@ mod tests {
         let shared = Patience { total: second(10), tell: None, spent: Some(&SPENT) };
         let own = Patience { spent: None, ..shared };
         let cause = Error::NoRandomness;
-        assert!(shared.allows(second(7), second(1), &cause));
+        let wanted = |seconds| Pause { least: second(seconds), jitter: Duration::ZERO };
+        assert_eq!(shared.pause(wanted(7), second(1), &cause), Some(second(7)));
         for patience in [&shared, &own] {
             patience.spend(second(8));
         }
-        assert!(!shared.allows(second(2), Duration::ZERO, &cause), "8 of 10 seconds are spent");
-        assert!(own.allows(second(2), Duration::ZERO, &cause));
+        assert_eq!(shared.pause(wanted(2), Duration::ZERO, &cause), None, "8 of 10 seconds are spent");
+        assert_eq!(own.pause(wanted(2), Duration::ZERO, &cause), Some(second(2)));
         assert_eq!((shared.left(second(1)), own.left(second(1))), (second(1), second(9)));
         // A later request still has its first attempt, and no more than its timeout for it.
         assert_eq!(shared.timeout(second(30), Duration::ZERO), second(5));

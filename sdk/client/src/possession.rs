@@ -34,7 +34,12 @@ pub(crate) struct Prover<'a> {
     pub(crate) secret: &'a [u8; 32],
 }
 
-impl Prover<'_> {
+impl<'a> Prover<'a> {
+    /// The same by this way.
+    pub(crate) fn over(self, transport: &'a Transport) -> Self {
+        Self { transport, ..self }
+    }
+
     /// Gets a nonce and makes the MAC over `act` and the exact bytes of the body.
     pub(crate) fn prove(&self, act: &str, body: &[u8]) -> Result<Proof, Error> {
         let challenge: Challenge =

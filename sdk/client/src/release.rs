@@ -5,6 +5,7 @@ use crate::{
     boottime::Moment,
     lease::{Granted, HeldKey},
     pinned::PinnedVault,
+    transport::Transport,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use strongroom_collect::Attester;
@@ -103,7 +104,7 @@ impl Room {
         // Before the nonce, whose minute it should not take from.
         let caller = attester.caller()?;
         let challenge: Challenge =
-            self.transport().post("/v1/challenges", &ChallengeRequest { purpose: Purpose::Release })?;
+            self.transport_of(act).post("/v1/challenges", &ChallengeRequest { purpose: Purpose::Release })?;
         let mut client_random = Fixed([0; 16]);
         SystemRandom::new().fill(&mut client_random.0)?;
         let statement = Statement {
@@ -128,7 +129,15 @@ impl Room {
         let evidence = attester.collect(&asked.bytes, asked.caller.as_deref(), self.pcr_selection())?;
         let caller = asked.caller.clone().map(Bytes);
         let request = ReleaseRequest { statement: Bytes(asked.bytes.clone()), caller, job_token: None, evidence };
-        self.transport().post("/v1/releases", &request)
+        self.transport_of(asked.statement.act).post("/v1/releases", &request)
+    }
+
+    /// A keeper comes again with its renewal, and is waited for when it is to leave.
+    fn transport_of(&self, act: Act) -> Transport {
+        match act {
+            Act::Renew => self.transport().briefly(),
+            Act::Release | Act::Identify => self.transport().clone(),
+        }
     }
 
     /// Checks a response and takes its keys over.

@@ -26,7 +26,7 @@ use ureq::{
 
 /// Most bytes of an answer that is read whole.
 const ANSWER: u64 = 16 << 20;
-/// Attempts at one request, the first included.
+/// Attempts at one request where somebody waits to be let go, the first included.
 const ATTEMPTS: u32 = 6;
 /// Longest pause between two attempts, milliseconds.
 const LONGEST_PAUSE: u64 = 8_000;
@@ -38,13 +38,16 @@ pub(crate) struct Answer {
 }
 
 /// A connection pool to one vault.
+#[derive(Clone)]
 pub(crate) struct Transport {
     agent: Agent,
     urls: Vec<String>,
     /// Counts on when a replica could not be reached; its remainder is the one in use.
-    turn: AtomicUsize,
+    turn: Arc<AtomicUsize>,
     timeout: Duration,
     patience: Patience,
+    /// Attempts at one request; none: patience alone decides.
+    attempts: Option<u32>,
 }
 
 impl Transport {
@@ -76,7 +79,13 @@ impl Transport {
             .build()
             .new_agent();
         let urls = urls.into_iter().map(str::to_owned).collect();
-        Ok(Self { agent, urls, turn: AtomicUsize::new(0), timeout, patience })
+        Ok(Self { agent, urls, turn: Arc::default(), timeout, patience, attempts: None })
+    }
+
+    /// The same connections for requests that are not to hold anybody up: ends of leases, which expire anyway,
+    /// and renewals, which come again. They are tried a few times only, however much patience there is.
+    pub(crate) fn briefly(&self) -> Self {
+        Self { attempts: Some(ATTEMPTS), ..self.clone() }
     }
 
     /// The replica in use.
@@ -122,20 +131,13 @@ impl Transport {
         if *method == Method::GET {
             return Ok(self.send(method, path, body, headers)?.body);
         }
-        let mut tried = 1;
-        loop {
-            match self.once(method, path, body, headers, Duration::ZERO) {
-                // Where not even a connection was made, nothing was done.
-                Err(Failed { error: Error::Unreachable { .. }, unconnected: true }) if tried < self.urls.len() => {
-                    tried += 1;
-                }
-                done => return Ok(done?.body),
-            }
-        }
+        // Where not even a connection was made, nothing was done.
+        let again = |failed: &Failed| failed.unconnected;
+        Ok(self.patiently(method, path, body, headers, again)?.body)
     }
 
     /// One request, tried again with jitter while the vault says that it is busy, and while no
-    /// connection to any replica can be made; for no longer than patience lasts. A request whose answer was lost is
+    /// connection to any replica can be made; until patience is over. A request whose answer was lost is
     /// tried again too: every request of this protocol may be repeated, by its nonce or because it
     /// only reads.
     pub(crate) fn send(
@@ -144,6 +146,18 @@ impl Transport {
         path: &str,
         body: &[u8],
         headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        self.patiently(method, path, body, headers, |_| true)
+    }
+
+    /// The same for what may be repeated only after failures that `again` knows.
+    fn patiently(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+        again: impl Fn(&Failed) -> bool,
     ) -> Result<Answer, Error> {
         let start = Instant::now();
         let (mut attempt, mut tried) = (1, 1);
@@ -155,7 +169,8 @@ impl Transport {
                     self.patience.spend(before);
                     return Ok(answer);
                 }
-                Err(failed) => failed.error,
+                Err(failed) if again(&failed) => failed.error,
+                Err(failed) => return Err(failed.error),
             };
             // The next replica is asked at once.
             if matches!(error, Error::Unreachable { .. }) && tried < self.urls.len() {
@@ -163,12 +178,15 @@ impl Transport {
                 continue;
             }
             tried = 1;
+            if self.attempts.is_some_and(|most| attempt >= most) {
+                return Err(error);
+            }
             let Some(pause) = pause_before_retry(&error, attempt) else { return Err(error) };
             let waited = start.elapsed();
-            if !self.patience.allows(pause, waited, &error) {
+            let Some(pause) = self.patience.pause(pause, waited, &error) else {
                 self.patience.spend(waited);
                 return Err(Error::PatienceOver { waited, attempts: attempt, cause: Box::new(error) });
-            }
+            };
             tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "trying again");
             thread::sleep(pause);
             attempt += 1;
@@ -324,16 +342,23 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|e| Error::Malformed(e.to_string()))
 }
 
+/// A pause, in two parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// What the vault asked for.
+    pub(crate) least: Duration,
+    /// What comes on top so that a herd spreads out; may be cut.
+    pub(crate) jitter: Duration,
+}
+
 /// Full jitter: a random part of a pause that doubles, so that a herd spreads out.
-fn pause_before_retry(error: &Error, attempt: u32) -> Option<Duration> {
-    if attempt >= ATTEMPTS {
-        return None;
-    }
+fn pause_before_retry(error: &Error, attempt: u32) -> Option<Pause> {
+    let doubled = |first: u64| first.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
     let (least, spread) = match error {
-        Error::Unreachable { .. } => (0, 100 << attempt),
+        Error::Unreachable { .. } => (0, doubled(100)),
         Error::Refused(problem) => match problem.code {
             Code::TooMany | Code::LedgerUnavailable | Code::StoreUnavailable => {
-                (problem.retry_after.unwrap_or(0).min(30) * 1000, 200 << attempt)
+                (problem.retry_after.unwrap_or(0).min(30), doubled(200))
             }
             _ => return None,
         },
@@ -341,8 +366,8 @@ fn pause_before_retry(error: &Error, attempt: u32) -> Option<Duration> {
     };
     let mut random = [0; 8];
     SystemRandom::new().fill(&mut random).ok()?;
-    let jitter = u64::from_le_bytes(random) % u64::min(spread, LONGEST_PAUSE);
-    Some(Duration::from_millis(least + jitter))
+    let jitter = Duration::from_millis(u64::from_le_bytes(random) % spread);
+    Some(Pause { least: Duration::from_secs(least), jitter })
 }
 
 #[cfg(test)]
@@ -354,18 +379,69 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_not_for_ever() {
+    fn only_what_may_pass_is_tried_again() {
         assert!(pause_before_retry(&refused(Code::TooMany), 1).is_some());
         assert!(pause_before_retry(&refused(Code::LedgerUnavailable), 1).is_some());
         assert!(pause_before_retry(&refused(Code::Denied), 1).is_none());
         assert!(pause_before_retry(&refused(Code::NonceReused), 1).is_none());
-        assert!(pause_before_retry(&refused(Code::TooMany), ATTEMPTS).is_none());
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound_however_often_it_is_tried() {
+        let away = Error::Unreachable { url: String::new(), cause: String::new() };
+        for attempt in [1, 6, 40, u32::MAX] {
+            let most = (0..50).filter_map(|_| pause_before_retry(&away, attempt)).map(|p| p.least + p.jitter).max();
+            let bound = Duration::from_millis(LONGEST_PAUSE).min(Duration::from_millis(100) * (1 << attempt.min(16)));
+            assert!(most.unwrap() < bound, "{attempt}: {most:?}");
+        }
+    }
+
+    /// A port at which nobody listens: each attempt is refused at once.
+    fn nobody(patience: Duration) -> Transport {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let join = JoinFile {
+            v: 1,
+            url: format!("https://127.0.0.1:{port}"),
+            replicas: vec![],
+            tls_ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
+            vault_ids: vec![],
+            ledger_verifier_key: String::new(),
+        };
+        let patience = Patience { total: patience, ..Patience::default() };
+        Transport::new(&join, Duration::from_secs(1), patience).unwrap()
+    }
+
+    #[test]
+    fn patience_decides_how_long_a_refused_connection_is_tried() {
+        // Longer than all pauses of a few tries.
+        let patience = Duration::from_secs(8);
+        let transport = nobody(patience);
+        let tries = |method: Method| {
+            let start = Instant::now();
+            let error = transport.call(&method, "/v1/vault", b"{}", None).err().unwrap();
+            let took = start.elapsed();
+            let Error::PatienceOver { attempts, cause, .. } = &error else { panic!("{method}: {error}") };
+            assert!(matches!(**cause, Error::Unreachable { .. }) && *attempts > 2, "{error}");
+            assert!(took + Duration::from_millis(200) > patience && took < 2 * patience, "{method}: {took:?}");
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| tries(Method::POST));
+            tries(Method::GET);
+        });
+    }
+
+    #[test]
+    fn what_is_not_to_hold_anybody_up_is_tried_a_few_times() {
+        let start = Instant::now();
+        let error = nobody(Duration::from_mins(10)).briefly().send(&Method::GET, "/v1/vault", &[], &[]).err().unwrap();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+        assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     }
 
     #[test]
     fn the_vaults_own_wish_is_the_least_pause() {
         let error = Error::Refused(Box::new(Problem::new(Code::TooMany).retry_after(3)));
-        assert!(pause_before_retry(&error, 1).unwrap() >= Duration::from_secs(3));
+        assert!(pause_before_retry(&error, 1).unwrap().least == Duration::from_secs(3));
     }
 
     #[test]

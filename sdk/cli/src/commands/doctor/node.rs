@@ -174,7 +174,7 @@ fn agent(socket: &Path, findings: &mut Findings) {
 /// Whether the vault answers, is the one that is pinned, and has the same time.
 pub(super) fn vault(context: &Context, findings: &mut Findings) {
     const CHECK: &str = "vault";
-    let vault = match context.anonymous() {
+    let vault = match context.glance() {
         Ok(vault) => vault,
         Err(failure) => {
             let path = context.join_path();
