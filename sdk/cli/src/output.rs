@@ -99,7 +99,11 @@ impl From<Error> for Failure {
             Error::Unreachable { .. }
             | Error::PatienceOver { .. }
             | Error::Collect(CollectError::AgentTimeout { .. }) => Exit::Unavailable,
-            Error::Join(_) | Error::Request(_) | Error::TokenExposed { .. } | Error::TokenMalformed(_) => Exit::Usage,
+            Error::Join(_)
+            | Error::Request(_)
+            | Error::NotRegular(_)
+            | Error::TokenExposed { .. }
+            | Error::TokenMalformed(_) => Exit::Usage,
             Error::Malformed(_)
             | Error::NotBelieved(_)
             | Error::Obligation(_)

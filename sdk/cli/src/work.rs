@@ -7,10 +7,7 @@ use crate::{
     progress::Shown,
 };
 use std::{fs::File, path::Path, sync::Arc};
-use strongroom::{
-    Error, Keeper, Lease, OpenObject, Request, Room,
-    sealed::{SealedError, open_regular},
-};
+use strongroom::{Error, Keeper, Lease, OpenObject, Request, Room, open_input, sealed::SealedError};
 
 /// Plaintext is looked at by so many bytes at one time: a revocation waits for one piece only.
 const PIECE: usize = 4 << 20;
@@ -96,7 +93,10 @@ impl Work {
 /// Opens a file that the user named, to be read at positions: one that is not there, or is a pipe, is
 /// the user's to mend.
 pub(crate) fn input(path: &Path) -> Result<File, Failure> {
-    open_regular(path).map_err(|e| unreadable(path, &e))
+    open_input(path).map_err(|error| match error {
+        Error::File { source, .. } => unreadable(path, &source),
+        other => other.into(),
+    })
 }
 
 /// Opens a file that the user named, to be read from its beginning; a pipe will do.

@@ -72,6 +72,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A pipe, a device or a directory stands where a file is wanted.
+    #[error("{}: not a regular file: put what a pipe or a device gives into one first", .0.display())]
+    NotRegular(PathBuf),
     /// Others than its owner may read or write the token file.
     #[error("token file {} has mode {mode:04o}: others may use the token; run `chmod 600` on it, and revoke the token if somebody may have", path.display())]
     TokenExposed {

@@ -3,6 +3,7 @@
 use crate::{
     Error, Lease,
     held::WhileHeld,
+    input::open_input,
     lease::{Inner, LeaseOver},
     open_stream::FileCell,
 };
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 use strongroom_memory::{Protection, SharedArena, SharedBytes, WeakArena};
-use strongroom_sealed::{Expected, Opening, Progress, Reader, SealedError, open_regular};
+use strongroom_sealed::{Expected, Opening, Progress, Reader, SealedError};
 
 /// What one lease has opened: zeroed together when the lease is over.
 #[derive(Default)]
@@ -92,7 +93,7 @@ impl Lease {
 
     /// A reader of a sealed file, by a key that this lease holds.
     pub(crate) fn reader(&self, path: &Path, expected: &Expected, require_hashes: bool) -> Result<Reader<File>, Error> {
-        let file = open_regular(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let file = open_input(path)?;
         let opening = Opening::start(file, expected)?.require_hashes(require_hashes);
         let header = opening.header();
         let key = self.inner.object_key(&header.asset, header.version, header.writer, header.object)?;

@@ -15,7 +15,8 @@ impl Lease {
 
     /// Seals all of `source`, with several threads (0: all that the machine offers). Under the
     /// target's name there is either the whole sealed file or nothing new; it stops at the next chunk
-    /// once the lease is over, and leaves nothing then.
+    /// once the lease is over, and leaves nothing then. A source that is a file is held to
+    /// [`strongroom_sealed::check_plain_file`]: no pipe, no device, and not the target itself.
     pub fn seal_file(
         &self,
         source: &(impl ReadAt + ?Sized),

@@ -5,8 +5,19 @@ use safetensors::{
     SafeTensors,
     tensor::{Dtype, Metadata, TensorInfo},
 };
-use std::{collections::HashMap, io, ops::Range};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, io,
+    ops::Range,
+};
 use strongroom_sealed::ReadAt;
+
+/// Longest header that the format's own crate reads, bytes.
+const HEADER: usize = 100_000_000;
 
 /// Why tensors cannot be found or laid out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +46,16 @@ pub enum TensorsError {
     /// Two tensors have one name, or a name that the format keeps for itself.
     #[error("tensor name `{0}` cannot be used: it is there twice, or it is the format's own")]
     Name(String),
+    /// Names, shapes and metadata make a header that readers of the format refuse.
+    #[error(
+        "names, shapes and metadata take {actual} bytes, and readers of the safetensors format take {limit} at the most: put long texts elsewhere"
+    )]
+    HeaderTooLarge {
+        /// The header's length, bytes.
+        actual: usize,
+        /// The format's most, bytes.
+        limit: usize,
+    },
     /// Sizes that do not fit into the address space, or a layout that the format refuses.
     #[error("these tensors cannot be laid out: {0}")]
     Layout(String),
@@ -72,11 +93,13 @@ impl OpenObject {
 }
 
 /// Finds the tensors of a plaintext. The format's own crate checks that they lie side by side, fit
-/// their shapes, and fill the plaintext.
+/// their shapes, and fill the plaintext; of a name that is there twice it would keep the last.
 fn find(plaintext: &[u8]) -> Result<Tensors, TensorsError> {
     let refused = |error: safetensors::SafeTensorError| TensorsError::NotSafetensors(error.to_string());
     let (header, metadata) = SafeTensors::read_metadata(plaintext).map_err(refused)?;
     let start = header + size_of::<u64>();
+    let json = plaintext.get(size_of::<u64>()..start).unwrap_or_default();
+    serde_json::from_slice::<Names>(json).map_err(|error| TensorsError::NotSafetensors(error.to_string()))?;
     let mut tensors: Vec<Tensor> = metadata
         .tensors()
         .into_iter()
@@ -89,6 +112,40 @@ fn find(plaintext: &[u8]) -> Result<Tensors, TensorsError> {
         .collect();
     tensors.sort_by(|a, b| (a.bytes.start, a.bytes.end, &a.name).cmp(&(b.bytes.start, b.bytes.end, &b.name)));
     Ok(Tensors { tensors, metadata: metadata.metadata().clone().unwrap_or_default() })
+}
+
+/// The names of a JSON object, each of which is there once.
+struct Names;
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "__metadata__" {
+                // None, or texts under names of their own.
+                map.next_value::<Option<Self>>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format_args!("the name {name:?} is there twice")));
+            }
+            seen.insert(name);
+        }
+        Ok(self)
+    }
 }
 
 /// The bytes of one tensor, wherever they are.
@@ -158,6 +215,9 @@ impl<B: TensorBytes> TensorFile<B> {
         let described = Metadata::new(metadata, infos).map_err(|e| layout(&e))?;
         let mut json = serde_json::to_vec(&described).map_err(|e| layout(&e))?;
         json.resize(json.len().next_multiple_of(8), b' ');
+        if json.len() > HEADER {
+            return Err(TensorsError::HeaderTooLarge { actual: json.len(), limit: HEADER });
+        }
         let mut header = (json.len() as u64).to_le_bytes().to_vec();
         header.extend_from_slice(&json);
         let start = header.len() as u64;
@@ -216,6 +276,7 @@ impl<B: TensorBytes> ReadAt for TensorFile<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safetensors::SafeTensorError;
 
     type Given = (String, String, Vec<usize>, Vec<u8>);
 
@@ -289,6 +350,38 @@ mod tests {
         assert!(matches!(refused(unknown), TensorsError::UnknownType { .. }));
         let large = vec![given("a", "F32", &[usize::MAX, 2], vec![])];
         assert!(matches!(refused(large), TensorsError::Layout(_)));
+    }
+
+    #[test]
+    fn no_header_is_written_that_nobody_reads() {
+        let texts = HashMap::from([("text".to_owned(), "x".repeat(HEADER))]);
+        let refused = TensorFile::new(some(), Some(texts)).err().unwrap();
+        assert!(matches!(refused, TensorsError::HeaderTooLarge { actual, limit } if actual > limit), "{refused}");
+        // The format's crate draws the line there: of a header that it would read it misses the bytes.
+        let read = |length: usize| SafeTensors::read_metadata(&(length as u64).to_le_bytes()).unwrap_err();
+        assert!(matches!(read(HEADER), SafeTensorError::InvalidHeaderLength));
+        assert!(matches!(read(HEADER + 1), SafeTensorError::HeaderTooLarge));
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_refused() {
+        let file = |header: &str, bytes: usize| {
+            let mut file = (header.len() as u64).to_le_bytes().to_vec();
+            file.extend_from_slice(header.as_bytes());
+            file.resize(file.len() + bytes, 7);
+            file
+        };
+        let tensor = |name: &str| format!(r#""{name}":{{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#);
+        let metadata = |names: &str| format!(r#"{{"__metadata__":{{{names}}},{}}}"#, tensor("a"));
+        for good in [format!("{{{}}}", tensor("a")), metadata(r#""k":"1","l":"1""#), metadata("")] {
+            assert_eq!(find(&file(&good, 2)).unwrap().tensors.len(), 1, "{good}");
+        }
+        let twice = format!("{{{},{}}}", tensor("a"), tensor("a"));
+        let otherwise = format!("{{{},{}}}", tensor("a"), tensor(r"\u0061"));
+        for wrong in [twice, otherwise, metadata(r#""k":"1","k":"2""#)] {
+            let error = find(&file(&wrong, 2)).unwrap_err();
+            assert!(matches!(&error, TensorsError::NotSafetensors(why) if why.contains("twice")), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Who attests for this process.
 
 use std::{
-    fs::File,
     io::Read,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -9,6 +8,7 @@ use std::{
 use strongroom::{
     Error,
     collect::{AgentAddress, Attester, CollectError, NodeConfig},
+    open_input,
     protocol::evidence::{Evidence, PcrSelection},
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn attester(node: &Path) -> Result<Arc<dyn Attester>, Error> {
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    let file = open_input(path)?;
     file.take(CONFIGURATION + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > CONFIGURATION {
         return Err(Error::Join(format!("{}: over {CONFIGURATION} bytes", path.display())));

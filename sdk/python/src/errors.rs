@@ -97,6 +97,9 @@ fn describe<'py>(py: Python<'py>, error: &Error) -> Making<'py> {
             };
             plain(class).with("errno", source.raw_os_error()).with("filename", path.as_os_str())
         }
+        Error::NotRegular(path) => {
+            plain("NotRegularFile").with("errno", libc::EINVAL).with("filename", path.as_os_str())
+        }
         Error::TokenExposed { path, mode } => plain("TokenExposed").with("path", path.as_os_str()).with("mode", *mode),
         Error::TokenMalformed(path) => plain("TokenMalformed").with("path", path.as_os_str()),
         Error::NoRandomness => plain("NoRandomness"),

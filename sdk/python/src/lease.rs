@@ -5,13 +5,14 @@ use crate::{
     file::File,
     held::Held,
     progress::watched,
+    room::seconds,
     tensors::{Given, Pinned},
     view::View,
 };
-use pyo3::prelude::*;
-use std::{collections::HashMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use pyo3::{exceptions::PyTypeError, prelude::*};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use strongroom::{
-    Ending, Error,
+    Ending, Error, open_input,
     protocol::ObjectId,
     sealed::{Expected, Metadata, ReadAt, inspect},
 };
@@ -101,9 +102,13 @@ impl Lease {
     }
 
     /// Has `callback(over, left)` called when it is about to end: `before` seconds before its expiry, with
-    /// `None` and the seconds left, and when it is over, with the exception that uses raise from then on.
+    /// `None` and the seconds left, and when it is over, with the exception that uses raise from then on. Not
+    /// when its holder ends it.
     fn on_ending(&self, py: Python<'_>, callback: Py<PyAny>, before: f64) -> PyResult<()> {
-        let before = Duration::try_from_secs_f64(before).map_err(|e| wrong_argument(format!("before: {e}")))?;
+        let before = seconds("before", before)?;
+        if !callback.bind(py).is_callable() {
+            return Err(PyTypeError::new_err(format!("{} cannot be called", callback.bind(py).repr()?)));
+        }
         let tell = move |ending: Ending| {
             // Not while the interpreter ends: there is nobody left to tell.
             let _ = Python::try_attach(|py| {
@@ -139,8 +144,7 @@ impl Lease {
         let hashed = self.held.hashed(&expected.asset);
         let total = py.detach(|| -> Result<u64, Error> {
             self.held.lease()?;
-            let file = fs::File::open(&path).map_err(|source| Error::File { path: path.clone(), source })?;
-            Ok(inspect(&file)?.len)
+            Ok(inspect(&open_input(&path)?)?.len)
         });
         let total = total.map_err(|error| raise(py, &error))?;
         let protection = &self.held.protection;
@@ -192,8 +196,7 @@ impl Lease {
         threads: usize,
         progress: Option<Bound<'_, PyAny>>,
     ) -> PyResult<String> {
-        let file = fs::File::open(&source).map_err(|e| Error::File { path: source.clone(), source: e });
-        let file = file.map_err(|error| raise(py, &error))?;
+        let file = py.detach(|| open_input(&source)).map_err(|error| raise(py, &error))?;
         let name = source.file_name().map(|name| name.to_string_lossy().into_owned());
         let target = Target { path, asset, replace, threads, name, media_type: None };
         self.seal_from(py, &file, target, progress)

@@ -9,8 +9,7 @@ use crate::{
 use pyo3::{prelude::*, types::PyDict};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -18,9 +17,13 @@ use strongroom::{
     Error, Options, Patience, Request,
     collect::Attester,
     memory::{Owner, Protection, Weakening},
+    open_input,
     protocol::{join::JoinFile, statement::ObjectRef},
     sealed::{self, Expected, Opening},
 };
+
+/// Longest time that an argument gives: more than a lease or a process lives, and no clock overflows.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// A connection to a vault that is believed.
 #[pyclass(frozen, module = "strongroom._native")]
@@ -41,7 +44,7 @@ pub(crate) fn connect(
     patience: f64,
     accept_unlocked_memory: bool,
 ) -> PyResult<Room> {
-    let total = Duration::try_from_secs_f64(patience).map_err(|e| wrong_argument(format!("patience: {e}")))?;
+    let total = seconds("patience", patience)?;
     let mut protection = Protection::default();
     if accept_unlocked_memory {
         protection = protection.accepting(Weakening::UnlockedMemory);
@@ -64,7 +67,7 @@ pub(crate) fn connect(
 /// What a sealed file says of itself without a key. None of it is authenticated.
 #[pyfunction]
 pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let found = py.detach(|| -> Result<_, Error> { Ok(sealed::inspect(&open(&path)?)?) });
+    let found = py.detach(|| -> Result<_, Error> { Ok(sealed::inspect(&open_input(&path)?)?) });
     let found = found.map_err(|error| raise(py, &error))?;
     let said = PyDict::new(py);
     said.set_item("asset", &found.header.asset)?;
@@ -79,8 +82,9 @@ pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDic
 impl Room {
     /// The vault's id.
     #[getter]
-    fn vault_id(&self) -> String {
-        self.vault.vault_id().to_string()
+    fn vault_id(&self, py: Python<'_>) -> PyResult<String> {
+        self.owner.check().map_err(|error| raise(py, &error.into()))?;
+        Ok(self.vault.vault_id().to_string())
     }
 
     /// Asks for keys: of objects (asset, file, object id if it is known), of whole versions (`asset` or `asset@3`), and for
@@ -117,7 +121,7 @@ impl Room {
         let mut groups: BTreeMap<(&str, u32), Vec<ObjectRef>> = BTreeMap::new();
         for (expected, path) in objects {
             // What the file says is believed only where the caller expects it: before any key is asked for.
-            let opening = Opening::start(open(path)?, expected)?;
+            let opening = Opening::start(open_input(path)?, expected)?;
             let header = opening.header();
             let object = ObjectRef { writer: header.writer, object: header.object };
             let group = groups.entry((expected.asset.as_str(), header.version)).or_default();
@@ -152,8 +156,12 @@ impl Room {
     }
 }
 
-fn open(path: &Path) -> Result<fs::File, Error> {
-    fs::File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })
+/// A duration out of Python's seconds.
+pub(crate) fn seconds(name: &str, given: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(given).ok().filter(|time| *time <= LONGEST).ok_or_else(|| {
+        let most = LONGEST.as_secs();
+        wrong_argument(format!("{name} is a number of seconds from 0 to {most} (a year), not {given}"))
+    })
 }
 
 /// `asset` or `asset@3`.

@@ -91,6 +91,25 @@ def test_a_callback_is_let_go_when_its_lease_is_over(room, vault, sealed, ending
     until("letting the callback go", is_gone)
 
 
+def test_what_cannot_be_called_on_ending_is_refused(room):
+    with room.lease(write=["model"]) as lease:
+        with pytest.raises(TypeError, match="7"):
+            lease.on_ending(7)
+        with pytest.raises(ValueError, match="before is a number of seconds"):
+            lease.on_ending(print, before=float("inf"))
+
+
+def test_of_an_end_by_its_holder_nobody_is_told(room, vault):
+    told = []
+    ended, revoked = (room.lease(write=["model"]) for _ in range(2))
+    for lease in (ended, revoked):
+        lease.on_ending(lambda over, left, id=lease.id: told.append((id, type(over))))
+    ended.end()
+    vault.tell(f"revoke {revoked.id}")
+    until("being told of the revocation", lambda: told)
+    assert told == [(revoked.id, strongroom.LeaseRevoked)]
+
+
 def test_a_vault_that_is_away_keeps_nobody_from_working(room, vault, sealed, tensors, tmp_path):
     with room.lease(read={"model": sealed}, write=["model", "hashed"]) as lease:
         vault.tell("stop")

@@ -55,6 +55,7 @@ def test_a_forked_child_is_told_whatever_it_uses(room, sealed, sealed_bytes, ten
             "load": lambda: lease.load_safetensors(sealed, asset="model"),
             "open": lambda: lease.open(sealed_bytes, asset="model"),
             "save": lambda: lease.save_safetensors(tensors, tmp_path / "x", asset="model"),
+            "vault": lambda: room.vault_id,
             "lease": lambda: room.lease(write=["model"]),
             "one file": lambda: room.load_safetensors(sealed, asset="model"),
         }
@@ -63,6 +64,15 @@ def test_a_forked_child_is_told_whatever_it_uses(room, sealed, sealed_bytes, ten
             assert (status, what, type(error)) == (0, "raised", strongroom.ForkedError), (name, status, error)
         lease.check()
         np.testing.assert_array_equal(weight, tensors["weight"])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_may_begin_anew(room, vault, sealed, tensors):
+    def anew():
+        with strongroom.connect(home=vault.home).load_safetensors(sealed, asset="model") as opened:
+            return strongroom.inspect(sealed)["asset"], float(opened["scalar"])
+
+    assert in_child(anew) == (0, ("returned", ("model", 2.5)))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

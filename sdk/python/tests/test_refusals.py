@@ -1,8 +1,13 @@
 """What is refused, under the name of what went wrong, with what can be acted on."""
 
+import collections
 import inspect
+import os
+import pathlib
 import pickle
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -82,6 +87,68 @@ def test_files_that_are_none(room, tmp_path):
         room.open(other, asset="model")
 
 
+@pytest.fixture()
+def pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_what_is_no_file_is_refused_at_once(vault, room, pipe, tmp_path):
+    """In a process of its own: what waits in open(2) heeds no signal but the last."""
+    others = [pipe, tmp_path, pathlib.Path("/dev/zero"), pathlib.Path("/dev/null")]
+    script = """
+import sys, strongroom
+home, *others = sys.argv[1:]
+room = strongroom.connect(home=home)
+for other in others:
+    uses = {
+        "load": lambda: room.load_safetensors(other, asset="model"),
+        "open": lambda: room.open(other, asset="model"),
+        "seal": lambda: room.seal(other, home + "/never.sealed", asset="model"),
+        "inspect": lambda: strongroom.inspect(other),
+        "lease": lambda: room.lease(read={"model": [other]}),
+        "connect": lambda: strongroom.connect(other, home=home),
+    }
+    for name, use in uses.items():
+        try:
+            use()
+        except strongroom.NotRegularFile as error:
+            assert isinstance(error, OSError) and error.filename == other and error.errno == 22, (name, error.filename)
+            print(name)
+with room.lease(write=["model"]) as lease:
+    for other in others:
+        try:
+            lease.seal(other, home + "/never.sealed", asset="model")
+        except strongroom.FileError:
+            print("seal under a lease")
+"""
+    arguments = [sys.executable, "-c", script, vault.home, *others]
+    ran = subprocess.run(arguments, timeout=60, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    said = collections.Counter(ran.stdout.split("\n")[:-1])
+    names = ["load", "open", "seal", "inspect", "lease", "connect", "seal under a lease"]
+    assert said == {name: len(others) for name in names}
+    assert not (vault.home / "never.sealed").exists()
+
+
+def test_a_file_that_has_more_than_it_says_is_not_sealed_as_empty(room, tmp_path):
+    with pytest.raises(strongroom.NotWritable, match="goes on"):
+        room.seal("/proc/cpuinfo", tmp_path / "x.sealed", asset="model")
+    assert not (tmp_path / "x.sealed").exists()
+
+
+def test_a_plaintext_is_not_replaced_by_its_own_sealed_file(room, tmp_path):
+    plain, link, other = tmp_path / "plain", tmp_path / "link", tmp_path / "other"
+    plain.write_bytes(b"the only copy")
+    link.symlink_to(plain)
+    other.hardlink_to(plain)
+    for target in (plain, link, other):
+        with pytest.raises(strongroom.NotWritable, match="plaintext would be lost"):
+            room.seal(plain, target, asset="model", replace=True)
+        assert plain.read_bytes() == target.read_bytes() == b"the only copy"
+
+
 def test_a_file_without_hashes_where_the_asset_wants_them(room, tensors, tmp_path):
     path = tmp_path / "hashed.sealed"
     room.save_safetensors(tensors, path, asset="hashed")
@@ -107,8 +174,9 @@ def test_arguments_that_cannot_be_used(room, vault, tmp_path):
         room.lease(versions=["model@x"])
     with pytest.raises(TypeError):
         room.lease(write="model")
-    with pytest.raises(ValueError):
-        strongroom.connect(home=vault.home, patience=-1)
+    for patience in (-1, float("inf"), float("nan"), 1e30):
+        with pytest.raises(ValueError, match="patience is a number of seconds from 0 to"):
+            strongroom.connect(home=vault.home, patience=patience)
     with pytest.raises(FileNotFoundError):
         strongroom.connect(home=tmp_path)
     (tmp_path / "join.json").write_text("{}")
@@ -139,7 +207,6 @@ def test_every_exception_can_travel():
 
 def test_every_error_of_the_sdk_has_its_exception():
     """The names that the native part asks for are all there, and no class is there for nothing."""
-    import pathlib
     import re
 
     source = (pathlib.Path(__file__).parents[1] / "src" / "errors.rs").read_text()

@@ -159,6 +159,39 @@ def test_a_framework_that_is_not_known_is_refused(room, sealed):
         room.load_safetensors(sealed, asset="model", framework="tf")
 
 
+def test_torch_that_is_missing_is_said_before_a_key_is_asked_for(room, vault, sealed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with room.lease(read={"model": sealed}) as lease:
+        vault.tell("stop")
+        try:
+            for load in (room.load_safetensors, lease.load_safetensors):
+                with pytest.raises(ImportError, match="needs torch"):
+                    load(sealed, asset="model", framework="pt")
+        finally:
+            vault.tell("serve")
+
+
+def test_a_header_that_nobody_reads_is_not_written(room, tmp_path):
+    path = tmp_path / "x.sealed"
+    with pytest.raises(strongroom.TensorsError, match="100000000 at the most"):
+        room.save_safetensors({"a": np.zeros(1)}, path, asset="model", metadata={"text": "x" * 101_000_000})
+    assert not path.exists()
+
+
+def test_a_name_that_is_there_twice_is_refused(room, tmp_path):
+    tensor = '"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}'
+    for names, once in [(tensor, True), (f"{tensor},{tensor}", False)]:
+        header = b"{" + names.encode() + b"}"
+        plain = tmp_path / "plain.safetensors"
+        plain.write_bytes(len(header).to_bytes(8, "little") + header + b"xy")
+        room.seal(plain, tmp_path / "x.sealed", asset="model", replace=True)
+        if once:
+            room.load_safetensors(tmp_path / "x.sealed", asset="model").close()
+        else:
+            with pytest.raises(strongroom.NotSafetensors, match="twice"):
+                room.load_safetensors(tmp_path / "x.sealed", asset="model")
+
+
 CANARY = """
 import sys
 # Spelt backwards, so that this text is not what is looked for.

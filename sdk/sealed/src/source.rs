@@ -243,7 +243,7 @@ mod tests {
         for other in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
             let error = open_regular(other).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{}", other.display());
-            assert!(error.get_ref().is_some_and(|inner| inner.is::<NotRegular>()), "{}", other.display());
+            assert!(error.into_inner().unwrap().is::<NotRegular>(), "{}", other.display());
             assert!(Header::peek_path(other).is_err() && DirectFile::open(other).is_err(), "{}", other.display());
         }
         assert_eq!(open_regular(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);

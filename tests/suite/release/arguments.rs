@@ -70,6 +70,17 @@ fn a_plaintext_is_not_replaced_by_its_own_sealed_file() {
 }
 
 #[test]
+fn a_file_that_has_more_than_it_says_is_not_sealed_as_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("x.sealed");
+    let seal = ["seal", "/proc/cpuinfo", "--asset", "x", "-o", target.to_str().unwrap()];
+    let ran = world().node().cli.run(seal).unwrap();
+    assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("the file goes on where its size says that it ends"), "{}", ran.stderr);
+    assert!(!target.exists());
+}
+
+#[test]
 fn typing_errors_are_refused_and_told_as_json_where_that_was_asked_for() {
     let world = world();
     let auditor = world.vault.cli(Role::Auditor).unwrap();

@@ -7,13 +7,12 @@ use crate::{
 };
 use std::{
     fs::File,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 use strongroom::{
-    Options, Request,
+    Error, Options, Request,
     protocol::admin::{AssetCurrent, Integrity, KeyState},
-    sealed::{ChunkSize, Metadata, SUFFIX},
+    sealed::{ChunkSize, Metadata, SUFFIX, SealedError, check_plain_file},
 };
 
 /// Seals a file.
@@ -57,8 +56,7 @@ impl Seal {
             })
             .transpose()?;
         let source = input(&self.file)?;
-        let length = source.metadata().map_err(|e| Failure::file(&self.file, e))?.len();
-        check_target(&source, &target, self.replace)?;
+        let length = check_target(&self.file, &source, &target, self.replace)?;
         let room = context.room(Options::default())?;
         let current = room.current(&self.asset)?;
         check_active(&current)?;
@@ -94,20 +92,17 @@ impl Seal {
     }
 }
 
-/// Refuses, before a lease is asked for, a name that is taken, and that of the plaintext itself.
-fn check_target(source: &File, target: &Path, replace: bool) -> Result<(), Failure> {
-    let identity = |seen: std::fs::Metadata| (seen.dev(), seen.ino());
-    let taken = target.metadata().ok().map(identity);
-    if taken.is_some() && taken == source.metadata().ok().map(identity) {
-        return Err(Failure::usage(format!(
-            "{} is the file that is to be sealed: its plaintext would be lost; seal it into another, then remove it",
-            target.display()
-        )));
-    }
+/// Refuses, before a lease is asked for, a name that is taken, that of the plaintext itself, and what has
+/// another length than it says; the length.
+fn check_target(path: &Path, source: &File, target: &Path, replace: bool) -> Result<u64, Failure> {
+    let length = check_plain_file(source, target).map_err(|error| match error {
+        SealedError::NotWritable { what } => Failure::usage(format!("{}: {what}", path.display())),
+        other => Error::from(other).into(),
+    })?;
     if !replace && target.symlink_metadata().is_ok() {
         return Err(Failure::usage(format!("{} exists already: give --replace to replace it", target.display())));
     }
-    Ok(())
+    Ok(length)
 }
 
 /// Nothing is sealed under a version that opens only: said here, before a quote is made and a denial

@@ -15,7 +15,8 @@ class SealedFile(io.RawIOBase):
     """The plaintext of a sealed file: read-only, seekable, decrypted as it is read.
 
     `read` gives `bytes`, which are ordinary memory that nobody zeroes. `readinto` copies to a buffer
-    of your choice and nowhere else. Threads may share it; each read moves its one position.
+    of your choice, and to no other ordinary memory: the chunk that was read last in part stays in locked
+    memory until the file is closed. Threads may share it; each read moves its one position.
     """
 
     def __init__(self, native: _native.File, lease: Lease | None, name: str) -> None:

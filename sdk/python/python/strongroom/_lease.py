@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ._file import SealedFile
 from ._progress import Progress, reporting
-from ._tensors import Tensors, buffers
+from ._tensors import Tensors, buffers, check_framework
 
 if TYPE_CHECKING:
     from . import _native
@@ -65,10 +65,11 @@ class Lease:
         """Has `callback(over, left)` called when the lease is about to end, to write a checkpoint and leave.
 
         `before` seconds before its expiry, unless something prolongs it in time, with `None` and the
-        seconds left; and when it is over, with the reason. A revocation leaves no time: then the second
-        call is the only one. Calls are made on threads of their own, and nothing waits for them.
+        seconds left; and when it expired or was revoked, with the reason. A revocation leaves no time: then
+        the second call is the only one. Of an end by its own holder (`end`, a `with`) nobody is told. Calls
+        are made on threads of their own, and nothing waits for them.
 
-        The callback, and what it refers to, is let go when the lease is over. Until then it keeps that alive:
+        The callback, and what it refers to, is let go when the lease is over, however it ends. Until then it keeps that alive:
         one that refers to tensors keeps their lease from ending by itself when nothing else needs it. End such
         a lease by `with` or `end()`.
         """
@@ -142,6 +143,7 @@ class Lease:
         threads: int,
         progress: Progress,
     ) -> Tensors:
+        check_framework(framework)
         with reporting(progress, "opening") as report:
             view = self._native.load(os.fspath(path), asset, object, threads, report)
         return Tensors(view, owned, framework)

@@ -11,7 +11,7 @@ from . import _native
 from ._file import SealedFile
 from ._lease import Lease, Path
 from ._progress import Progress
-from ._tensors import Tensors
+from ._tensors import Tensors, check_framework
 
 Paths = Union[Path, Iterable[Path]]
 
@@ -27,7 +27,8 @@ def connect(
 
     `home` is where the command line keeps what it knows (`STRONGROOM_HOME`, else `/etc/strongroom` for
     root and `~/.config/strongroom` for others); `join_file` another join file than the one there.
-    `patience` bounds how long one request may wait for a vault that is busy or away, in seconds.
+    `patience` bounds how long one request may wait for a vault that is busy or away, in seconds: until it is
+    over the request is tried again. Ends and renewals of leases are tried six times at the most.
 
     Makes the process undumpable and untraceable by others of the same user, for good.
     """
@@ -96,6 +97,7 @@ class Room:
         A `with` ends the lease and zeroes them. Otherwise the lease lives as long as they or any
         array of them. `framework`: "np" for numpy, "pt" for torch.
         """
+        check_framework(framework)
         lease = self._lease_of(path, asset, object)
         try:
             return lease._load(lease, path, asset, object, framework, threads, progress)

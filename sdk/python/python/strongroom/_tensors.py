@@ -80,6 +80,17 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
     raise TensorsError(f"numpy has no element type for {name}")
 
 
+def check_framework(framework: str) -> None:
+    """Raises unless tensors can be had so: before a key is asked for."""
+    if framework not in ("np", "pt"):
+        raise ValueError(f'framework is "np" or "pt", not {framework!r}')
+    if framework == "pt":
+        try:
+            import torch as torch
+        except ImportError as missing:
+            raise ImportError('framework="pt" needs torch, which cannot be imported here') from missing
+
+
 class Tensors(Mapping[str, Any]):
     """Tensors by name, each a view of protected memory; numpy's are read-only.
 
@@ -89,8 +100,6 @@ class Tensors(Mapping[str, Any]):
     """
 
     def __init__(self, view: _native.View, lease: Lease | None, framework: str) -> None:
-        if framework not in ("np", "pt"):
-            raise ValueError(f'framework is "np" or "pt", not {framework!r}')
         self._view = view
         self._lease = lease
         self._framework = framework

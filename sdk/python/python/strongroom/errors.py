@@ -156,6 +156,11 @@ class FileForbidden(FileError, PermissionError):
 
 
 @_public
+class NotRegularFile(FileError):
+    """A pipe, a device or a directory stands where a file is wanted."""
+
+
+@_public
 class MemoryProtectionError(StrongroomError):
     """Memory could not be protected. Nothing was opened into weaker memory instead."""
 
