@@ -4,6 +4,7 @@
 mod failover;
 mod ledger;
 mod requests;
+mod standing;
 mod way;
 
 use crate::world::{REFERENCES, World, act};

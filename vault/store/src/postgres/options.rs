@@ -133,8 +133,9 @@ impl PostgresOptions {
     }
 }
 
-fn refused(why: String) -> StoreError {
-    StoreError::Unusable(format!("[store.postgres] does not serve: {why}"))
+fn refused(mut why: String) -> StoreError {
+    why.insert_str(0, "[store.postgres] does not serve: ");
+    StoreError::Unusable(why)
 }
 
 /// The first line of a file that nobody but its owner may read.
