@@ -165,7 +165,9 @@ mod tests {
         let version = der.windows(3).position(|bytes| bytes == [2, 1, 1]).unwrap();
         let mut older = der.clone();
         older[version + 2] = 0;
-        for wrong in [b"x".to_vec(), Vec::new(), broken, shorn, longer, older, b"-----BEGIN X509 CRL-----\n!\n".to_vec()] {
+        for wrong in
+            [b"x".to_vec(), Vec::new(), broken, shorn, longer, older, b"-----BEGIN X509 CRL-----\n!\n".to_vec()]
+        {
             std::fs::write(crls.join("stm.crl"), wrong).unwrap();
             assert!(load().unwrap_err().contains("stm.crl"), "{:?}", load());
         }
