@@ -1,6 +1,6 @@
 //! `strongroom lease`.
 
-use super::{recorded, segment};
+use super::recorded;
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
@@ -87,7 +87,7 @@ fn list(context: &Context, all: bool, after: Option<LeaseId>, limit: Option<usiz
     while leases.len() < limit {
         let page = u32::try_from(limit - leases.len()).unwrap_or(PAGE).min(PAGE);
         query.limit = Some(page);
-        let mut more: Vec<LeaseView> = admin.get(&path(&query)?)?;
+        let mut more: Vec<LeaseView> = admin.get(&path(&query))?;
         let last = more.len() < page as usize;
         // A vault that answers with what was asked for before would be asked for ever.
         if more.iter().any(|lease| Some(lease.id) == query.after) {
@@ -114,14 +114,11 @@ fn list(context: &Context, all: bool, after: Option<LeaseId>, limit: Option<usiz
     Answer::new(&leases, table(["LEASE", "STATE", "KEYS", "NODE", "EXPIRES"], &rows))
 }
 
-fn path(query: &LeaseQuery) -> Result<String, Failure> {
+fn path(query: &LeaseQuery) -> String {
     let limit = query.limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-    let after = match query.after {
-        // An id is base64url, so it is a segment, too.
-        Some(after) => format!("&after={}", segment(&after.to_string())?),
-        None => String::new(),
-    };
-    Ok(format!("/v1/leases?all={}{limit}{after}", query.all))
+    // A lease's id is base64url, which needs no escaping in a query.
+    let after = query.after.map(|after| format!("&after={after}")).unwrap_or_default();
+    format!("/v1/leases?all={}{limit}{after}", query.all)
 }
 
 fn revoked(answer: &RevokedLeases) -> String {
@@ -139,8 +136,20 @@ fn revoked(answer: &RevokedLeases) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::Cli;
     use clap::Parser;
+
+    /// One id in thirty-two begins with a hyphen or an underscore.
+    #[test]
+    fn any_id_names_a_lease() {
+        for id in ["-5dOafZvgAdCnn9dhuVLcw", "_5dOafZvgAdCnn9dhuVLcw", "55dOafZvgAdCnn9dhuVLcw"] {
+            assert!(parses(&[id]), "{id}");
+            assert!(Cli::try_parse_from(["strongroom", "lease", "list", "--after", id]).is_ok(), "{id}");
+            let query = LeaseQuery { all: true, after: Some(id.parse().unwrap()), limit: Some(2) };
+            assert_eq!(path(&query), format!("/v1/leases?all=true&limit=2&after={id}"));
+        }
+    }
 
     fn parses(line: &[&str]) -> bool {
         let words = ["strongroom", "lease", "revoke", "--reason", "r"].iter().chain(line);
