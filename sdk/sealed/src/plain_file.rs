@@ -40,12 +40,12 @@ pub fn check_plain_file(file: &File, target: &Path) -> Result<u64, SealedError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WriteSpec, seal_file};
-    use std::{fs, os::unix::fs::symlink};
+    use crate::{ReadAt, WriteSpec, seal_file};
+    use std::{fs, io, os::unix::fs::symlink, path::PathBuf};
     use strongroom_envelope::{Secret, WriterKey};
     use strongroom_protocol::WriterId;
 
-    fn seal(source: &File, target: &Path) -> Result<u64, SealedError> {
+    fn seal(source: &(impl ReadAt + ?Sized), target: &Path) -> Result<u64, SealedError> {
         let spec = WriteSpec::new("a", 1, WriterId::from([1; 16]));
         let key = WriterKey::new(Secret::take(&mut [7; 32]));
         seal_file(source, target, true, &key, &spec, 1, &()).map(|written| written.len)
@@ -93,5 +93,40 @@ mod tests {
         }
         fs::write(at("other"), b"a secret").unwrap();
         assert_eq!(seal(&File::open(at("plain")).unwrap(), &at("other")).unwrap(), 8);
+    }
+
+    /// Makes a link to its file at `target` as soon as it is read.
+    struct Linking {
+        file: File,
+        path: PathBuf,
+        target: PathBuf,
+    }
+
+    impl ReadAt for Linking {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            let _ = fs::hard_link(&self.path, &self.target);
+            ReadAt::read_exact_at(&self.file, buffer, offset)
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            ReadAt::len(&self.file)
+        }
+
+        fn as_file(&self) -> Option<&File> {
+            Some(&self.file)
+        }
+    }
+
+    #[test]
+    fn a_link_that_comes_while_it_is_sealed_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("plain"), dir.path().join("x.sealed"));
+        fs::write(&path, b"a secret").unwrap();
+        let source = Linking { file: File::open(&path).unwrap(), path, target: target.clone() };
+        match seal(&source, &target) {
+            Err(SealedError::NotWritable { what }) => assert!(what.contains("would be lost"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read(&target).unwrap(), b"a secret");
     }
 }

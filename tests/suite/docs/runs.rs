@@ -22,33 +22,6 @@ const PLACES: [&str; 7] = [
 /// Words that an option of a subcommand follows within.
 const REACH: usize = 40;
 
-/// Words that begin another command.
-const COMMANDS: [&str; 23] = [
-    "accept-restore",
-    "agent",
-    "asset",
-    "audit",
-    "completions",
-    "decision",
-    "doctor",
-    "evidence",
-    "explain",
-    "inspect",
-    "join",
-    "key",
-    "lease",
-    "node",
-    "open",
-    "policy",
-    "reference",
-    "run",
-    "seal",
-    "site",
-    "strongroom",
-    "token",
-    "whoami",
-];
-
 /// Options that every command has, and that say nothing of what it does.
 const GENERAL: [&str; 5] = ["--home", "--token-file", "--json", "--patience", "--agent"];
 
@@ -64,17 +37,28 @@ const NOT_FOUND: [(&str, &str); 2] = [
     ),
 ];
 
-/// Subcommands, the longest first, so that `node status` is not `status` of something.
-fn subcommand(arguments: &[String]) -> Vec<String> {
-    let two =
-        ["node", "site", "reference", "asset", "key", "policy", "token", "lease", "decision", "audit", "evidence"];
-    let mut words = arguments.iter().enumerate().filter(|(at, word)| {
-        let value = at.checked_sub(1).and_then(|before| arguments.get(before));
-        !word.starts_with('-') && !value.is_some_and(|before| GENERAL.contains(&before.as_str()) && before != "--json")
-    });
-    let Some((_, first)) = words.next() else { return Vec::new() };
-    let second = words.next().filter(|_| two.contains(&first.as_str()));
-    std::iter::once(first).chain(second.map(|(_, word)| word)).cloned().collect()
+/// What can be run, as the page of commands has it: the words after the program's name.
+fn subcommands() -> BTreeSet<Vec<String>> {
+    let text = Page::read("docs/reference/cli.md").text;
+    let headings = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    let commands = headings.filter(|words| words.starts_with("strongroom"));
+    commands.map(|words| words.split_whitespace().skip(1).map(str::to_owned).collect()).collect()
+}
+
+/// The subcommand of a command line: one word, or two, of those that there are.
+fn subcommand(known: &BTreeSet<Vec<String>>, arguments: &[String]) -> Vec<String> {
+    let words: Vec<_> = arguments
+        .iter()
+        .enumerate()
+        .filter(|(at, word)| {
+            let value = at.checked_sub(1).and_then(|before| arguments.get(before));
+            let follows = |before: &String| GENERAL.contains(&before.as_str()) && before != "--json";
+            !word.starts_with('-') && !value.is_some_and(follows)
+        })
+        .map(|(_, word)| word.clone())
+        .collect();
+    let longest = [2, 1].into_iter().filter_map(|count| words.get(..count)).find(|words| known.contains(*words));
+    longest.map(<[String]>::to_vec).unwrap_or_default()
 }
 
 fn options(arguments: &[String]) -> BTreeSet<String> {
@@ -114,13 +98,13 @@ fn corpus() -> Vec<Vec<String>> {
 }
 
 /// The options that follow a subcommand anywhere; `None` if it stands nowhere.
-fn run_with(corpus: &[Vec<String>], subcommand: &[String]) -> Option<BTreeSet<String>> {
+fn run_with(known: &BTreeSet<Vec<String>>, corpus: &[Vec<String>], subcommand: &[String]) -> Option<BTreeSet<String>> {
     let mut options = None;
     for words in corpus {
         for (at, window) in words.windows(subcommand.len()).enumerate() {
             if window == subcommand {
                 let after = words.iter().skip(at + subcommand.len()).take(REACH);
-                let own = after.take_while(|word| !COMMANDS.contains(&word.as_str()));
+                let own = after.take_while(|word| !known.iter().any(|other| other.first() == Some(*word)));
                 let found = own.filter(|word| word.starts_with("--")).cloned();
                 options.get_or_insert_with(BTreeSet::new).extend(found);
             }
@@ -132,11 +116,11 @@ fn run_with(corpus: &[Vec<String>], subcommand: &[String]) -> Option<BTreeSet<St
 /// A command that no test runs as it is shown is in the list, and nothing else is.
 #[test]
 fn every_command_that_is_shown_is_run_by_a_test() {
-    let corpus = corpus();
+    let (known, corpus) = (subcommands(), corpus());
     let mut missing = BTreeSet::new();
     for command in shown() {
-        let subcommand = subcommand(&command.arguments);
-        let run = run_with(&corpus, &subcommand);
+        let subcommand = subcommand(&known, &command.arguments);
+        let run = run_with(&known, &corpus, &subcommand);
         for option in options(&command.arguments) {
             if !run.as_ref().is_some_and(|run| run.contains(&option)) {
                 missing.insert(format!("{} {} {option}", command.program, subcommand.join(" ")));
@@ -158,14 +142,17 @@ fn every_command_that_is_shown_is_run_by_a_test() {
 #[test]
 fn commands_are_found_in_tests() {
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(subcommand(&words("--token-file a.token node approve X --site a")), ["node", "approve"]);
-    assert_eq!(subcommand(&words("--json seal x --asset a")), ["seal"]);
+    let known = subcommands();
+    let subcommand = |line| subcommand(&known, &words(line));
+    let run_with = |corpus: &[_], line| run_with(&known, corpus, &words(line));
+    assert_eq!(subcommand("--token-file a.token node approve X --site a"), ["node", "approve"]);
+    assert_eq!(subcommand("--json seal x --asset a"), ["seal"]);
     assert_eq!(options(&words("node approve X --site a --json")), BTreeSet::from(["--site".to_owned()]));
     let corpus = [
         literals(r#"run(["node", "approve", &id, "--site", "fra-1"]); f("x y")"#),
         script("as olga site create 'a' --b"),
     ];
-    assert_eq!(run_with(&corpus, &words("node approve")), Some(BTreeSet::from(["--site".to_owned()])));
-    assert_eq!(run_with(&corpus, &words("site create")), Some(BTreeSet::from(["--b".to_owned()])));
-    assert_eq!(run_with(&corpus, &words("node revoke")), None);
+    assert_eq!(run_with(&corpus, "node approve"), Some(BTreeSet::from(["--site".to_owned()])));
+    assert_eq!(run_with(&corpus, "site create"), Some(BTreeSet::from(["--b".to_owned()])));
+    assert_eq!(run_with(&corpus, "node revoke"), None);
 }

@@ -1,7 +1,7 @@
 //! Replicas that may not commit any more: of a database that went back in time, and under a name that another
 //! process took.
 
-use crate::world::act;
+use crate::world::{act, eventually};
 use serde_json::{Value, json};
 use std::{fs, process::Output};
 use strongroom_protocol::{Code, Problem, admin::Role};
@@ -34,7 +34,8 @@ fn restored() -> (Vault, Vault, Database) {
     assert!(!second.serve().unwrap(), "the vault is locked");
     second.stop().unwrap();
     // A connection that was just closed may still be there.
-    while cluster.sql("postgres", &format!("CREATE DATABASE {old} OWNER {USER} TEMPLATE {name}")).is_err() {}
+    let copy = format!("CREATE DATABASE {old} OWNER {USER} TEMPLATE {name}");
+    eventually("a database that nobody uses", || cluster.sql("postgres", &copy).ok());
     assert!(!second.serve().unwrap(), "the vault is locked");
     second.stop().unwrap();
     cluster.sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();

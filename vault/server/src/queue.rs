@@ -283,13 +283,13 @@ mod tests {
     #[tokio::test]
     async fn a_rollback_locks_for_good_and_an_outage_does_not() {
         let gate = Gate::new(10, Some(|| StoreError::Unavailable("gone".into())));
-        let (queue_, lock) = queue(&gate, 10, 60_000);
-        assert!(matches!(queue_.submit(item()).await, Err(QueueError::Failed(_))));
+        let (failing, lock) = queue(&gate, 10, 60_000);
+        assert!(matches!(failing.submit(item()).await, Err(QueueError::Failed(_))));
         assert_eq!(lock.reason(), None);
 
         let gate = Gate::new(10, Some(|| StoreError::DiskFull { free: 1, needed: 2 }));
-        let (queue_, lock) = queue(&gate, 10, 60_000);
-        assert!(matches!(queue_.submit(item()).await, Err(QueueError::DiskFull(_))));
+        let (full, lock) = queue(&gate, 10, 60_000);
+        assert!(matches!(full.submit(item()).await, Err(QueueError::DiskFull(_))));
         assert_eq!(lock.reason(), None);
 
         for unfit in [(|| StoreError::Volatile("fsync is off".into())) as fn() -> StoreError, || {
@@ -299,6 +299,11 @@ mod tests {
             assert!(matches!(queue.submit(item()).await, Err(QueueError::Unfit(_))));
             assert_eq!(lock.reason(), None, "a failover is mended without a person at the vault");
         }
+
+        let displaced = || StoreError::Displaced { replica: "strongroomd-1".into() };
+        let (other, lock) = queue(&Gate::new(10, Some(displaced)), 10, 60_000);
+        assert!(matches!(other.submit(item()).await, Err(QueueError::Displaced(_))));
+        assert_eq!(lock.reason(), None, "the ledger is in order: another replica took the name");
 
         let gate = Gate::new(10, Some(|| StoreError::Corrupt("a row".into())));
         let (queue, lock) = queue(&gate, 10, 60_000);

@@ -59,7 +59,7 @@ pub fn record_start_later(vault: &Shared, key_pages: &'static str) -> JoinHandle
                 () = stopped(&mut stopping) => return,
                 _ = ticks.tick() => {}
             }
-            if vault.store.check_room().await.is_ok() && record_start(&vault, key_pages).await.is_ok() {
+            if vault.store.check_writable().await.is_ok() && record_start(&vault, key_pages).await.is_ok() {
                 tracing::info!("there is room again: the start is recorded");
                 return;
             }

@@ -187,7 +187,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Displaced`] where another process has this replica's name, and [`StoreError::Rollback`] where
     /// a replica marked the ledger as gone back in time. A backend that does not see its disk finds out when it
     /// writes.
-    async fn check_room(&self) -> Result<(), StoreError> {
+    async fn check_writable(&self) -> Result<(), StoreError> {
         Ok(())
     }
     /// Takes what was overwritten or deleted out of the database's own files, its log of changes

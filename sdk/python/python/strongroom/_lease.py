@@ -69,9 +69,9 @@ class Lease:
         the second call is the only one. Of an end by its own holder (`end`, a `with`) nobody is told. Calls
         are made on threads of their own, and nothing waits for them.
 
-        The callback, and what it refers to, is let go when the lease is over, however it ends. Until then it keeps that alive:
-        one that refers to tensors keeps their lease from ending by itself when nothing else needs it. End such
-        a lease by `with` or `end()`.
+        The callback, and what it refers to, is let go when the lease is over, however it ends. Until then it
+        keeps that alive: one that refers to tensors keeps their lease from ending by itself when nothing else
+        needs it. End such a lease by `with` or `end()`.
         """
         self._native.on_ending(callback, before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def check_framework(framework: str) -> None:
         raise ValueError(f'framework is "np" or "pt", not {framework!r}')
     if framework == "pt":
         try:
-            import torch as torch
+            importlib.import_module("torch")
         except ImportError as missing:
             raise ImportError('framework="pt" needs torch, which cannot be imported here') from missing
 

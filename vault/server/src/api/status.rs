@@ -58,7 +58,7 @@ pub async fn ready(State(vault): State<Shared>) -> Answer<Json<Readiness>> {
     if let Some(reason) = vault.lock.reason() {
         return Err(Refused::new(Code::Locked, reason));
     }
-    let checked = match vault.store.check_room().await {
+    let checked = match vault.store.check_writable().await {
         Ok(()) => vault.store.head().await,
         Err(error) => Err(error),
     };

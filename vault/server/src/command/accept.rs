@@ -3,21 +3,18 @@
 //! Keys may have been released, nodes revoked and tokens withdrawn in what is lost: a person decides, on the
 //! vault's machine, with its files and its root key. The ledger shows who, and what was given up.
 
-use super::output;
+use super::{output, stopped::Stopped};
 use crate::{
     api::tokens,
     config::Config,
-    occupancy::Occupancy,
-    queue::Commit,
-    start::{self, Committer, IdentitySigner, new_vault, told, unprotected},
+    start::told,
     vault::{self, subject, system},
 };
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use serde::Serialize;
 use std::{path::Path, process::ExitCode, sync::Arc};
-use strongroom_keys::{Custody, KeyTree};
-use strongroom_ledger::{Action, SubjectKind, VerifierKey};
-use strongroom_store::{Item, Outcome, Sequencer};
+use strongroom_ledger::{Action, SubjectKind};
+use strongroom_store::Sequencer;
 
 /// What was accepted.
 #[derive(Debug, Serialize)]
@@ -46,20 +43,13 @@ pub(super) async fn run(config: &Path, size: u64, person: &str, json: bool) -> R
 
 async fn accept(config: &Config, size: u64, person: &str) -> Result<Accepted> {
     tokens::check_person(person).map_err(told)?;
-    let _alone = Occupancy::take(config)?;
-    let store = start::open_store_as_it_is(config).await?;
-    let row = start::vault_row(&*store, config).await?;
-    let root = start::custody(config)?.unlock().context("custody does not yield the root key")?;
-    let keys = Arc::new(KeyTree::unlock(unprotected(root), &new_vault(&row))?);
-    let ledger_key = VerifierKey::new(row.ledger_origin, *keys.identity().public_key())?;
+    let vault = Stopped::open(config).await?;
     let (replica, outside) = (&config.server.replica, &config.ledger.outside_checkpoint);
-    let vault_id = keys.vault_id();
-    let signer = Arc::new(IdentitySigner(keys));
-    let (sequencer, abandoned) =
-        Sequencer::accepting(Arc::clone(&store), signer, ledger_key, outside, replica, size).await?;
+    let (store, signer, key) = (Arc::clone(&vault.store), Arc::clone(&vault.signer), vault.ledger_key.clone());
+    let (sequencer, abandoned) = Sequencer::accepting(store, signer, key, outside, replica, size).await?;
 
-    let subject = subject(SubjectKind::Vault, vault_id);
-    let now = store.now().await?;
+    let subject = subject(SubjectKind::Vault, vault.vault_id);
+    let now = vault.store.now().await?;
     let mut record = vault::record(replica, now, system("accept-restore"), Action::VaultUnlocked, subject)?;
     let mut details: Vec<(&str, serde_json::Value)> = vec![
         ("person", person.into()),
@@ -70,14 +60,8 @@ async fn accept(config: &Config, size: u64, person: &str) -> Result<Accepted> {
         details.extend([("found_by", replica.into()), ("found_outside", outside.into())]);
     }
     record.details.extend(details.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    let item = Item { record, guards: vec![], nonce: None, quotas: vec![], changes: vec![], blobs: vec![] };
-    match Committer(sequencer).commit(vec![item]).await.context("write the ledger")?.pop() {
-        Some(Outcome::Committed(committed)) => {
-            Ok(Accepted { database: abandoned.database, outside: abandoned.outside, index: committed.index })
-        }
-        Some(Outcome::Refused(refusal)) => Err(anyhow!("the ledger refused the decision: {refusal:?}")),
-        None => Err(anyhow!("the ledger did not answer")),
-    }
+    let committed = vault.commit(sequencer, record, vec![]).await?;
+    Ok(Accepted { database: abandoned.database, outside: abandoned.outside, index: committed.index })
 }
 
 #[cfg(test)]
@@ -85,7 +69,8 @@ mod tests {
     use super::*;
     use crate::{
         command::{init::make, system_time},
-        start::{Opened, open},
+        occupancy::Occupancy,
+        start::{self, Opened, open},
     };
     use std::{fs, path::PathBuf};
     use strongroom_ledger::Record;

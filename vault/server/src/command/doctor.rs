@@ -334,7 +334,7 @@ async fn database(config: &Config, store: &Arc<dyn Backend>, now: OffsetDateTime
         ),
         Err(error) => report.fail("clock", error.to_string(), "repair the database"),
     }
-    match store.check_room().await {
+    match store.check_writable().await {
         // That the ledger went back in time is said of the ledger.
         Ok(()) | Err(StoreError::Rollback { .. }) => report.ok("disk", "there is room for the ledger"),
         Err(error) => report.fail(

@@ -7,6 +7,7 @@ mod init;
 mod output;
 mod recover;
 mod serve;
+mod stopped;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -6,17 +6,16 @@
 use super::{
     init::{FIRST_TOKEN, write},
     output,
+    stopped::Stopped,
 };
 use crate::{
     api::tokens,
     clock::rfc3339,
     config::Config,
-    occupancy::Occupancy,
-    queue::Commit,
-    start::{self, Committer, IdentitySigner, TAIL, new_vault, told, unprotected},
+    start::{TAIL, told},
     vault::{self, subject, system},
 };
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use serde::Serialize;
 use std::{
     fs,
@@ -24,10 +23,9 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-use strongroom_keys::{Custody, KeyTree};
-use strongroom_ledger::{Action, SubjectKind, VerifierKey};
+use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::admin::{CreateToken, Role};
-use strongroom_store::{Change, Item, Outcome, Sequencer};
+use strongroom_store::{Change, Sequencer};
 
 /// What was made.
 #[derive(Debug, Serialize)]
@@ -63,22 +61,17 @@ pub(super) async fn run(config: &Path, person: &str, out: &Path, json: bool) -> 
 }
 
 async fn recover(config: &Config, person: &str, out: &Path) -> Result<Recovered> {
-    let _alone = Occupancy::take(config)?;
-    let store = start::open_store_as_it_is(config).await?;
-    let row = start::vault_row(&*store, config).await?;
-    let root = start::custody(config)?.unlock().context("custody does not yield the root key")?;
-    let keys = Arc::new(KeyTree::unlock(unprotected(root), &new_vault(&row))?);
-    let ledger_key = VerifierKey::new(row.ledger_origin, *keys.identity().public_key())?;
-    let (signer, replica) = (Arc::new(IdentitySigner(keys)), &config.server.replica);
-    let outside = config.ledger.outside_checkpoint.clone();
-    let sequencer = Sequencer::new(Arc::clone(&store), signer, ledger_key, outside, replica).await?;
+    let vault = Stopped::open(config).await?;
+    let (store, signer, key) = (Arc::clone(&vault.store), Arc::clone(&vault.signer), vault.ledger_key.clone());
+    let (replica, outside) = (&config.server.replica, &config.ledger.outside_checkpoint);
+    let sequencer = Sequencer::new(store, signer, key, outside, replica).await?;
     // A ledger that cannot be trusted is not written on.
     sequencer.verify_tail(TAIL).await?;
 
-    let now = store.now().await?;
+    let now = vault.store.now().await?;
     let request = CreateToken { person: person.to_owned(), roles: vec![Role::Admin], expires_in: FIRST_TOKEN };
     tokens::check(&request).map_err(told)?;
-    tokens::check_apart(&request, &store.tokens().await?, now).map_err(told)?;
+    tokens::check_apart(&request, &vault.store.tokens().await?, now).map_err(told)?;
     let (secret, row) = tokens::make(request, now)?;
     let made = |index| Recovered {
         id: row.id.clone(),
@@ -96,28 +89,25 @@ async fn recover(config: &Config, person: &str, out: &Path) -> Result<Recovered>
         ("recovery", true.into()),
     ];
     record.details.extend(details.map(|(name, value)| (name.to_owned(), value)));
-    let changes = vec![Change::CreateToken(row.clone())];
-    let item = Item { record, guards: vec![], nonce: None, quotas: vec![], changes, blobs: vec![] };
 
     // The file first: a token that the ledger has and nobody holds would be no help.
     write(out, format!("{}\n", secret.as_str()).as_bytes(), 0o600)?;
-    let committed = match Committer(sequencer).commit(vec![item]).await.map(|mut outcomes| outcomes.pop()) {
-        Ok(Some(Outcome::Committed(committed))) => Ok(made(committed.index)),
-        Ok(Some(Outcome::Refused(refusal))) => Err(anyhow!("the ledger refused the token: {refusal:?}")),
-        Ok(None) => Err(anyhow!("the ledger did not answer")),
-        Err(error) => Err(error).context("write the ledger"),
-    };
+    let committed = vault.commit(sequencer, record, vec![Change::CreateToken(row.clone())]).await;
     if committed.is_err() {
         // What it holds opens nothing.
         let _ = fs::remove_file(out);
     }
-    committed
+    committed.map(|committed| made(committed.index))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{init::make, system_time};
+    use crate::{
+        command::{init::make, system_time},
+        occupancy::Occupancy,
+        start,
+    };
     use std::os::unix::fs::PermissionsExt as _;
     use strongroom_ledger::Record;
     use strongroom_protocol::{Fixed, sha256};

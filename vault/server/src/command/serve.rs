@@ -60,7 +60,7 @@ async fn serve(listener: TcpListener, tls: rustls::ServerConfig, open: Open, jso
     if vault.config.four_eyes.waived {
         tracing::warn!("four eyes are waived: a development vault");
     }
-    let full = vault.store.check_room().await.err().filter(|e| matches!(e, StoreError::DiskFull { .. }));
+    let full = vault.store.check_writable().await.err().filter(|e| matches!(e, StoreError::DiskFull { .. }));
     let mut tasks = tasks::start(&vault, sequencer);
     match full {
         None => start::record_start(&vault, key_pages).await.map_err(told)?,
@@ -83,7 +83,7 @@ async fn serve(listener: TcpListener, tls: rustls::ServerConfig, open: Open, jso
 /// The last entries of this replica: what was refused, which tokens were used, and that it stopped in
 /// order.
 async fn stop(vault: &Shared) -> Result<()> {
-    if let Err(error @ StoreError::DiskFull { .. }) = vault.store.check_room().await {
+    if let Err(error @ StoreError::DiskFull { .. }) = vault.store.check_writable().await {
         tracing::error!(%error, "stopping without a record");
     } else if vault.lock.reason().is_none() {
         crate::refusals::sum_up(vault).await.map_err(told)?;

@@ -373,7 +373,7 @@ impl Store for PostgresStore {
         ))
     }
 
-    async fn check_room(&self) -> Result<(), StoreError> {
+    async fn check_writable(&self) -> Result<(), StoreError> {
         self.check_standing().await?;
         self.check_now().await
     }

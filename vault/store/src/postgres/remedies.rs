@@ -5,13 +5,9 @@ use crate::store::StoreError;
 /// What became of a connection, and what to do. The words for TLS are those of the TLS library: there is
 /// nothing else to tell its errors by.
 pub(super) fn told(error: &sqlx::Error) -> StoreError {
-    let said = match error {
-        sqlx::Error::Database(found) => found.message().to_owned(),
-        other => other.to_string(),
-    };
-    let code = match error {
-        sqlx::Error::Database(found) => found.code(),
-        _ => None,
+    let (said, code) = match error {
+        sqlx::Error::Database(found) => (found.message().to_owned(), found.code()),
+        other => (other.to_string(), None),
     };
     let said = match remedy(&said, code.as_deref()) {
         Some(remedy) => format!("{said}: {remedy}"),

@@ -359,7 +359,7 @@ impl Store for SqliteStore {
         self.copy_to(to).await
     }
 
-    async fn check_room(&self) -> Result<(), StoreError> {
+    async fn check_writable(&self) -> Result<(), StoreError> {
         self.check_space()
     }
 

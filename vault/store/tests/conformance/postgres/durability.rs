@@ -83,7 +83,7 @@ async fn a_setting_that_becomes_weak_stops_the_next_commit() {
         // The setting counts for sessions that begin after it.
         end_sessions(&database);
     };
-    store.check_room().await.unwrap();
+    store.check_writable().await.unwrap();
     set("synchronous_commit = off");
     let error = sequencer.commit(vec![item()]).await.unwrap_err();
     assert!(matches!(&error, StoreError::Volatile(why) if why.contains("synchronous_commit is off")), "{error}");
@@ -114,7 +114,7 @@ async fn room(store: &PostgresStore) -> Result<(), StoreError> {
             break;
         }
     }
-    store.check_room().await
+    store.check_writable().await
 }
 
 /// The address is a standby's before that is the primary, and the new primary gets a standby of its own.

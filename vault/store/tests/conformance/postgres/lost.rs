@@ -225,9 +225,11 @@ async fn a_rollback_that_one_replica_found_locks_those_that_come_later() {
     let error = restored.open("asleep").await.map(drop).unwrap_err();
     assert!(gone_back(&error) && error.to_string().contains("found by the replica replica-1"), "{error}");
     // The first finding stands, whoever finds it again.
-    assert!(restored.open("busy").await.is_err_and(|error| gone_back(&error)));
+    let busy = restored.directory.path().join("busy");
+    let again = Sequencer::new(restored.store().await, signer(), verifier(), busy, "replica-2").await;
+    assert!(again.is_err_and(|error| gone_back(&error)));
     let store = restored.store().await;
-    assert!(store.check_room().await.is_err_and(|error| gone_back(&error)), "readiness is said");
+    assert!(store.check_writable().await.is_err_and(|error| gone_back(&error)), "readiness is said");
     assert_eq!(store.head().await.unwrap().unwrap().size, 1, "nothing was committed");
 
     // The decision names the size; it is recorded, and takes the mark away.
@@ -239,7 +241,7 @@ async fn a_rollback_that_one_replica_found_locks_those_that_come_later() {
     assert!(abandoned.marked.is_some_and(|(replica, known)| replica == "replica-1" && known.starts_with("3 entries")));
     assert!(restored.open("asleep").await.is_err(), "before it is recorded nothing is decided");
     accepted(sequencer.commit(vec![item()]).await.unwrap().remove(0));
-    store.check_room().await.unwrap();
+    store.check_writable().await.unwrap();
     accepted(restored.open("asleep").await.unwrap().commit(vec![item()]).await.unwrap().remove(0));
     let error = accepting(3).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("nothing to accept"), "{error}");

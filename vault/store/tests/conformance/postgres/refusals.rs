@@ -106,10 +106,10 @@ async fn a_replicas_name_belongs_to_who_took_it_last() {
     assert!(displaced(&error) && error.to_string().contains("a name of its own"), "{error}");
     assert!(!error.to_string().contains("does not answer"), "it did: {error}");
     // Before anybody commits, too.
-    let error = replicas[0].1.check_room().await.unwrap_err();
+    let error = replicas[0].1.check_writable().await.unwrap_err();
     assert!(displaced(&error), "{error}");
     for (replica, store) in &replicas[1..] {
-        store.check_room().await.unwrap();
+        store.check_writable().await.unwrap();
         accepted(replica.commit(vec![item()]).await.unwrap().remove(0));
     }
 }

@@ -104,8 +104,8 @@ async fn a_full_disk_is_refused_before_it_is_full() {
     let refused = sequencer.commit(vec![item()]).await;
     assert!(matches!(refused, Err(StoreError::DiskFull { free, needed: u64::MAX }) if free > 0));
     assert!(matches!(full.initialise(&vault()).await, Err(StoreError::DiskFull { .. })));
-    assert!(matches!(full.check_room().await, Err(StoreError::DiskFull { .. })));
-    w.store.check_room().await.unwrap();
+    assert!(matches!(full.check_writable().await, Err(StoreError::DiskFull { .. })));
+    w.store.check_writable().await.unwrap();
     let to = w.directory.path().join("backup.db");
     assert!(matches!(full.backup(&to).await, Err(StoreError::DiskFull { .. })));
     assert!(!to.exists());
