@@ -21,10 +21,11 @@
 //! verification.
 
 pub mod enrol;
+pub mod ima;
+pub mod log;
 pub mod quote;
 mod refused;
 pub mod rows;
-mod tolerance;
 pub mod tpm;
 
 #[cfg(test)]
@@ -34,4 +35,4 @@ pub use enrol::{EkIdentity, TrustAnchors};
 pub use quote::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims};
 pub use refused::Refused;
 pub use rows::{Report, Verdict};
-pub use tolerance::Tolerance;
+pub use strongroom_protocol::claims::Tolerance;

@@ -27,6 +27,34 @@ pub const QUOTE: [(&str, &str); 8] = [
     ("Q8", "firmware measured the boot"),
 ];
 
+/// Rows of a boot log. The first two are of its form: without them there is nothing to judge. The others
+/// stand by themselves.
+pub const BOOT_LOG: [(&str, &str); 7] = [
+    ("L1", "crypto-agile log, whole, one digest of each algorithm an event"),
+    ("L2", "startup locality; events without action extend nothing"),
+    ("L3", "types where they may stand, digests of the data, one separator a PCR"),
+    ("L4", "Secure Boot and its variables (PCR 7)"),
+    ("L5", "boot path (PCRs 4 and 5)"),
+    ("L6", "boot loader and unified kernel image (PCRs 8 to 12)"),
+    ("L7", "the log leads to the quoted values"),
+];
+
+/// Rows of an IMA log.
+pub const IMA_LOG: [(&str, &str); 1] = [("L8", "IMA log: hashes, violations, boot_aggregate, the quoted PCR 10")];
+
+/// The report of an IMA log. `covered`: PCR 10 was given; `boot_aggregate`: so were PCRs 0 to 9.
+pub fn ima_report(covered: bool, boot_aggregate: bool, refused: Option<&crate::ima::ImaRefused>) -> Report {
+    Report::of_each(&IMA_LOG, |_| match refused {
+        Some(refused) => (Verdict::Refused, Some(refused.to_string())),
+        None if !covered => (Verdict::NotChecked, Some("every hash holds; PCR 10 was not given".to_owned())),
+        None if !boot_aggregate => (
+            Verdict::Passed,
+            Some("boot_aggregate was not compared: PCRs 0 to 9 of its bank were not given".to_owned()),
+        ),
+        None => (Verdict::Passed, None),
+    })
+}
+
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +89,19 @@ pub struct Report {
 }
 
 impl Report {
+    /// A report of rows that were judged one by one: `judge` says of a row that it held, why it was refused, or
+    /// why it was not checked.
+    pub(crate) fn of_each(
+        rows: &[(&'static str, &'static str)],
+        judge: impl Fn(&'static str) -> (Verdict, Option<String>),
+    ) -> Self {
+        let row = |&(row, title): &(&'static str, &'static str)| {
+            let (verdict, note) = judge(row);
+            Row { row, title, verdict, note }
+        };
+        Self { rows: rows.iter().map(row).collect() }
+    }
+
     /// A report of a verification that checks `rows` in their order and stops at the first refusal.
     /// `not_checked` names the rows whose input was not given, and says why.
     pub(crate) fn new(

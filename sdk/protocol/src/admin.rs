@@ -155,6 +155,55 @@ pub struct ReferenceValues {
     pub bank: PcrBank,
     /// The accepted value of each PCR.
     pub pcrs: PcrMap,
+    /// Lists that the files which IMA measured are held against.
+    #[serde(default, skip_serializing_if = "FileLists::is_empty")]
+    pub files: FileLists,
+    /// The events of the boot that the values are of, for people: what two sets, or a set and a node, differ in.
+    /// Nothing is decided by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<ReferenceEvent>,
+}
+
+impl ReferenceValues {
+    /// Values without lists of files.
+    pub fn of(bank: PcrBank, pcrs: PcrMap) -> Self {
+        Self { bank, pcrs, files: FileLists::default(), events: Vec::new() }
+    }
+}
+
+/// Lists of files by digest: the algorithm as the kernel calls it, a colon, lower-case hexadecimal
+/// (`sha256:…`); each with a path or another note for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileLists {
+    /// All files that may be measured; null: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<BTreeMap<String, String>>,
+    /// Files that must not be measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forbidden: BTreeMap<String, String>,
+    /// Files that must be measured, such as the agent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub required: BTreeMap<String, String>,
+}
+
+impl FileLists {
+    /// True when nothing is listed, so that any file may be measured.
+    pub fn is_empty(&self) -> bool {
+        self.accepted.is_none() && self.forbidden.is_empty() && self.required.is_empty()
+    }
+}
+
+/// One event of a boot log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceEvent {
+    /// The PCR that it extended.
+    pub pcr: u8,
+    /// What it was extended with.
+    pub digest: Bytes,
+    /// What it is, as the log says. A hint: nothing authenticates it.
+    pub hint: String,
 }
 
 /// A version of a reference set.

@@ -20,6 +20,7 @@ pub mod binding;
 pub mod bytes;
 pub mod caller;
 pub mod challenge;
+pub mod claims;
 pub mod enrol;
 pub mod evidence;
 pub mod ids;

@@ -186,7 +186,7 @@ impl Deployment {
         self.act::<Recorded>(&operator, "/v1/sites", &site)?;
         let endorser = self.token("edna", Role::Endorser)?;
         let pcrs = SoftTpm::pcrs(&self.selection);
-        let values = Some(ReferenceValues { bank: pcrs.bank, pcrs: pcrs.values });
+        let values = Some(ReferenceValues::of(pcrs.bank, pcrs.values));
         let reference = RecordReference { name: "bench".into(), from_node: None, values };
         self.act::<Recorded>(&endorser, "/v1/references", &reference)?;
         let author = self.token("anne", Role::PolicyAuthor)?;

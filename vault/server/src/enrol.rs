@@ -201,7 +201,7 @@ async fn put_node(
         single_job: false,
         hostname: enrolment.hostname.clone(),
         tpm: enrolment.tpm.clone(),
-        last_pcrs: Some(ReferenceValues { bank: claims.bank(), pcrs: claims.pcr_values().clone() }),
+        last_pcrs: Some(ReferenceValues::of(claims.bank(), claims.pcr_values().clone())),
         enrolled_at: now,
     };
     let mut record = vault.record(now, node_actor(id), Action::NodeEnrolled, subject(SubjectKind::Node, id))?;

@@ -226,7 +226,7 @@ fn lease_row(
 /// PCR values that the node shows for the first time, so that an endorser can record them.
 fn seen_pcrs(attested: &Attested) -> Option<Change> {
     let claims = attested.claims.as_ref().ok()?;
-    let seen = ReferenceValues { bank: claims.bank(), pcrs: claims.pcr_values().clone() };
+    let seen = ReferenceValues::of(claims.bank(), claims.pcr_values().clone());
     let mut row = attested.node.row.clone();
     (row.last_pcrs.as_ref() != Some(&seen)).then(|| {
         row.last_pcrs = Some(seen);

@@ -111,7 +111,7 @@ pub(crate) fn node(n: u8) -> NodeRow {
 }
 
 pub(crate) fn values() -> ReferenceValues {
-    ReferenceValues { bank: PcrBank::Sha256, pcrs: PcrMap(BTreeMap::from([(9, Bytes(vec![9; 32]))])) }
+    ReferenceValues::of(PcrBank::Sha256, PcrMap(BTreeMap::from([(9, Bytes(vec![9; 32]))])))
 }
 
 pub(crate) fn enrolment(n: u8, expires_at: i64) -> EnrolmentRow {

@@ -1,4 +1,4 @@
-//! Deviations from the specifications that real vendors ship and that this crate accepts, by name.
+//! Deviations from the specifications that real vendors ship and that are accepted, by name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,16 @@ pub enum Tolerance {
     /// An RSAPSS signature has the longest salt that fits, as TPMs made before revision 1.59 do,
     /// instead of one as long as the digest.
     PssLongestSalt,
+    /// The boot log is followed by padding (all 0x00 or all 0xFF), as in the memory that firmware hands over.
+    LogPadding,
+    /// Boot variables, or drivers that option ROMs bring, are measured after the separator of PCR 1 or 2.
+    FirmwareAfterSeparator,
+    /// PCR 5 was extended by an `ExitBootServices` that succeeded and that the log does not show.
+    ExitBootServicesMissing,
+    /// PCR 5 was extended by an `ExitBootServices` that failed and that the log does not show.
+    ExitBootServicesFailureMissing,
+    /// PCR 5 was extended by an `ExitBootServices` that failed, then succeeded, and that the log does not show.
+    ExitBootServicesRetryMissing,
 }
 
 impl Tolerance {
@@ -49,6 +59,11 @@ impl Tolerance {
             Self::ManufacturerFormat => "manufacturer_format",
             Self::RsaOaepKeyAlgorithm => "rsa_oaep_key_algorithm",
             Self::PssLongestSalt => "pss_longest_salt",
+            Self::LogPadding => "log_padding",
+            Self::FirmwareAfterSeparator => "firmware_after_separator",
+            Self::ExitBootServicesMissing => "exit_boot_services_missing",
+            Self::ExitBootServicesFailureMissing => "exit_boot_services_failure_missing",
+            Self::ExitBootServicesRetryMissing => "exit_boot_services_retry_missing",
         }
     }
 }

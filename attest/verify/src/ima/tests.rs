@@ -1,0 +1,275 @@
+use super::*;
+use std::sync::LazyLock;
+
+/// An entry to be written.
+#[derive(Clone)]
+struct Written {
+    template: &'static str,
+    algorithm: &'static str,
+    digest: Vec<u8>,
+    path: &'static str,
+    signature: Vec<u8>,
+    violation: bool,
+}
+
+fn file(path: &'static str) -> Written {
+    let digest = HashAlg::Sha256.digest(&[path.as_bytes()]);
+    Written { template: "ima-ng", algorithm: "sha256", digest, path, signature: Vec::new(), violation: false }
+}
+
+fn aggregate(boot: &BTreeMap<u8, Vec<u8>>) -> Written {
+    let values: Vec<&[u8]> = boot.values().map(Vec::as_slice).collect();
+    Written { digest: HashAlg::Sha256.digest(&values), ..file(BOOT_AGGREGATE) }
+}
+
+fn field(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat()
+}
+
+impl Written {
+    /// The template's data, as they are hashed.
+    fn data(&self) -> Vec<u8> {
+        if self.template == "ima" {
+            let mut name = self.path.as_bytes().to_vec();
+            name.resize(256, 0);
+            return [&self.digest[..], &name].concat();
+        }
+        let digest = [self.algorithm.as_bytes(), b":\0", &self.digest].concat();
+        let mut data = [field(&digest), field(&[self.path.as_bytes(), b"\0"].concat())].concat();
+        if self.template == "ima-sig" {
+            data.extend(field(&self.signature));
+        }
+        data
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        if self.violation { vec![0; 20] } else { HashAlg::Sha1.digest(&[&self.data()]) }
+    }
+
+    fn binary(&self) -> Vec<u8> {
+        let mut out = [&10_u32.to_le_bytes()[..], &self.hash(), &field(self.template.as_bytes())].concat();
+        if self.template == "ima" {
+            out.extend(&self.digest);
+            out.extend(field(self.path.as_bytes()));
+        } else {
+            out.extend(field(&self.data()));
+        }
+        out
+    }
+
+    fn ascii(&self) -> Vec<u8> {
+        let digest = if self.template == "ima" {
+            hex(&self.digest)
+        } else {
+            format!("{}:{}", self.algorithm, hex(&self.digest))
+        };
+        let end = if self.template == "ima-sig" { format!(" {}", hex(&self.signature)) } else { String::new() };
+        format!("10 {} {} {digest} {}{end}\n", hex(&self.hash()), self.template, self.path).into_bytes()
+    }
+}
+
+fn boot() -> BTreeMap<u8, Vec<u8>> {
+    (0..10).map(|pcr| (pcr, vec![pcr + 1; 32])).collect()
+}
+
+fn log() -> Vec<Written> {
+    let signed = Written { template: "ima-sig", signature: vec![3, 2, 4, 9], ..file("/usr/bin/a program") };
+    let unsigned = Written { template: "ima-sig", ..file("/usr/lib/libc.so.6") };
+    vec![aggregate(&boot()), file("/sbin/init"), signed, unsigned, file("/usr/bin/job")]
+}
+
+fn binary(log: &[Written]) -> Vec<u8> {
+    log.iter().flat_map(Written::binary).collect()
+}
+
+fn ascii(log: &[Written]) -> Vec<u8> {
+    log.iter().flat_map(Written::ascii).collect()
+}
+
+fn pcr_after(log: &[Written]) -> Vec<u8> {
+    log.iter().fold(vec![0; 32], |value, entry| {
+        let hash = if entry.violation { vec![0xff; 32] } else { HashAlg::Sha256.digest(&[&entry.data()]) };
+        HashAlg::Sha256.digest(&[&value, &hash])
+    })
+}
+
+fn judge<'a>(
+    bytes: &[u8],
+    pcr: &'a [u8],
+    change: impl FnOnce(&mut ImaExpectation<'a>),
+) -> Result<Measured, ImaRefused> {
+    static BOOT: LazyLock<BTreeMap<u8, Vec<u8>>> = LazyLock::new(boot);
+    let boot = BOOT.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+    let mut expect = ImaExpectation { bank: HashAlg::Sha256, pcr, boot, verified: None, allow_violations: false };
+    change(&mut expect);
+    verify(bytes, &expect)
+}
+
+#[test]
+fn l8_both_forms_say_the_same() {
+    let (log, pcr) = (log(), pcr_after(&log()));
+    let claims = judge(&binary(&log), &pcr, |_| {}).unwrap();
+    let text = judge(&ascii(&log), &pcr, |_| {}).unwrap();
+    assert_eq!((claims.bytes, text.bytes), (binary(&log).len() as u64, ascii(&log).len() as u64));
+    assert_eq!(Measured { bytes: claims.bytes, ..text }, claims);
+    assert_eq!((claims.entries, claims.violations, claims.boot_aggregate_checked), (5, 0, true));
+    assert_eq!(claims.files[&digest("/usr/bin/a program")], "/usr/bin/a program");
+    assert_eq!(ImaLog::parse(&binary(&log), 0).unwrap().replay(HashAlg::Sha256), pcr);
+}
+
+#[test]
+fn l8_the_first_template_is_read_too() {
+    let old = Written { template: "ima", algorithm: "sha1", digest: vec![7; 20], ..file("/bin/sh") };
+    for bytes in [binary(std::slice::from_ref(&old)), ascii(std::slice::from_ref(&old))] {
+        let parsed = ImaLog::parse(&bytes, 0).unwrap();
+        assert_eq!(
+            (parsed.entries()[0].path(), parsed.replay(HashAlg::Sha256)),
+            ("/bin/sh", pcr_after(std::slice::from_ref(&old)))
+        );
+    }
+}
+
+#[test]
+fn l8_hashes_are_computed_again() {
+    let (log, pcr) = (log(), pcr_after(&log()));
+    let bytes = binary(&log);
+    for at in 0..bytes.len() {
+        let mut wrong = bytes.clone();
+        wrong[at] ^= 1;
+        judge(&wrong, &pcr, |_| {}).expect_err("a byte was changed");
+    }
+    let text = ascii(&log);
+    for at in 0..text.len() - 1 {
+        let mut wrong = text.clone();
+        wrong[at] ^= 1;
+        judge(&wrong, &pcr, |_| {}).expect_err("a byte was changed");
+    }
+    for end in 1..bytes.len() {
+        if let Ok(shorter) = ImaLog::parse(&bytes[..end], 0) {
+            assert!(shorter.entries().len() < log.len());
+            judge(&bytes[..end], &pcr, |_| {}).expect_err("entries are missing");
+        }
+    }
+}
+
+#[test]
+fn l8_claims_are_of_what_the_quote_covers() {
+    let log = log();
+    let quoted = pcr_after(&log[..3]);
+    let claims = judge(&binary(&log), &quoted, |_| {}).unwrap();
+    assert_eq!((claims.entries, claims.files.len()), (3, 2));
+    assert!(!claims.files.values().any(|path| path == "/usr/bin/job"), "it was measured after the quote");
+    let other = pcr_after(&log[1..]);
+    assert!(matches!(judge(&binary(&log), &other, |_| {}), Err(ImaRefused::L8NotCovered { .. })));
+    assert!(matches!(judge(&binary(&log[..4]), &pcr_after(&log), |_| {}), Err(ImaRefused::L8NotCovered { .. })));
+}
+
+#[test]
+fn l8_a_later_part_goes_on_from_the_verified_one() {
+    let log = log();
+    let first = judge(&binary(&log[..2]), &pcr_after(&log[..2]), |_| {}).unwrap();
+    assert_eq!((first.entries, first.bytes), (2, binary(&log[..2]).len() as u64));
+    let pcr = pcr_after(&log);
+    let claims = judge(&binary(&log[2..]), &pcr, |expect| expect.verified = Some(&first)).unwrap();
+    assert_eq!(claims, judge(&binary(&log), &pcr, |_| {}).unwrap(), "in parts as at once");
+    // Nothing new.
+    assert_eq!(judge(b"", &pcr, |expect| expect.verified = Some(&claims)).unwrap(), claims);
+    // From the wrong place, or without what came before.
+    assert!(judge(&binary(&log[3..]), &pcr, |expect| expect.verified = Some(&first)).is_err());
+    assert!(judge(&binary(&log[2..]), &pcr, |_| {}).is_err());
+    let fewer = pcr_after(&log[..1]);
+    let shrunk = judge(&binary(&log[..1]), &fewer, |expect| expect.verified = Some(&first));
+    assert!(matches!(shrunk, Err(ImaRefused::L8NotCovered { .. })), "the prefix never shrinks");
+}
+
+fn digest(path: &str) -> String {
+    format!("sha256:{}", hex(&HashAlg::Sha256.digest(&[path.as_bytes()])))
+}
+
+#[test]
+fn l8_files_are_held_against_lists() {
+    let log = log();
+    let measured = judge(&binary(&log), &pcr_after(&log), |_| {}).unwrap();
+    let list = |paths: &[&str]| paths.iter().map(|path| (digest(path), (*path).to_owned())).collect();
+    let all = list(&["/sbin/init", "/usr/bin/a program", "/usr/lib/libc.so.6", "/usr/bin/job", "/usr/bin/other"]);
+    let lists = FileLists { accepted: Some(all), ..FileLists::default() };
+    let held = |lists: &FileLists| measured.claims([("set", lists)]).listed["set"].clone();
+    assert_eq!(held(&lists), Listed::default());
+    assert_eq!(held(&FileLists::default()), Listed::default(), "a set without lists accepts any file");
+    let fewer = FileLists { accepted: Some(list(&["/sbin/init", "/usr/lib/libc.so.6"])), ..FileLists::default() };
+    let found = held(&fewer);
+    assert_eq!((found.unlisted, found.forbidden, found.examples.len()), (2, 0, 2));
+    let forbidding = FileLists { forbidden: list(&["/usr/bin/job", "/usr/bin/other"]), ..lists.clone() };
+    let found = held(&forbidding);
+    assert_eq!((found.unlisted, found.forbidden), (0, 1));
+    let job = ListedFile { digest: digest("/usr/bin/job"), path: "/usr/bin/job".into(), forbidden: true };
+    assert_eq!(found.examples, [job]);
+    let requiring = FileLists { required: list(&["/usr/bin/job", "/usr/bin/other"]), ..lists };
+    assert_eq!(held(&requiring).missing, [digest("/usr/bin/other")]);
+}
+
+#[test]
+fn l8_violations_are_refused_unless_allowed() {
+    let mut log = log();
+    log.insert(2, Written { violation: true, ..file("/var/log/messages") });
+    let pcr = pcr_after(&log);
+    for bytes in [binary(&log), ascii(&log)] {
+        let refused = judge(&bytes, &pcr, |_| {}).unwrap_err();
+        assert_eq!(refused, ImaRefused::L8Violation { entry: 3, path: "/var/log/messages".into() });
+        let allowed = judge(&bytes, &pcr, |expect| expect.allow_violations = true).unwrap();
+        assert_eq!((allowed.violations, allowed.files.len()), (1, 4));
+    }
+    // After what was quoted it is nobody's business yet.
+    let early = pcr_after(&log[..2]);
+    assert_eq!(judge(&binary(&log), &early, |_| {}).unwrap().entries, 2);
+}
+
+#[test]
+fn l8_boot_aggregate_is_of_the_quoted_pcrs() {
+    let log = log();
+    let (bytes, pcr) = (binary(&log), pcr_after(&log));
+    let other = vec![0xee; 32];
+    for changed in 0..10 {
+        let refused = judge(&bytes, &pcr, |expect| {
+            expect.boot.insert(changed, &other);
+        });
+        assert!(matches!(refused, Err(ImaRefused::L8BootAggregate { last: 9, .. })), "PCR {changed}");
+        let unknown = judge(&bytes, &pcr, |expect| {
+            expect.boot.remove(&changed);
+        });
+        assert!(!unknown.unwrap().boot_aggregate_checked);
+    }
+    let without = &log[1..];
+    assert_eq!(judge(&binary(without), &pcr_after(without), |_| {}).unwrap_err(), ImaRefused::L8NoBootAggregate);
+}
+
+#[test]
+fn l8_what_is_no_log_is_refused() {
+    let entry = |change: fn(&mut Written)| {
+        let mut log = log();
+        change(&mut log[1]);
+        ImaLog::parse(&binary(&log), 0).unwrap_err()
+    };
+    assert!(matches!(entry(|e| e.template = "ima-novel"), ImaRefused::L8Template { entry: 2, .. }));
+    let mut other = binary(&log());
+    other[0] = 11;
+    assert_eq!(ImaLog::parse(&other, 0).unwrap_err(), ImaRefused::L8Pcr { entry: 1, pcr: 11 });
+    assert_eq!(ImaLog::parse(b"11 00", 0).unwrap_err(), ImaRefused::L8Pcr { entry: 1, pcr: 11 });
+    assert!(ImaLog::parse(b"10 zz ima-ng sha1:00 /a", 0).unwrap_err().is_malformed());
+    let long = vec![b'1'; limits::IMA_LOG + 1];
+    assert!(matches!(ImaLog::parse(&long, 0), Err(ImaRefused::L8TooLong { .. })));
+}
+
+mod random {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ImaLog::parse(&bytes, 0);
+            let _ = ImaLog::parse(&[&binary(&log()[..1]), &bytes[..]].concat(), 0);
+            let _ = ImaLog::parse(&[&ascii(&log()[..1]), &bytes[..]].concat(), u64::MAX);
+        }
+    }
+}

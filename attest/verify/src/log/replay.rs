@@ -1,0 +1,109 @@
+//! What the PCRs hold after a log: row L2.
+
+use super::{
+    LogRefused,
+    event::{BootLog, Event},
+    kind::EventType,
+};
+use crate::{quote::hex, tpm::HashAlg};
+use std::collections::BTreeMap;
+
+/// Values of one bank by PCR.
+pub type Bank = BTreeMap<u8, Vec<u8>>;
+
+/// The data of the event that says in which locality the TPM was started (PFP 1.06, §10.4.5.3).
+const STARTUP_LOCALITY: &[u8; 16] = b"StartupLocality\0";
+
+/// What the PCRs hold after a log, in every bank that the log has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    banks: BTreeMap<HashAlg, Bank>,
+    startup_locality: u8,
+}
+
+impl Replay {
+    /// Extends the PCRs by every event of the log that extends.
+    ///
+    /// PCRs start from zeros, PCR 0 with the startup locality in its last byte (TCG TPM 2.0 Library, Part
+    /// 3, `TPM2_Startup`; Part 1, §34.3: a hash sequence before startup leaves 4).
+    pub fn of(log: &BootLog<'_>) -> Result<Self, LogRefused> {
+        let startup_locality = startup_locality(log.events())?;
+        let mut banks: BTreeMap<HashAlg, Bank> = log.algorithms().iter().map(|&id| (id, Bank::new())).collect();
+        for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
+            // INVARIANT: the parser lets only events that extend nothing name a PCR above 23.
+            let Ok(pcr) = u8::try_from(event.pcr()) else { continue };
+            for &(algorithm, digest) in event.digests() {
+                let value = banks
+                    .entry(algorithm)
+                    .or_default()
+                    .entry(pcr)
+                    .or_insert_with(|| start(pcr, startup_locality, algorithm));
+                *value = algorithm.digest(&[value, digest]);
+            }
+        }
+        Ok(Self { banks, startup_locality })
+    }
+
+    /// The locality in which the TPM was started: 0, 3 or 4.
+    pub fn startup_locality(&self) -> u8 {
+        self.startup_locality
+    }
+
+    /// The PCRs that the log extends, in this bank; `None` if the log has no such bank.
+    pub fn bank(&self, algorithm: HashAlg) -> Option<&Bank> {
+        self.banks.get(&algorithm)
+    }
+
+    /// What a PCR holds: what the log makes of it, or its start if the log does not touch it; `None` if the
+    /// log has no such bank.
+    pub fn value(&self, algorithm: HashAlg, pcr: u8) -> Option<Vec<u8>> {
+        let bank = self.banks.get(&algorithm)?;
+        Some(bank.get(&pcr).cloned().unwrap_or_else(|| start(pcr, self.startup_locality, algorithm)))
+    }
+
+    /// Whether the log extends this PCR.
+    pub fn touches(&self, pcr: u8) -> bool {
+        self.banks.values().any(|bank| bank.contains_key(&pcr))
+    }
+
+    /// Every bank by name, every value by PCR, lower-case hexadecimal.
+    pub fn to_hex(&self) -> BTreeMap<&'static str, BTreeMap<u8, String>> {
+        let texts = |bank: &Bank| bank.iter().map(|(&pcr, value)| (pcr, hex(value))).collect();
+        self.banks.iter().map(|(algorithm, bank)| (algorithm.as_str(), texts(bank))).collect()
+    }
+}
+
+/// What a PCR holds before anything is measured.
+fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
+    let mut value = vec![0; algorithm.digest_length()];
+    if let (0, Some(last)) = (pcr, value.last_mut()) {
+        *last = startup_locality;
+    }
+    value
+}
+
+fn startup_locality(events: &[Event<'_>]) -> Result<u8, LogRefused> {
+    let mut found = None;
+    let mut extended = false;
+    for event in events {
+        if event.kind() != EventType::NO_ACTION {
+            extended |= event.pcr() == 0;
+            continue;
+        }
+        let name = STARTUP_LOCALITY.get(..15).unwrap_or_default();
+        let Some(rest) = event.data().strip_prefix(name) else { continue };
+        let problem = match rest {
+            _ if found.is_some() => "stands there twice",
+            _ if extended => "comes after PCR 0 was extended",
+            _ if event.pcr() != 0 => "is not of PCR 0",
+            &[0, locality @ (0 | 3 | 4)] => {
+                found = Some(locality);
+                continue;
+            }
+            [0, _] => "names another locality than 0, 3 or 4",
+            _ => "is not 17 bytes long",
+        };
+        return Err(LogRefused::L2Locality { event: event.number(), problem });
+    }
+    Ok(found.unwrap_or(0))
+}

@@ -1,0 +1,68 @@
+//! UEFI variables in events, and the signature lists in them (UEFI 2.10, §32.4; PFP 1.06, §10.4.2.6).
+
+use super::guid::Guid;
+use crate::quote::hex;
+use strongroom_protocol::claims::SignatureDatabase;
+
+/// Longest name that is read, in UTF-16 units. Names that matter here have at most twelve.
+const MAX_NAME: usize = 256;
+
+/// `UEFI_VARIABLE_DATA`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variable<'a> {
+    /// The vendor's GUID.
+    pub(super) guid: Guid,
+    /// The name.
+    pub(super) name: String,
+    /// The value.
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> Variable<'a> {
+    /// Reads one that fills `data` exactly.
+    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
+        let (guid, rest) = data.split_first_chunk::<16>()?;
+        let (name, rest) = rest.split_first_chunk::<8>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
+        let length = usize::try_from(u64::from_le_bytes(*name)).ok().filter(|&length| length <= MAX_NAME)?;
+        let (name, value) = rest.split_at_checked(length * 2)?;
+        if u64::from_le_bytes(*size) != value.len() as u64 {
+            return None;
+        }
+        let units: Vec<u16> = name.as_chunks::<2>().0.iter().map(|&unit| u16::from_le_bytes(unit)).collect();
+        Some(Self { guid: Guid(*guid), name: String::from_utf16(&units).ok()?, value })
+    }
+}
+
+/// Reads the lists that a value holds; `None` if they do not fill it exactly.
+pub(super) fn database(value: &[u8]) -> Option<SignatureDatabase> {
+    let digest = |bytes: &[u8]| hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    let mut database = SignatureDatabase { sha256: digest(value), ..SignatureDatabase::default() };
+    let mut rest = value;
+    while !rest.is_empty() {
+        let (kind, fields) = rest.split_first_chunk::<16>()?;
+        let (sizes, _) = fields.split_first_chunk::<12>()?;
+        let [list, header, entry] = [0, 4, 8].map(|at| size(sizes, at));
+        let (taken, next) = rest.split_at_checked(list?)?;
+        let entries = taken.get(28_usize.checked_add(header?)?..)?;
+        // Each entry has its owner's GUID before it.
+        let entry = entry.filter(|&entry| entry > 16)?;
+        if entries.len() % entry != 0 {
+            return None;
+        }
+        for data in entries.chunks_exact(entry) {
+            if Guid(*kind) == Guid::CERT_X509 {
+                database.certificates.push(digest(data.get(16..)?));
+            } else {
+                database.others = database.others.saturating_add(1);
+            }
+        }
+        rest = next;
+    }
+    Some(database)
+}
+
+fn size(bytes: &[u8], at: usize) -> Option<usize> {
+    let bytes = bytes.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*bytes)).ok()
+}
