@@ -12,6 +12,7 @@
 
 mod boot_path;
 mod event;
+pub mod events;
 mod examine;
 mod guid;
 mod kind;
