@@ -27,6 +27,7 @@ pub mod quote;
 mod refused;
 pub mod rows;
 pub mod tpm;
+pub mod uki;
 
 #[cfg(test)]
 mod stand_in;
@@ -36,3 +37,4 @@ pub use quote::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims};
 pub use refused::Refused;
 pub use rows::{Report, Verdict};
 pub use strongroom_protocol::claims::Tolerance;
+pub use uki::{Uki, UkiRefused};

@@ -18,7 +18,7 @@ use super::{
     event::{BootLog, Event},
     kind::EventType,
 };
-use crate::quote::hex;
+use crate::{quote::hex, uki::section_names};
 use strongroom_protocol::claims::Loader;
 
 /// What GRUB writes before the text that it measures, by version and distribution.
@@ -30,11 +30,6 @@ const LABELS: [&str; 6] = [
     "grub_kernel_cmdline: ",
     "module_cmdline: ",
 ];
-
-/// Sections of a unified kernel image that systemd-stub measures, in its order
-/// (Unified Kernel Image specification; systemd `unified_section`).
-pub const UKI_SECTIONS: [&str; 11] =
-    [".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey", ".profile"];
 
 /// Reads PCRs 8 to 12.
 pub(super) fn check(log: &BootLog<'_>) -> Result<Loader, LogRefused> {
@@ -70,7 +65,7 @@ fn keep(text: Option<String>, texts: &mut Vec<String>) -> bool {
 /// systemd-stub measures each section twice: its name with a NUL, then its content.
 fn section(loader: &mut Loader, event: &Event<'_>, open: &mut Option<(u32, &'static str)>) -> Result<(), LogRefused> {
     let refused = |problem| LogRefused::L6Section { event: event.number(), problem };
-    let named = UKI_SECTIONS.into_iter().find(|name| event.digests_are_of(&[name.as_bytes(), b"\0"].concat()));
+    let named = section_names().find(|name| event.digests_are_of(&[name.as_bytes(), b"\0"].concat()));
     match (open.take(), named, &mut loader.uki) {
         (Some((_, name)), _, Some(sections)) => {
             sections.extend(event.name_digest().map(|digest| (name.to_owned(), hex(digest))));

@@ -27,7 +27,6 @@ mod variable;
 pub use event::{BootLog, Event, MAX_EVENTS};
 pub use examine::{Examined, examine};
 pub use kind::EventType;
-pub use loader::UKI_SECTIONS;
 pub use quoted::PHASES;
 pub use refused::LogRefused;
 pub use replay::{Bank, Replay};
