@@ -6,6 +6,7 @@
 //! Machine { kernel_cmdline, secure_boot, firmware } ──boot_log()──> BootLog { events }
 //!        BootLog ──extend_into(tcti)──> PCRs        └── encode() ──> the file that Linux shows
 //! Node::boot(&machine) ──collector()──> a Collector on a booted node, with its own AK
+//!        └── ima() ──measure(path, content)──> the IMA log and PCR 10 go on
 //! Vault::init() ──trust(&node)──serve()──> a strongroomd that runs; kill(), stop(), restart()
 //!        ├── init_over(&database), replica(name)  over PostgreSQL, and several of it
 //!        └── admin(role), cli(role)  people with their tokens       Cli ──run([...])──> Ran
@@ -24,6 +25,7 @@
 pub mod boot_events;
 pub mod bootlog;
 pub mod cli;
+pub mod ima;
 pub mod intruder;
 pub mod load;
 pub mod machine;
@@ -42,6 +44,7 @@ pub mod wire;
 
 pub use bootlog::{BootLog, Event};
 pub use cli::{Cli, Ran};
+pub use ima::Ima;
 pub use intruder::Intruder;
 pub use machine::Machine;
 pub use member::Member;

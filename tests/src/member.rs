@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 use strongroom::{Options, Room};
-use strongroom_collect::{Attester, CollectError, Collector, Enroller, EnrolmentQuote, TpmIdentity};
+use strongroom_collect::{Attester, CollectError, Collector, Enroller, EnrolmentQuote, TpmIdentity, Wanted};
 use strongroom_protocol::{
     EnrolmentId, NodeId, VaultId,
     admin::Role,
@@ -41,10 +41,10 @@ impl Attester for Devices {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
         let _alone = self.turn.take();
-        self.collector.collect(statement, caller, selection)
+        self.collector.collect(statement, caller, wanted)
     }
 }
 
@@ -107,9 +107,10 @@ impl Member {
         let turn = Turn::default();
         let cli = Cli::new(vault.beside("nodes").join(name))?.in_turn(&turn);
         cli.join(&vault.join_path())?;
-        let (tcti, log) = (node.tpm.tcti(), node.boot_log());
-        let enrol = ["node", "enroll", "--tcti", &tcti, "--hostname", name, "--boot-log"].map(OsStr::new);
-        let enrolled: serde_json::Value = cli.ask(enrol.into_iter().chain([log.as_os_str()]))?;
+        let (tcti, boot, ima) = (node.tpm.tcti(), node.boot_log(), node.ima_log());
+        let enrol = ["node", "enroll", "--tcti", &tcti, "--hostname", name].map(OsStr::new);
+        let logs = [OsStr::new("--boot-log"), boot.as_os_str(), OsStr::new("--ima-log"), ima.as_os_str()];
+        let enrolled: serde_json::Value = cli.ask(enrol.into_iter().chain(logs))?;
         let id = enrolled.get("node").and_then(|id| id.as_str()).context("an enrolment without a node")?;
         let id = id.parse().context("reading the node's id")?;
         Ok(Self { node, id, cli, turn })

@@ -1,8 +1,8 @@
 //! A node as the collector sees it: a software TPM, a machine that booted into it, a state directory.
 
-use crate::{Machine, Swtpm};
+use crate::{Machine, Swtpm, ima::Ima};
 use std::path::PathBuf;
-use strongroom_collect::{BootLog, Collector, CollectorConfig};
+use strongroom_collect::{Collector, CollectorConfig, LogSource};
 use tempfile::TempDir;
 
 /// A booted node. The TPM ends, and everything on disk goes, when it is dropped.
@@ -39,6 +39,16 @@ impl Node {
         self.dir.path().join("boot.log")
     }
 
+    /// What IMA measured since the last boot.
+    pub fn ima_log(&self) -> PathBuf {
+        self.dir.path().join("ima.log")
+    }
+
+    /// IMA, to have it measure more.
+    pub fn ima(&self) -> Ima {
+        Ima::of(&self.tpm.tcti(), self.ima_log())
+    }
+
     /// Where the AK is kept.
     pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
@@ -47,7 +57,8 @@ impl Node {
     /// The collector's configuration on this node.
     pub fn config(&self) -> anyhow::Result<CollectorConfig> {
         let config = CollectorConfig::new(self.tpm.tcti().parse()?, self.state_dir());
-        Ok(CollectorConfig { boot_log: BootLog::File(self.boot_log()), ..config })
+        let (boot_log, ima_log) = (LogSource::File(self.boot_log()), LogSource::File(self.ima_log()));
+        Ok(CollectorConfig { boot_log, ima_log, ..config })
     }
 
     /// A collector on this node; the first one makes the AK.
@@ -58,6 +69,7 @@ impl Node {
     fn measure(&self, machine: &Machine) -> anyhow::Result<()> {
         let log = machine.boot_log();
         log.extend_into(&self.tpm.tcti())?;
-        log.write(&self.boot_log())
+        log.write(&self.boot_log())?;
+        self.ima().begin()
     }
 }

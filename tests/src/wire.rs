@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use strongroom_collect::Attester;
+use strongroom_collect::{Attester, Wanted};
 use strongroom_envelope::{RecipientKey, ReleasePayload};
 use strongroom_protocol::{
     Bytes, Fixed, LeaseId, Problem, Statement, VaultId,
@@ -246,7 +246,7 @@ impl Asking {
     /// The request, with this node's evidence over the statement.
     pub fn attest(&self, wire: &Wire, attester: &dyn Attester) -> anyhow::Result<ReleaseRequest> {
         let statement = self.bytes()?;
-        let evidence = attester.collect(&statement, None, &wire.selection)?;
+        let evidence = attester.collect(&statement, None, Wanted::whole(&wire.selection))?;
         Ok(ReleaseRequest { statement: Bytes(statement), caller: None, job_token: None, evidence })
     }
 

@@ -44,6 +44,7 @@ impl Agent {
         arguments.extend(["--tcti".to_owned(), member.node.tpm.tcti()]);
         arguments.extend(["--state-dir".to_owned(), path(member.cli.home().join("node"))]);
         arguments.extend(["--boot-log".to_owned(), path(member.node.boot_log())]);
+        arguments.extend(["--ima-log".to_owned(), path(member.node.ima_log())]);
         arguments.extend(["--socket".to_owned(), path(dir.path().join("agent.sock"))]);
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         if fs::read_link("/proc/self/ns/pid").unwrap().as_os_str() != "pid:[4026531836]" {

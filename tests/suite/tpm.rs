@@ -5,7 +5,7 @@ mod failures;
 mod quotes;
 
 use strongroom_attest::{BootCounters, QuoteExpectation, Refused, TpmClaims, quote, tpm::Public};
-use strongroom_collect::{Attester as _, Collector, Enroller as _};
+use strongroom_collect::{Attester as _, Collector, Enroller as _, Wanted};
 use strongroom_protocol::{
     binding::tpm_extra_data,
     evidence::{Evidence, PcrSelection, Tpm2Evidence},
@@ -20,7 +20,7 @@ fn selection() -> PcrSelection {
 }
 
 fn collect(collector: &Collector, caller: Option<&[u8]>) -> Tpm2Evidence {
-    let mut items = collector.collect(STATEMENT, caller, &selection()).unwrap();
+    let mut items = collector.collect(STATEMENT, caller, Wanted::whole(&selection())).unwrap();
     assert_eq!(items.len(), 1);
     let Some(Evidence::Tpm2(item)) = items.pop() else { panic!("another kind of evidence") };
     item

@@ -48,7 +48,15 @@ pub enum AgentRequest {
         statement: Bytes,
         /// The PCRs to quote.
         selection: PcrSelection,
+        /// Bytes of the IMA log that the vault has already.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        ima_offset: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(offset: &u64) -> bool {
+    *offset == 0
 }
 
 /// What an agent answers.

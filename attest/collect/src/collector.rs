@@ -2,9 +2,9 @@
 
 use crate::{
     ak::AkBlob,
-    boot_log::BootLog,
     ek::EkChoice,
     error::CollectError,
+    log_source::LogSource,
     quote::Quote,
     tcti::TctiConfig,
     tpm::{TIMEOUT_S, TpmDevice},
@@ -21,6 +21,9 @@ use strongroom_protocol::{
 };
 use zeroize::Zeroizing;
 
+/// IMA's PCR.
+const IMA: u8 = 10;
+
 /// Gives evidence that binds a statement: the node itself, or an agent that owns its devices.
 pub trait Attester: Send + Sync {
     /// The caller bytes that evidence will bind, to be named by the statement; `None` where it is
@@ -36,8 +39,24 @@ pub trait Attester: Send + Sync {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError>;
+}
+
+/// Which evidence is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The PCRs that a quote selects.
+    pub selection: &'a PcrSelection,
+    /// Bytes of the node's IMA log that the vault has already, as its last answer of this boot says; 0 for the whole.
+    pub ima_offset: u64,
+}
+
+impl<'a> Wanted<'a> {
+    /// All that can be said of these PCRs.
+    pub fn whole(selection: &'a PcrSelection) -> Self {
+        Self { selection, ima_offset: 0 }
+    }
 }
 
 /// Enrols the node by its TPM.
@@ -97,9 +116,13 @@ pub struct CollectorConfig {
     /// Which EK to use.
     #[serde(default)]
     pub ek: EkChoice,
-    /// Where the boot log comes from.
+    /// Where the boot log comes from; the kernel's is `/sys/kernel/security/tpm0/binary_bios_measurements`.
     #[serde(default)]
-    pub boot_log: BootLog,
+    pub boot_log: LogSource,
+    /// Where the IMA log comes from; the kernel's is `/sys/kernel/security/ima/binary_runtime_measurements`. It is
+    /// sent where the quote covers PCR 10.
+    #[serde(default)]
+    pub ima_log: LogSource,
     /// How long one operation of the TPM may take, seconds; 60 unless given. One that takes longer
     /// is given up.
     #[serde(default = "timeout_s")]
@@ -109,8 +132,8 @@ pub struct CollectorConfig {
 impl CollectorConfig {
     /// The TPM, with its AK in `state_dir`; all else as it is by default.
     pub fn new(tcti: TctiConfig, state_dir: PathBuf) -> Self {
-        let (ek, boot_log) = (EkChoice::default(), BootLog::default());
-        Self { tcti, state_dir, ek, boot_log, tpm_timeout_s: timeout_s() }
+        let (boot_log, ima_log) = (LogSource::default(), LogSource::default());
+        Self { tcti, state_dir, ek: EkChoice::default(), boot_log, ima_log, tpm_timeout_s: timeout_s() }
     }
 }
 
@@ -122,7 +145,8 @@ fn timeout_s() -> u64 {
 pub struct Collector {
     tpm: TpmDevice,
     ak: AkBlob,
-    boot_log: BootLog,
+    boot_log: LogSource,
+    ima_log: LogSource,
 }
 
 impl Collector {
@@ -140,7 +164,7 @@ impl Collector {
             tracing::info!(device = %config.tcti, ek = %kind, "made an attestation key");
             ak
         };
-        Ok(Self { tpm, ak, boot_log: config.boot_log.clone() })
+        Ok(Self::over(tpm, ak, config))
     }
 
     /// The same for a node that is enrolled: its AK is there, or the configuration leads elsewhere.
@@ -151,7 +175,11 @@ impl Collector {
         let ak = AkBlob::read(&config.state_dir)?
             .ok_or_else(|| CollectError::AkMissing { state_dir: config.state_dir.clone() })?;
         tpm.check_ak(&ak)?;
-        Ok(Self { tpm, ak, boot_log: config.boot_log.clone() })
+        Ok(Self::over(tpm, ak, config))
+    }
+
+    fn over(tpm: TpmDevice, ak: AkBlob, config: &CollectorConfig) -> Self {
+        Self { tpm, ak, boot_log: config.boot_log.clone(), ima_log: config.ima_log.clone() }
     }
 
     /// The TPM.
@@ -169,19 +197,23 @@ impl Collector {
         tag: &str,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Tpm2Evidence, CollectError> {
-        let boot_log = self.boot_log.read()?;
+        let boot_log = self.boot_log.boot_log()?;
         let extra_data = tpm_extra_data(tag, statement, caller);
-        let Quote { message, signature, pcrs } = self.tpm.quote(&self.ak, &extra_data, selection)?;
+        let Quote { message, signature, pcrs } = self.tpm.quote(&self.ak, &extra_data, wanted.selection)?;
+        // After the quote, so that the log has at least what the quote covers.
+        let ima_log =
+            if wanted.selection.pcrs.contains(&IMA) { self.ima_log.ima_log(wanted.ima_offset)? } else { None };
+        let ima_offset = ima_log.as_ref().map(|_| wanted.ima_offset).filter(|&offset| offset > 0);
         Ok(Tpm2Evidence {
             ak: Fixed(sha256(&self.ak.name())),
             message: Bytes(message),
             signature: Bytes(signature),
             pcrs,
             boot_log: boot_log.map(Bytes),
-            ima_log: None,
-            ima_offset: None,
+            ima_log: ima_log.map(Bytes),
+            ima_offset,
         })
     }
 }
@@ -191,10 +223,10 @@ impl Attester for Collector {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
         let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
-        Ok(vec![Evidence::Tpm2(self.tpm_evidence(tag, statement, caller, selection)?)])
+        Ok(vec![Evidence::Tpm2(self.tpm_evidence(tag, statement, caller, wanted)?)])
     }
 }
 
@@ -236,7 +268,7 @@ impl Enroller for Collector {
             ak_name: Bytes(self.ak.name()),
         };
         let statement = serde_json::to_vec(&statement).map_err(CollectError::Statement)?;
-        let quote = self.tpm_evidence(TAG_ENROL, &statement, None, selection)?;
+        let quote = self.tpm_evidence(TAG_ENROL, &statement, None, Wanted::whole(selection))?;
         Ok(EnrolmentQuote { statement, quote })
     }
 }

@@ -215,6 +215,22 @@ pub enum CollectError {
         /// The cap, bytes.
         limit: usize,
     },
+    /// The IMA log cannot be read.
+    #[error("IMA log {}: {source}; the kernel shows it to root only, run the agent as root", path.display())]
+    ImaLog {
+        /// The log.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// What has to be sent of the IMA log is more than a vault accepts.
+    #[error("IMA log {}: more than {limit} bytes have to be sent, the most that a vault accepts at one time: measure less (`ima_policy`), or restart the node", path.display())]
+    ImaLogTooLarge {
+        /// The log.
+        path: PathBuf,
+        /// The cap, bytes.
+        limit: usize,
+    },
     /// No agent listens where it should.
     #[error("{}: no agent listens here; start it (`systemctl start strongroom-agent.socket`), or see whether `agent` in node.json names its socket", socket.display())]
     AgentMissing {

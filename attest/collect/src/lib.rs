@@ -24,21 +24,21 @@
 
 pub mod agent;
 mod ak;
-mod boot_log;
 mod collector;
 mod deadline;
 mod ek;
 mod error;
+mod log_source;
 mod quote;
 mod tcti;
 mod tpm;
 
 pub use agent::{AgentAddress, AgentAttester, AgentConfig, NodeConfig};
 pub use ak::AkBlob;
-pub use boot_log::{BootLog, KERNEL_BOOT_LOG};
-pub use collector::{Attester, Collector, CollectorConfig, Enroller, EnrolmentQuote, TpmIdentity};
+pub use collector::{Attester, Collector, CollectorConfig, Enroller, EnrolmentQuote, TpmIdentity, Wanted};
 pub use ek::{EkCertificates, EkChoice, EkKind};
 pub use error::CollectError;
+pub use log_source::{KERNEL_BOOT_LOG, KERNEL_IMA_LOG, LogSource};
 pub use quote::Quote;
 pub use tcti::{TctiConfig, TctiError};
 pub use tpm::TpmDevice;

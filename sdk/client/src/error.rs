@@ -2,7 +2,7 @@
 
 use crate::lease::LeaseOver;
 use std::{path::PathBuf, time::Duration};
-use strongroom_protocol::{Code, Problem};
+use strongroom_protocol::{Code, Problem, evidence::IMA_LOG_INCOMPLETE};
 
 /// Each variant says what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,11 @@ impl Error {
     /// Whether the same may be asked once more under a fresh nonce.
     pub(crate) fn wants_fresh_nonce(&self) -> bool {
         self.problem().is_some_and(|problem| matches!(problem.code, Code::NonceExpired | Code::NonceReused))
+    }
+
+    /// Whether the vault does not have the part of the IMA log that was left out.
+    pub(crate) fn wants_whole_log(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.reasons == [IMA_LOG_INCOMPLETE])
     }
 
     /// The vault's problem document, where this is one.

@@ -164,13 +164,24 @@ fn keep(lease: &Weak<Inner>, room: &Room, attester: &dyn Attester, stop: &Stop) 
 }
 
 fn reattest(lease: &Inner, room: &Room, attester: &dyn Attester) -> Result<(), Error> {
+    let known = lease.ima_offset.load(Ordering::Acquire);
+    match reattest_from(lease, room, attester, known) {
+        // The vault has lost what it had of the log: then it needs all of it.
+        Err(error) if known > 0 && error.wants_whole_log() => reattest_from(lease, room, attester, 0),
+        done => done,
+    }
+    .inspect_err(|error| lease.heed(error))
+}
+
+fn reattest_from(lease: &Inner, room: &Room, attester: &dyn Attester, ima_offset: u64) -> Result<(), Error> {
     lease.check()?;
     let recipient = RecipientKey::from_seed(lease.recipient()?)?;
     let start = Moment::now();
     let asked = room.ask(attester, Act::Renew, Some(lease.id), lease.requested().to_vec(), &recipient, start)?;
-    let response = room.send(&asked, attester).inspect_err(|e| lease.heed(e))?;
+    let response = room.send(&asked, attester, ima_offset)?;
     let payload = open_checked(room.vault(), &asked, &response, &recipient)?;
     let terms = renewed(&payload, lease.id)?;
+    lease.ima_offset.store(payload.ima_offset.unwrap_or(0), Ordering::Release);
     *lease.schedule() = Schedule::new(start, terms.expires_in, terms.renew_after, terms.reattest_after);
     Ok(())
 }

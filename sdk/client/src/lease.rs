@@ -5,7 +5,7 @@ use crate::{
     transport::Transport,
 };
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 use strongroom_envelope::{LeaseTerms, ObjectKey, Secret, VersionKey, WriterKey};
@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     handling: Handling,
     held: RwLock<Result<Held, LeaseOver>>,
     schedule: Mutex<Schedule>,
+    /// Bytes of the node's IMA log that the vault has, as its last answer says.
+    pub(crate) ima_offset: AtomicU64,
     shelf: Shelf,
     endings: Endings,
 }
@@ -101,6 +103,7 @@ pub(crate) struct Granted {
     pub(crate) decision: DecisionId,
     pub(crate) requested: Vec<KeyRequest>,
     pub(crate) terms: LeaseTerms,
+    pub(crate) ima_offset: u64,
     pub(crate) obligations: serde_json::Value,
     pub(crate) handling: Handling,
     pub(crate) keys: Vec<HeldKey>,
@@ -129,6 +132,7 @@ impl Lease {
                     recipient: granted.recipient,
                 })),
                 schedule: Mutex::new(schedule),
+                ima_offset: AtomicU64::new(granted.ima_offset),
                 shelf: Shelf::default(),
                 endings: Endings::default(),
             }),

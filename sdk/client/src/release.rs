@@ -8,7 +8,7 @@ use crate::{
     transport::Transport,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use strongroom_collect::Attester;
+use strongroom_collect::{Attester, Wanted};
 use strongroom_envelope::{LeaseTerms, RecipientKey, ReleasePayload, Secret};
 use strongroom_protocol::{
     Bytes, Fixed, LeaseId, Statement, binding,
@@ -87,7 +87,7 @@ impl Room {
         let recipient = RecipientKey::generate()?;
         let start = Moment::now();
         let asked = self.ask(attester, Act::Release, None, request.keys, &recipient, start)?;
-        let response = self.send(&asked, attester)?;
+        let response = self.send(&asked, attester, 0)?;
         self.accept(&asked, &response, &recipient, request.plaintext_to_disk)
     }
 
@@ -124,9 +124,15 @@ impl Room {
         Ok(Asked { bytes, statement, caller, start })
     }
 
-    /// Has the statement attested and sends both.
-    pub(crate) fn send(&self, asked: &Asked, attester: &dyn Attester) -> Result<ReleaseResponse, Error> {
-        let evidence = attester.collect(&asked.bytes, asked.caller.as_deref(), self.pcr_selection())?;
+    /// Has the statement attested and sends both. `ima_offset`: bytes of the node's IMA log that the vault has.
+    pub(crate) fn send(
+        &self,
+        asked: &Asked,
+        attester: &dyn Attester,
+        ima_offset: u64,
+    ) -> Result<ReleaseResponse, Error> {
+        let wanted = Wanted { selection: self.pcr_selection(), ima_offset };
+        let evidence = attester.collect(&asked.bytes, asked.caller.as_deref(), wanted)?;
         let caller = asked.caller.clone().map(Bytes);
         let request = ReleaseRequest { statement: Bytes(asked.bytes.clone()), caller, job_token: None, evidence };
         self.transport_of(asked.statement.act).post("/v1/releases", &request)
@@ -182,6 +188,7 @@ impl Room {
             decision: payload.decision_id,
             requested: asked.statement.keys.clone(),
             terms: payload.lease,
+            ima_offset: payload.ima_offset.unwrap_or(0),
             obligations: payload.obligations.clone(),
             handling: handling.clone(),
             keys,

@@ -50,6 +50,9 @@ pub struct ReleasePayload {
     pub lease: LeaseTerms,
     /// What policy obliges the holder to do, as JSON.
     pub obligations: serde_json::Value,
+    /// Bytes of the node's IMA log that the vault has, as far as the quote covers it: where the log of the next renewal
+    /// may start. Nothing where no IMA log was judged.
+    pub ima_offset: Option<u64>,
     /// The secret that possession is proved with.
     pub lease_secret: Secret<32>,
     /// The keys.
@@ -82,6 +85,7 @@ impl ReleasePayload {
             decision_id: self.decision_id,
             lease: self.lease,
             obligations: &self.obligations,
+            ima_offset: self.ima_offset,
             lease_secret: WireSecret(&self.lease_secret),
             keys: self
                 .keys
@@ -108,6 +112,7 @@ impl ReleasePayload {
             decision_id: parsed.decision_id,
             lease: parsed.lease,
             obligations: parsed.obligations,
+            ima_offset: parsed.ima_offset,
             lease_secret: parsed.lease_secret.0,
             keys: parsed
                 .keys
@@ -171,6 +176,8 @@ struct WirePayload<'a> {
     decision_id: DecisionId,
     lease: LeaseTerms,
     obligations: &'a serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ima_offset: Option<u64>,
     lease_secret: WireSecret<'a>,
     keys: Vec<WireKey<'a>>,
 }
@@ -192,6 +199,8 @@ struct ParsedPayload {
     decision_id: DecisionId,
     lease: LeaseTerms,
     obligations: serde_json::Value,
+    #[serde(default)]
+    ima_offset: Option<u64>,
     lease_secret: ParsedSecret,
     keys: Vec<ParsedKey>,
 }
@@ -205,6 +214,7 @@ mod tests {
             decision_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
             lease: LeaseTerms { id: LeaseId::from([1; 16]), expires_in: 3600, renew_after: 60, reattest_after: 900 },
             obligations: serde_json::json!({ "handling": ["no_swap"] }),
+            ima_offset: Some(70_000),
             lease_secret: Secret::take(&mut [2; 32]),
             keys: (0..keys)
                 .map(|_| ReleasedKey {

@@ -5,6 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{collections::BTreeMap, fmt};
 
+/// The reason code of a denial that only the whole IMA log will mend: the vault does not have the part that was
+/// left out ([`Tpm2Evidence::ima_offset`]).
+pub const IMA_LOG_INCOMPLETE: &str = "ima_log_incomplete";
+
 /// A PCR bank that a quote may select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -7,9 +7,9 @@ use std::{
 };
 use strongroom::{
     Error,
-    collect::{AgentAddress, Attester, CollectError, NodeConfig},
+    collect::{AgentAddress, Attester, CollectError, NodeConfig, Wanted},
     open_input,
-    protocol::evidence::{Evidence, PcrSelection},
+    protocol::evidence::Evidence,
 };
 
 /// Longest configuration file that is read, bytes.
@@ -53,9 +53,9 @@ impl Attester for InTurn {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
         let _alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.attester.collect(statement, caller, selection)
+        self.attester.collect(statement, caller, wanted)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use strongroom::{
     Request,
     collect::{
-        Attester, CollectError, Collector,
+        Attester, CollectError, Collector, Wanted,
         agent::{AgentAnswer, AgentRefusal, AgentRequest, read_frame, write_frame},
     },
 };
@@ -45,9 +45,9 @@ impl Attester for Devices {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
-        self.collector.collect(statement, caller, selection)
+        self.collector.collect(statement, caller, wanted)
     }
 }
 
@@ -66,9 +66,9 @@ impl Attester for Passing<'_> {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
-        self.agent.collect(statement, caller, selection)
+        self.agent.collect(statement, caller, wanted)
     }
 }
 
@@ -155,8 +155,12 @@ fn what_a_child_sends_over_its_parents_connection_is_the_childs() {
     let rig = Rig::new();
     let mut stream = UnixStream::connect(rig.agent.socket()).unwrap();
     let (_, token) = who(&mut stream);
-    let request =
-        AgentRequest::Attest { token, statement: Bytes(b"{}".to_vec()), selection: PcrSelection::default_sha256() };
+    let request = AgentRequest::Attest {
+        token,
+        statement: Bytes(b"{}".to_vec()),
+        selection: PcrSelection::default_sha256(),
+        ima_offset: 0,
+    };
     let mut frame = Vec::new();
     write_frame(&mut frame, &request, limits::AGENT_REQUEST).unwrap();
     let file = rig.agent.dir.path().join("frame");
@@ -185,6 +189,7 @@ fn an_agent_signs_no_enrolment_and_nothing_that_is_not_a_statement() {
             token,
             statement: Bytes(serde_json::to_vec(&statement).unwrap()),
             selection: PcrSelection::default_sha256(),
+            ima_offset: 0,
         };
         assert_eq!(refused(&ask(&mut stream, &request)), AgentRefusal::StatementRefused);
     }

@@ -41,6 +41,7 @@ fn invented(seen: &Seen, response: &ReleaseResponse) -> strongroom_protocol::rel
             "lease_seconds": 604_800, "renew_after": 604_800, "reattest_after": 604_800,
             "handling": [], "plaintext_to_disk": true,
         }),
+        ima_offset: None,
         lease_secret: Secret::take(&mut [1; 32]),
         keys: vec![ReleasedKey {
             asset: ASSET.into(),

@@ -2,7 +2,7 @@
 
 use super::{ASSET, evidence_refused, malformed, refused, world};
 use crate::world::World;
-use strongroom_collect::Attester as _;
+use strongroom_collect::{Attester as _, Wanted};
 use strongroom_protocol::{
     Bytes, Code,
     evidence::{Evidence, PcrMap, PcrSelection, Tpm2Evidence},
@@ -41,7 +41,7 @@ fn evidence_is_of_this_request_and_of_one_node() {
     evidence_refused("evidence of an honest node for its own statement", &wire.release(&relayed).unwrap(), "Q3");
     // The same, collected for a caller: the tag is another.
     let bytes = mine.bytes().unwrap();
-    let for_caller = honest.collect(&bytes, Some(b"{}"), &wire.selection).unwrap();
+    let for_caller = honest.collect(&bytes, Some(b"{}"), Wanted::whole(&wire.selection)).unwrap();
     evidence_refused("evidence that was collected for a caller", &wire.release(&request(for_caller)).unwrap(), "Q3");
 
     let own = mine.attest(&wire, &thief).unwrap();
@@ -101,7 +101,7 @@ fn a_quote_is_taken_as_it_was_signed() {
     let statement = asking.bytes().unwrap();
     let quoted =
         PcrSelection { pcrs: vec![8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], ..wire.selection.clone() };
-    let mut evidence = world.node().devices().unwrap().collect(&statement, None, &quoted).unwrap();
+    let mut evidence = world.node().devices().unwrap().collect(&statement, None, Wanted::whole(&quoted)).unwrap();
     let Evidence::Tpm2(item) = &mut evidence[0];
     let values = std::mem::take(&mut item.pcrs.values.0).into_values();
     item.pcrs.values = PcrMap(wire.selection.pcrs.iter().copied().zip(values).collect());

@@ -140,7 +140,13 @@ fn a_statement_says_what_the_protocol_knows() {
     // The statement's own bytes are judged: a field given twice is refused, however well it is signed.
     let asking = wire.ask(vec![writer_key(ASSET, 1)]).unwrap();
     let twice = String::from_utf8(asking.bytes().unwrap()).unwrap().replacen('{', r#"{"v":1,"#, 1).into_bytes();
-    let evidence = strongroom_collect::Attester::collect(&collector, &twice, None, &wire.selection).unwrap();
+    let evidence = strongroom_collect::Attester::collect(
+        &collector,
+        &twice,
+        None,
+        strongroom_collect::Wanted::whole(&wire.selection),
+    )
+    .unwrap();
     let request = ReleaseRequest { statement: Bytes(twice), caller: None, job_token: None, evidence };
     malformed("a statement with a field given twice", &wire.release(&request).unwrap(), "statement");
 }

@@ -3,7 +3,7 @@
 use super::{claims, collect, selection};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 use strongroom_collect::{
-    Attester as _, BootLog, CollectError, Collector, CollectorConfig, EkChoice, TctiConfig, TpmDevice,
+    Attester as _, CollectError, Collector, CollectorConfig, EkChoice, LogSource, TctiConfig, TpmDevice, Wanted,
 };
 use strongroom_tests::{Machine, Node, swtpm_ports};
 
@@ -28,7 +28,7 @@ fn a_tpm_that_goes_away_is_an_error_and_one_that_comes_back_is_not() {
     let dir = node.tpm.dir().to_owned();
     let port = node.config().unwrap().tcti.to_string().rsplit_once('=').unwrap().1.parse().unwrap();
     strongroom_tests::Swtpm::stop(port).unwrap();
-    let gone = collector.collect(b"{}", None, &selection()).unwrap_err();
+    let gone = collector.collect(b"{}", None, Wanted::whole(&selection())).unwrap_err();
     assert!(matches!(gone, CollectError::SwtpmUnreachable { .. }), "{gone}");
     assert!(dir.join("state").exists());
     node.tpm.pull_plug().unwrap();
@@ -72,10 +72,10 @@ fn an_ek_without_a_certificate_is_said_with_its_index() {
 fn a_missing_boot_log_is_an_error_where_one_was_named() {
     let node = Node::boot(&Machine::default()).unwrap();
     let config = node.config().unwrap();
-    let missing = CollectorConfig { boot_log: BootLog::File("/nonexistent".into()), ..config.clone() };
+    let missing = CollectorConfig { boot_log: LogSource::File("/nonexistent".into()), ..config.clone() };
     let collector = Collector::open(&missing).unwrap();
-    let error = collector.collect(b"{}", None, &selection()).unwrap_err();
+    let error = collector.collect(b"{}", None, Wanted::whole(&selection())).unwrap_err();
     assert!(matches!(error, CollectError::BootLog { .. }));
-    let without = Collector::open(&CollectorConfig { boot_log: BootLog::Omit, ..config }).unwrap();
+    let without = Collector::open(&CollectorConfig { boot_log: LogSource::Omit, ..config }).unwrap();
     assert!(collect(&without, None).boot_log.is_none());
 }

@@ -6,11 +6,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
-use strongroom_attest::Refused;
-use strongroom_collect::{Attester as _, CollectError};
+use strongroom_attest::{
+    Refused,
+    ima::{self, ImaExpectation, Measured},
+    tpm::HashAlg,
+};
+use strongroom_collect::{Attester as _, CollectError, Wanted};
 use strongroom_protocol::{
     binding::tpm_extra_data,
-    evidence::{PcrBank, PcrSelection},
+    evidence::{Evidence, PcrBank, PcrSelection, Tpm2Evidence},
     sha256,
 };
 use strongroom_tests::{Machine, Node, tpm_commands};
@@ -48,6 +52,46 @@ fn the_values_are_those_of_the_boot() {
     for (pcr, value) in claims.pcrs() {
         assert_eq!(value, replayed.get(pcr).unwrap_or(&zero), "PCR {pcr}");
     }
+}
+
+/// The IMA log goes along where PCR 10 is quoted, from where the vault wants it on; and the verifier reads it.
+#[test]
+fn the_ima_log_goes_along_as_far_as_it_is_wanted() {
+    let node = Node::boot(&Machine::default()).unwrap();
+    let collector = node.collector().unwrap();
+    let with_ima = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..11).collect() };
+    let collected = |wanted: Wanted<'_>| {
+        let Evidence::Tpm2(item) = collector.collect(STATEMENT, None, wanted).unwrap().remove(0);
+        item
+    };
+    assert_eq!(collected(Wanted::whole(&selection())).ima_log, None, "PCR 10 is not quoted");
+
+    node.ima().measure("/usr/bin/job", b"a program").unwrap();
+    let first = collected(Wanted::whole(&with_ima));
+    assert_eq!(first.ima_log.as_ref().unwrap().0, std::fs::read(node.ima_log()).unwrap());
+    assert_eq!(first.ima_offset, None);
+    let judged = |item: &Tpm2Evidence, verified: Option<&Measured>| {
+        let values = &item.pcrs.values.0;
+        let expect = ImaExpectation {
+            bank: HashAlg::Sha256,
+            pcr: values[&10].as_slice(),
+            boot: values.range(..10).map(|(&pcr, value)| (pcr, value.as_slice())).collect(),
+            verified,
+            allow_violations: false,
+        };
+        ima::verify(item.ima_log.as_ref().unwrap().as_slice(), &expect)
+    };
+    let measured = judged(&first, None).unwrap();
+    assert!(measured.boot_aggregate_checked && measured.entries == 2, "{measured:?}");
+    assert_eq!(measured.files.values().collect::<Vec<_>>(), ["/usr/bin/job"]);
+
+    node.ima().measure("/usr/bin/other", b"another program").unwrap();
+    let later = collected(Wanted { selection: &with_ima, ima_offset: measured.bytes });
+    assert_eq!(later.ima_offset, Some(measured.bytes));
+    assert!(later.ima_log.as_ref().unwrap().0.len() < first.ima_log.as_ref().unwrap().0.len());
+    let grown = judged(&later, Some(&measured)).unwrap();
+    assert_eq!(grown, judged(&collected(Wanted::whole(&with_ima)), None).unwrap());
+    assert_eq!((grown.entries, grown.files.len()), (3, 2));
 }
 
 #[test]
@@ -95,7 +139,7 @@ fn a_pcr_that_changes_meanwhile_never_gives_a_torn_quote() {
         });
         let extra_data = tpm_extra_data("strongroom/v1/tpm", STATEMENT, None);
         for _ in 0..30 {
-            match collector.collect(STATEMENT, None, &selection()) {
+            match collector.collect(STATEMENT, None, Wanted::whole(&selection())) {
                 Ok(items) => {
                     let strongroom_protocol::evidence::Evidence::Tpm2(item) = &items[0];
                     let judged = judge(&collector, item, extra_data, None);

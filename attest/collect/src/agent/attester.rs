@@ -4,7 +4,10 @@ use super::{
     AgentAnswer, AgentRefusal, AgentRequest,
     frame::{FrameError, read_frame, write_frame},
 };
-use crate::{collector::Attester, error::CollectError};
+use crate::{
+    collector::{Attester, Wanted},
+    error::CollectError,
+};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with, sockopt,
 };
@@ -17,11 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use strongroom_protocol::{
-    Bytes, Fixed,
-    evidence::{Evidence, PcrSelection},
-    limits,
-};
+use strongroom_protocol::{Bytes, Fixed, evidence::Evidence, limits};
 
 /// How long connecting may take: it waits only where the agent's backlog is full.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -187,14 +186,18 @@ impl Attester for AgentAttester {
         &self,
         statement: &[u8],
         caller: Option<&[u8]>,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
         if caller.is_none() {
             return Err(CollectError::AgentNeedsCaller { socket: self.place() });
         }
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let request =
-            |token| AgentRequest::Attest { token, statement: Bytes(statement.to_vec()), selection: selection.clone() };
+        let request = |token| AgentRequest::Attest {
+            token,
+            statement: Bytes(statement.to_vec()),
+            selection: wanted.selection.clone(),
+            ima_offset: wanted.ima_offset,
+        };
         let answer = self.exchange(&mut link, "asking for evidence", Some(&request))?;
         if !self.keeps {
             *link = None;

@@ -22,10 +22,10 @@ use std::{
 };
 use strongroom::{
     collect::{
-        Attester, CollectError,
+        Attester, CollectError, Wanted,
         agent::{AgentAnswer, AgentRefusal, AgentRequest},
     },
-    protocol::{Bytes, Fixed, Statement, evidence::PcrSelection},
+    protocol::{Bytes, Fixed, Statement},
 };
 
 /// Stack of a connection's thread, bytes: it parses JSON and does little else.
@@ -197,11 +197,12 @@ impl Agent {
             .map_err(|e| No::new(AgentRefusal::Malformed, format!("not a request: {e}")))?;
         match request {
             AgentRequest::Caller {} => self.identify(sender, known),
-            AgentRequest::Attest { token, statement, selection } => {
+            AgentRequest::Attest { token, statement, selection, ima_offset } => {
                 let known = known.as_mut().filter(|known| known.token == token).ok_or_else(|| {
                     No::new(AgentRefusal::NotTheCaller, "ask who the caller is first, on this connection")
                 })?;
-                self.attest(sender, &mut known.process, &statement, &selection)
+                let wanted = Wanted { selection: &selection, ima_offset };
+                self.attest(sender, &mut known.process, &statement, wanted)
             }
         }
     }
@@ -223,13 +224,13 @@ impl Agent {
         sender: UCred,
         process: &mut Process,
         statement: &Bytes,
-        selection: &PcrSelection,
+        wanted: Wanted<'_>,
     ) -> Result<AgentAnswer, No> {
         process.check(sender)?;
         // Parsed for its shape: an agent signs statements and nothing else.
         let parsed = Statement::parse(statement.as_slice())
             .map_err(|e| No::new(AgentRefusal::StatementRefused, format!("not a statement: {e}")))?;
-        if selection.bitmap().is_none() {
+        if wanted.selection.bitmap().is_none() {
             return Err(No::new(
                 AgentRefusal::StatementRefused,
                 "the PCR selection is not ascending and within 0 to 23",
@@ -250,7 +251,7 @@ impl Agent {
             .ok_or_else(|| No { after: Some(LATER), ..No::new(AgentRefusal::Busy, "too many wait for the devices") })?;
         let begun = Instant::now();
         // With a caller, so under a tag that ends in `-agent`.
-        let evidence = self.devices.collect(statement.as_slice(), Some(&process.bytes), selection).map_err(|e| {
+        let evidence = self.devices.collect(statement.as_slice(), Some(&process.bytes), wanted).map_err(|e| {
             tracing::error!(error = %e, "the devices gave no evidence");
             No::new(AgentRefusal::Device, for_the_job(&e))
         })?;

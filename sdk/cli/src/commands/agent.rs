@@ -16,7 +16,7 @@ use std::{
 };
 use strongroom::{
     Error,
-    collect::{BootLog, Collector, CollectorConfig, TctiConfig, agent::SOCKET},
+    collect::{Collector, CollectorConfig, TctiConfig, agent::SOCKET},
 };
 
 /// How long an end waits for evidence that is being made.
@@ -35,6 +35,9 @@ pub(crate) struct Agent {
     /// The boot log, where it is not the kernel's
     #[arg(long, value_name = "FILE")]
     boot_log: Option<PathBuf>,
+    /// The IMA log, where it is not the kernel's
+    #[arg(long, value_name = "FILE")]
+    ima_log: Option<PathBuf>,
     /// Where to listen, unless the service manager hands over a socket
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
@@ -68,7 +71,8 @@ impl Agent {
         let mut signals =
             Signals::new([SIGTERM, SIGINT]).map_err(|e| Failure::new(Exit::Machine, format!("signals: {e}")))?;
         let config = CollectorConfig {
-            boot_log: self.boot_log.clone().map_or_else(BootLog::default, BootLog::File),
+            boot_log: self.boot_log.clone().into(),
+            ima_log: self.ima_log.clone().into(),
             ..CollectorConfig::new(self.tcti.clone(), self.state_dir.clone())
         };
         // Whoever may not have the devices should not hold the socket either.

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Error,
+    collect::Wanted,
     protocol::{evidence::PcrSelection, limits},
 };
 
@@ -37,7 +38,7 @@ impl Evidence {
             if ask_vault { context.anonymous()?.info().pcr_selection.clone() } else { PcrSelection::default_sha256() };
         let attester = context.attester()?;
         let caller = attester.caller().map_err(Error::from)?;
-        let items = attester.collect(&statement, caller.as_deref(), &selection).map_err(Error::from)?;
+        let items = attester.collect(&statement, caller.as_deref(), Wanted::whole(&selection)).map_err(Error::from)?;
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();
         Answer::new(&items, text)
     }

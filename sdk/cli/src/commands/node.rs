@@ -9,7 +9,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Enrolled, Error, Options, Room,
-    collect::{AgentAddress, AgentConfig, BootLog, Collector, CollectorConfig, NodeConfig, TctiConfig},
+    collect::{AgentAddress, AgentConfig, Collector, CollectorConfig, NodeConfig, TctiConfig},
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
@@ -47,6 +47,9 @@ pub(crate) struct Enroll {
     /// The boot log, where it is not the kernel's
     #[arg(long, value_name = "FILE")]
     boot_log: Option<PathBuf>,
+    /// The IMA log, where it is not the kernel's
+    #[arg(long, value_name = "FILE")]
+    ima_log: Option<PathBuf>,
     /// Where the AK is kept [default: `node` below --home]; on a node with an agent, the agent's
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -137,7 +140,8 @@ impl Enroll {
         }
         let state_dir = self.state_dir.as_deref().map(absolute).transpose()?.unwrap_or_else(|| context.state_dir());
         let config = CollectorConfig {
-            boot_log: self.boot_log.as_deref().map(absolute).transpose()?.map_or_else(BootLog::default, BootLog::File),
+            boot_log: self.boot_log.as_deref().map(absolute).transpose()?.into(),
+            ima_log: self.ima_log.as_deref().map(absolute).transpose()?.into(),
             ..CollectorConfig::new(self.tcti, state_dir)
         };
         let node = match context.agent() {

@@ -33,6 +33,7 @@ pub(crate) fn held(vault: &Vault, expires_in: u64) -> Lease {
         vault: vault.pinned(),
         decision: decision(),
         requested: Vec::new(),
+        ima_offset: 0,
         terms: LeaseTerms { id, expires_in, renew_after: expires_in, reattest_after: expires_in },
         obligations: serde_json::Value::Null,
         handling: Handling {

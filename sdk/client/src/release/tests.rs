@@ -23,6 +23,7 @@ fn answered(inner: DecisionId) -> Result<ReleasePayload, Error> {
         decision_id: inner,
         lease: LeaseTerms { id: [1; 16].into(), expires_in: 60, renew_after: 10, reattest_after: 20 },
         obligations: obligations(&[]),
+        ima_offset: None,
         lease_secret: Secret::take(&mut [2; 32]),
         keys: Vec::new(),
     };
@@ -97,6 +98,7 @@ fn a_renewal_brings_no_keys_and_is_of_its_lease() {
         decision_id: decision(),
         lease: LeaseTerms { id, expires_in: 60, renew_after: 10, reattest_after: 20 },
         obligations: obligations(&[]),
+        ima_offset: None,
         lease_secret: Secret::take(&mut [2; 32]),
         keys,
     };

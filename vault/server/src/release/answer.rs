@@ -61,6 +61,7 @@ impl Granted {
             decision_id: self.decision,
             lease: LeaseTerms { id: self.terms.lease, expires_in, renew_after, reattest_after },
             obligations: serde_json::to_value(&self.terms.obligations).map_err(Refused::internal)?,
+            ima_offset: None,
             lease_secret: self.terms.secret,
             keys,
         };

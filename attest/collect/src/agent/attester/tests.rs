@@ -2,6 +2,7 @@
 
 use super::*;
 use std::{os::unix::net::UnixListener, thread::JoinHandle};
+use strongroom_protocol::evidence::PcrSelection;
 
 /// What a scripted agent does with one request.
 enum Then {
@@ -61,7 +62,9 @@ fn refused(code: AgentRefusal) -> Then {
 }
 
 fn collect(attester: &AgentAttester) -> Result<usize, CollectError> {
-    attester.collect(b"statement", Some(b"caller"), &PcrSelection::default_sha256()).map(|items| items.len())
+    attester
+        .collect(b"statement", Some(b"caller"), Wanted::whole(&PcrSelection::default_sha256()))
+        .map(|items| items.len())
 }
 
 fn token_of(request: &AgentRequest) -> Option<u8> {
@@ -81,6 +84,29 @@ fn evidence_is_asked_for_with_the_token_of_this_connection() {
     assert_eq!(collect(&attester).unwrap(), 0);
     let asked: Vec<_> = agent.thread.join().unwrap().iter().map(token_of).collect();
     assert_eq!(asked, [None, Some(1), None, Some(2)]);
+}
+
+#[test]
+fn the_agent_is_told_how_much_of_the_log_the_vault_has() {
+    let agent = scripted(vec![vec![caller(1), evidence()], vec![caller(2), evidence()]]);
+    let attester = AgentAttester::at(agent.path);
+    let selection = PcrSelection::default_sha256();
+    for ima_offset in [0, 70_000] {
+        let wanted = Wanted { selection: &selection, ima_offset };
+        attester.collect(b"statement", Some(b"caller"), wanted).unwrap();
+    }
+    let asked = agent.thread.join().unwrap();
+    let offsets: Vec<u64> = asked
+        .iter()
+        .filter_map(|request| match request {
+            AgentRequest::Attest { ima_offset, .. } => Some(*ima_offset),
+            AgentRequest::Caller {} => None,
+        })
+        .collect();
+    assert_eq!(offsets, [0, 70_000]);
+    // An agent of an earlier version knows no such field: it is only sent where it says something.
+    let whole = serde_json::to_string(&asked[1]).unwrap();
+    assert!(!whole.contains("ima_offset") && serde_json::to_string(&asked[3]).unwrap().contains("70000"));
 }
 
 #[test]
@@ -178,6 +204,9 @@ fn what_is_no_agent_is_named() {
 fn without_a_caller_nothing_is_asked() {
     let attester = AgentAttester::at("/nonexistent/agent.sock".into());
     let selection = PcrSelection::default_sha256();
-    assert!(matches!(attester.collect(b"s", None, &selection), Err(CollectError::AgentNeedsCaller { .. })));
+    assert!(matches!(
+        attester.collect(b"s", None, Wanted::whole(&selection)),
+        Err(CollectError::AgentNeedsCaller { .. })
+    ));
     assert!(matches!(attester.check(), Err(CollectError::AgentMissing { .. })));
 }

@@ -28,12 +28,7 @@ struct Devices {
 struct Lent(Arc<Devices>);
 
 impl Attester for Lent {
-    fn collect(
-        &self,
-        statement: &[u8],
-        caller: Option<&[u8]>,
-        _: &PcrSelection,
-    ) -> Result<Vec<Evidence>, CollectError> {
+    fn collect(&self, statement: &[u8], caller: Option<&[u8]>, _: Wanted<'_>) -> Result<Vec<Evidence>, CollectError> {
         self.0.signed.lock().unwrap().push((statement.to_vec(), caller.map(<[u8]>::to_vec)));
         drop(self.0.opened.wait_while(self.0.gate.lock().unwrap(), |shut| *shut).unwrap());
         Ok(Vec::new())
