@@ -14,6 +14,7 @@
 //! Wire::to(&join) ──ask(keys)──> Asking ──attest(devices)──> a request to be sent as it is, or changed
 //! Intruder::before(&join) ──join_file()──> a TLS terminator that its victims believe in
 //! Victim::start(program, starter, dir, [...]) ──ask("release")──> a job that holds keys; Memory::of(pid) looks into it
+//! measured::Platform::make(&parts) ──boot(&software)──> measured::Guest  QEMU, OVMF, Linux with IMA
 //! SoftTpm::new(&Manufacturer) ──quote()──> evidence in microseconds, for load::Deployment
 //! ```
 //!
@@ -29,6 +30,7 @@ pub mod ima;
 pub mod intruder;
 pub mod load;
 pub mod machine;
+pub mod measured;
 pub mod member;
 pub mod node;
 pub mod ports;

@@ -102,6 +102,12 @@ impl Swtpm {
         self.power_on_at(self.port)
     }
 
+    /// Shuts down in order. Its state stays on disk, for another process to power it on.
+    pub fn shut_down(mut self) -> anyhow::Result<()> {
+        tpm_commands::shut_down(&mut tpm_commands::connect(&self.tcti())?)?;
+        self.power_off()
+    }
+
     /// A power cut and a reboot: the TPM cannot say any more that its clock never ran backwards.
     pub fn pull_plug(&mut self) -> anyhow::Result<()> {
         self.kill();

@@ -15,6 +15,7 @@ mod boot;
 mod crash;
 mod docs;
 mod leases;
+mod measured;
 mod memory;
 mod refusals;
 mod release;
