@@ -11,6 +11,7 @@ allow if {
 	act_ok
 	node_ok
 	caller_ok
+	caller_measured_ok
 	clock_ok
 	selection_ok
 	node_quota_ok
@@ -24,6 +25,7 @@ allow if {
 key_ok(key) if {
 	jurisdiction_ok(key)
 	reference_ok(key)
+	files_ok(key)
 	state_ok(key)
 	asset_quota_ok(key)
 	scope_ok(key)
@@ -122,6 +124,24 @@ deny contains {
 	not caller_allowed(key)
 }
 
+# Where IMA is quoted, the program that asks has to be among what it measured. A caller whose digest no
+# log shows is one that was started where IMA does not look, or is not what the agent took it for.
+caller_measured_ok if not 10 in data.settings.pcr_selection.pcrs
+
+caller_measured_ok if not is_object(input.caller)
+
+caller_measured_ok if input.claims.workload.caller_measured == true
+
+deny contains {
+	"code": "caller_not_measured",
+	"message": "The kernel did not measure the program that asks.",
+	"claim": "workload.caller_measured",
+	"expected": true,
+	"got": object.get(input.claims, ["workload", "caller_measured"], null),
+} if {
+	not caller_measured_ok
+}
+
 # --- The place ---------------------------------------------------------------------------------
 
 jurisdiction_ok(key) if input.node.jurisdiction in key.jurisdictions
@@ -201,7 +221,7 @@ deny contains {
 deny contains {
 	"code": "reference_unusable",
 	"message": sprintf("%s: reference set %s is not recorded, is empty, or is of another bank.", [key.asset, name]),
-	"claim": "tpm.bank",
+	"claim": "references",
 	"expected": object.get(input.references, [name, "bank"], null),
 	"got": object.get(input.claims, ["tpm", "bank"], null),
 } if {
@@ -223,6 +243,87 @@ deny contains {
 } if {
 	some key in input.keys
 	count(key.reference_sets) == 0
+}
+
+# --- The files ---------------------------------------------------------------------------------
+
+# Of the sets that match, one has to have all its lists kept by what the node measured since it booted.
+files_ok(key) if {
+	some name in key.reference_sets
+	set_matches(input.references[name])
+	lists_kept(name)
+}
+
+lists_kept(name) if input.references[name].files == false
+
+lists_kept(name) if {
+	listed := input.claims.ima.listed[name]
+	listed.forbidden == 0
+	listed.unlisted == 0
+	count(listed.missing) == 0
+}
+
+# The matching sets of a key whose lists are not kept, by name.
+broken(key) := {name: object.get(input.claims, ["ima", "listed", name], null) |
+	not files_ok(key)
+	some name in key.reference_sets
+	set_matches(input.references[name])
+}
+
+deny contains {
+	"code": "file_forbidden",
+	"message": sprintf("%s: the node measured %d files that reference set %s forbids.", [key.asset, listed.forbidden, name]),
+	"claim": sprintf("ima.listed.%s.forbidden", [name]),
+	"expected": 0,
+	"got": examples(listed, true),
+} if {
+	some key in input.keys
+	some name, listed in broken(key)
+	listed.forbidden > 0
+}
+
+deny contains {
+	"code": "file_not_listed",
+	"message": sprintf("%s: the node measured %d files that reference set %s does not list.", [key.asset, listed.unlisted, name]),
+	"claim": sprintf("ima.listed.%s.unlisted", [name]),
+	"expected": 0,
+	"got": examples(listed, false),
+} if {
+	some key in input.keys
+	some name, listed in broken(key)
+	listed.unlisted > 0
+}
+
+deny contains {
+	"code": "file_missing",
+	"message": sprintf("%s: the node did not measure %d files that reference set %s requires.", [key.asset, count(listed.missing), name]),
+	"claim": sprintf("ima.listed.%s.missing", [name]),
+	"expected": array.slice(listed.missing, 0, 5),
+	"got": "not measured",
+} if {
+	some key in input.keys
+	some name, listed in broken(key)
+	count(listed.missing) > 0
+}
+
+deny contains {
+	"code": "files_not_shown",
+	"message": sprintf("%s: reference set %s lists files, and no IMA log that the quote covers shows any.", [key.asset, name]),
+	"claim": "ima",
+	"expected": "PCR 10 in settings.pcr_selection, and an IMA log",
+	"got": null,
+} if {
+	some key in input.keys
+	some name, listed in broken(key)
+	is_null(listed)
+}
+
+# The first of the files, each with its digest and the beginning of a path under which it was measured.
+examples(listed, forbidden) := array.slice(found, 0, 5) if {
+	found := [sprintf("%s %s", [file.digest, substring(file.path, 0, 60)]) |
+		some file in listed.examples
+		file.forbidden == forbidden
+	]
 }
 
 # --- The key -----------------------------------------------------------------------------------

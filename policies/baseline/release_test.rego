@@ -43,18 +43,23 @@ good := {
 		"tpm": "IBM swtpm 0.8",
 	},
 	"caller": null,
-	"claims": {"tpm": {
-		"bank": "sha256",
-		"pcrs": quoted_pcrs,
-		"reset_count": 4,
-		"restart_count": 0,
-		"safe": true,
-		"firmware_version": 1,
-	}},
+	"claims": {
+		"tpm": {
+			"bank": "sha256",
+			"pcrs": quoted_pcrs,
+			"reset_count": 4,
+			"restart_count": 0,
+			"safe": true,
+			"firmware_version": 1,
+		},
+		"boot": null,
+		"ima": null,
+		"workload": {"caller_measured": null, "verity_root": null, "containers": []},
+	},
 	"keys": [good_key],
 	"references": {
-		"fra-boot": {"version": 3, "bank": "sha256", "pcrs": {"4": pcr("a1"), "9": pcr("a1")}},
-		"other-boot": {"version": 1, "bank": "sha256", "pcrs": {"4": pcr("ff")}},
+		"fra-boot": {"version": 3, "bank": "sha256", "pcrs": {"4": pcr("a1"), "9": pcr("a1")}, "files": false},
+		"other-boot": {"version": 1, "bank": "sha256", "pcrs": {"4": pcr("ff")}, "files": false},
 	},
 	"leases": {"node_live": 0, "asset_live": {}},
 	"four_eyes_waived": false,
@@ -187,6 +192,49 @@ test_a_policy_without_the_table_releases_nothing if {
 	not release.allow with input as good with data.callers as null
 }
 
+# What the kernel measured of the caller counts where PCR 10 is quoted.
+ima_selection := {"bank": "sha256", "pcrs": [0, 4, 10]}
+
+ima_pcrs := {sprintf("%d", [index]): pcr("a1") | some index in ima_selection.pcrs}
+
+with_ima(request) := object.union(object.remove(request, ["claims"]), {"claims": object.union(
+	object.remove(request.claims, ["tpm"]),
+	{"tpm": object.union(object.remove(request.claims.tpm, ["pcrs"]), {"pcrs": ima_pcrs})},
+)})
+
+ima_denials(request) := result if {
+	result := release.deny with input as request with data.callers as {} with data.settings.pcr_selection as ima_selection
+}
+
+ima_released(request) if {
+	count(ima_denials(request)) == 0
+	release.allow with input as request with data.callers as {} with data.settings.pcr_selection as ima_selection
+}
+
+ima_refused_only_by(request, code) if {
+	{denial.code | some denial in ima_denials(request)} == {code}
+	not release.allow with input as request with data.callers as {} with data.settings.pcr_selection as ima_selection
+}
+
+by_caller(measured) := with_ima(object.union(
+	changed_key({"reference_sets": ["four"]}),
+	{
+		"node": {"single_job": false},
+		"caller": good_caller,
+		"claims": {"workload": {"caller_measured": measured}},
+		"references": {"four": {"version": 1, "bank": "sha256", "pcrs": {"4": pcr("a1")}, "files": false}},
+	},
+))
+
+test_a_caller_has_to_be_measured_where_ima_is_quoted if {
+	ima_released(by_caller(true))
+	ima_refused_only_by(by_caller(false), "caller_not_measured")
+	ima_refused_only_by(by_caller(null), "caller_not_measured")
+	ima_released(object.union(by_caller(null), {"caller": null, "node": {"single_job": true}}))
+	# Where it is not quoted nothing is known of it.
+	released(changed({"node": {"single_job": false}, "caller": good_caller}))
+}
+
 # --- The place
 
 test_every_listed_jurisdiction_is_allowed if {
@@ -256,7 +304,7 @@ test_a_set_that_is_not_recorded_matches_nothing if {
 }
 
 test_an_empty_set_matches_nothing if {
-	empty := {"version": 1, "bank": "sha256", "pcrs": {}}
+	empty := {"version": 1, "bank": "sha256", "pcrs": {}, "files": false}
 	key := {"keys": [object.union(good_key, {"reference_sets": ["empty"]})]}
 	request := object.union(object.union(good, {"references": {"empty": empty}}), key)
 	refused_only_by(request, "reference_unusable")
@@ -272,6 +320,64 @@ test_a_set_of_another_bank_matches_nothing if {
 
 test_an_asset_without_sets_matches_nothing if {
 	refused_only_by(changed_key({"reference_sets": []}), "reference_missing")
+}
+
+# --- The files
+
+kept := {"forbidden": 0, "unlisted": 0, "missing": [], "examples": []}
+
+program(path, forbidden) := {"digest": "sha256:00", "path": path, "forbidden": forbidden}
+
+# A node whose boot matches a set that lists files, and that measured what `listed` says.
+measuring(listed) := object.union(
+	changed_key({"reference_sets": ["fra-boot"]}),
+	{"claims": {"ima": ima_of({"fra-boot": listed})}, "references": {"fra-boot": {"files": true}}},
+)
+
+ima_of(listed) := {"entries": 9, "violations": 0, "boot_aggregate_checked": true, "files": 8, "listed": listed}
+
+test_lists_that_are_kept_release if released(measuring(kept))
+
+test_a_forbidden_file_is_refused_and_named if {
+	seen := [program("/usr/bin/nc", true), program("/usr/bin/vi", false)]
+	request := measuring(object.union(kept, {"forbidden": 1, "examples": seen}))
+	refused_only_by(request, "file_forbidden")
+	some denial in denials_of(request)
+	denial.got == ["sha256:00 /usr/bin/nc"]
+	denial.claim == "ima.listed.fra-boot.forbidden"
+}
+
+test_a_file_that_is_not_listed_is_refused_and_named if {
+	seen := [program("/usr/bin/nc", true), program("/usr/bin/vi", false)]
+	request := measuring(object.union(kept, {"unlisted": 2, "examples": seen}))
+	refused_only_by(request, "file_not_listed")
+	some denial in denials_of(request)
+	denial.got == ["sha256:00 /usr/bin/vi"]
+}
+
+test_a_required_file_that_is_missing_is_refused_and_named if {
+	request := measuring(object.union(kept, {"missing": ["sha256:11"]}))
+	refused_only_by(request, "file_missing")
+	some denial in denials_of(request)
+	denial.expected == ["sha256:11"]
+}
+
+test_lists_are_not_kept_by_a_node_that_shows_no_files if {
+	unseen := object.union(changed_key({"reference_sets": ["fra-boot"]}), {"references": {"fra-boot": {"files": true}}})
+	refused_only_by(object.union(unseen, {"claims": {"ima": ima_of({})}}), "files_not_shown")
+	refused_only_by(unseen, "files_not_shown")
+}
+
+test_lists_of_a_set_whose_boot_does_not_match_are_nobodys if {
+	other := {"claims": {"ima": ima_of({"other-boot": object.union(kept, {"forbidden": 1})})}}
+	released(object.union(good, object.union(other, {"references": {"other-boot": {"files": true}}})))
+}
+
+test_one_set_with_its_lists_kept_is_enough if {
+	both := {"claims": {"ima": ima_of({"fra-boot": object.union(kept, {"unlisted": 1}), "other-boot": kept})}}
+	sets := {"references": {"fra-boot": {"files": true}, "other-boot": {"files": true, "pcrs": {"4": pcr("a1")}}}}
+	released(object.union(good, object.union(both, sets)))
+	refused_only_by(object.union(good, object.union(both, {"references": {"fra-boot": {"files": true}}})), "file_not_listed")
 }
 
 # --- The key

@@ -5,6 +5,7 @@
 //! template L-2 with a certificate, an AK under it, `TPM2_ActivateCredential`, `TPM2_Quote`, PCRs.
 //! It protects nothing: its keys lie in this process.
 
+use crate::Machine;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aws_lc_rs::{
     agreement as ecdh,
@@ -21,6 +22,7 @@ use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
+use std::{collections::BTreeMap, sync::LazyLock};
 use strongroom_protocol::{
     Bytes, Fixed,
     enrol::EnrolChallenge,
@@ -41,6 +43,17 @@ const EK_ATTRIBUTES: u32 = 0x0003_00b2;
 const AK_ATTRIBUTES: u32 = 0x0005_0072;
 /// Bytes of a P-256 coordinate.
 const COORDINATE: usize = 32;
+
+/// The boot of all these machines: its log, and what the PCRs hold after it.
+static BOOTED: LazyLock<Booted> = LazyLock::new(|| {
+    let log = Machine::default().boot_log();
+    Booted { pcrs: log.replay(), log: Bytes(log.encode()) }
+});
+
+struct Booted {
+    pcrs: BTreeMap<u32, [u8; 32]>,
+    log: Bytes,
+}
 
 /// The CA of a vendor that makes these TPMs.
 pub struct Manufacturer {
@@ -175,8 +188,7 @@ impl SoftTpm {
 
     /// What every TPM here has in its PCRs: one boot of one machine.
     pub fn pcrs(selection: &PcrSelection) -> Pcrs {
-        let value =
-            |pcr: u8| Bytes(digest(&SHA256, &[b"measured boot, PCR ".as_slice(), &[pcr]].concat()).as_ref().to_vec());
+        let value = |pcr: u8| Bytes(BOOTED.pcrs.get(&pcr.into()).copied().unwrap_or_default().to_vec());
         let values = selection.pcrs.iter().map(|pcr| (*pcr, value(*pcr))).collect();
         Pcrs { bank: selection.bank, values: PcrMap(values) }
     }
@@ -236,7 +248,7 @@ impl SoftTpm {
             message: Bytes(message),
             signature: Bytes(signature),
             pcrs,
-            boot_log: None,
+            boot_log: Some(BOOTED.log.clone()),
             ima_log: None,
             ima_offset: None,
         })
@@ -317,8 +329,8 @@ mod tests {
     use strongroom_attest::{
         QuoteEvidence, QuoteExpectation, TrustAnchors,
         enrol::{check_ak, make_credential, verify_ek_certificate},
-        quote,
-        tpm::Public,
+        log, quote,
+        tpm::{HashAlg, Public},
     };
     use strongroom_protocol::EnrolmentId;
 
@@ -378,5 +390,19 @@ mod tests {
         };
         assert!(verify(&tpm).is_ok());
         assert!(verify(&other).is_err());
+    }
+
+    #[test]
+    fn its_boot_log_explains_its_pcrs() {
+        let selection = PcrSelection::default_sha256();
+        let Pcrs { values, .. } = SoftTpm::pcrs(&selection);
+        let explain = |log: &[u8]| {
+            let values = values.0.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+            let quoted = log::Quoted { bank: HashAlg::Sha256, values, explained: &selection.pcrs };
+            log::verify(log, Some(&quoted)).map(|(_, claims)| claims.explained)
+        };
+        assert_eq!(explain(BOOTED.log.as_slice()).unwrap(), selection.pcrs);
+        let other = Machine { kernel_cmdline: "other".into(), ..Machine::default() };
+        assert!(explain(&other.boot_log().encode()).is_err());
     }
 }

@@ -9,6 +9,7 @@ use strongroom_protocol::{
     NodeId,
     admin::{Integrity, KeyState},
     caller::Caller,
+    claims::{BootClaims, ImaClaims, WorkloadClaims},
     enrol::NodeState,
     evidence::PcrBank,
     statement::{Access, Act, Scope},
@@ -86,6 +87,16 @@ pub struct NodeFacts {
 pub struct ClaimFacts {
     /// Claims of the TPM quote.
     pub tpm: Option<TpmFacts>,
+    /// Claims of the boot log, which leads to the quoted values; null where there was none, or where it was refused.
+    #[serde(default)]
+    pub boot: Option<BootClaims>,
+    /// Claims of the IMA log, as far as the quote covers it; null where PCR 10 was not quoted, where there was none,
+    /// or where it was refused.
+    #[serde(default)]
+    pub ima: Option<ImaClaims>,
+    /// What runs on the node, from measured sources only.
+    #[serde(default)]
+    pub workload: WorkloadClaims,
 }
 
 /// What a verified TPM quote says. A verifier may add facts; those named here are always there.
@@ -146,6 +157,10 @@ pub struct ReferenceFacts {
     pub bank: PcrBank,
     /// Accepted values by index, lower-case hex.
     pub pcrs: BTreeMap<String, String>,
+    /// True if the set lists files: accepted, forbidden or required ones. How the node's files stand to them is in
+    /// `claims.ima.listed`.
+    #[serde(default)]
+    pub files: bool,
 }
 
 /// Live leases, counted inside the same transaction that will grant the new one.

@@ -51,6 +51,44 @@ pub struct Settings {
     pub plaintext_to_disk: bool,
     /// Protections that every holder must have.
     pub handling: BTreeSet<Protection>,
+    /// Which logs have to come with a quote; the vault itself keeps to it, before any rule is asked.
+    #[serde(default)]
+    pub logs: LogSettings,
+}
+
+/// What the vault asks of the logs beside a quote. What is left out is as strict as can be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The firmware's boot log. Where it is `optional` and missing, `input.claims.boot` is null.
+    pub boot: Need,
+    /// The kernel's IMA log, which is read only if PCR 10 is selected. Where it is `optional` and missing,
+    /// `input.claims.ima` is null.
+    pub ima: Need,
+    /// Files that were written while IMA measured them: what ran is not known.
+    pub violations: Violations,
+}
+
+/// Whether something has to be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// Without it nothing is released.
+    #[default]
+    Required,
+    /// It may be missing. If it is there, it has to be right.
+    Optional,
+}
+
+/// What becomes of an IMA log that shows violations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Violations {
+    /// The log is refused (row L8).
+    #[default]
+    Refused,
+    /// They are counted in `input.claims.ima.violations`, for rules to judge.
+    Allowed,
 }
 
 impl BundleData {
@@ -175,6 +213,24 @@ mod tests {
     fn data_may_not_define_what_rules_define() {
         let text = refused("\"settings\"", "\"strongroom\": {\"release\": {\"allow\": true}}, \"settings\"");
         assert!(text.contains("belongs to rules"), "{text}");
+    }
+
+    #[test]
+    fn logs_that_are_not_spoken_of_are_required() {
+        let with = |logs: &str| {
+            let (before, from) = GOOD.split_once(",\n    \"logs\": {").unwrap();
+            let (_, after) = from.split_once('}').unwrap();
+            BundleData::parse(&format!("{before}{logs}{after}")).map(|(data, _)| data.settings.logs)
+        };
+        let strict = LogSettings { boot: Need::Required, ima: Need::Required, violations: Violations::Refused };
+        assert_eq!(with("").unwrap(), strict);
+        assert_eq!(with(", \"logs\": {}").unwrap(), strict);
+        assert_eq!(with(", \"logs\": {\"ima\": \"optional\"}").unwrap(), LogSettings { ima: Need::Optional, ..strict });
+        let lax = ", \"logs\": {\"boot\": \"optional\", \"violations\": \"allowed\"}";
+        let (boot, violations) = (Need::Optional, Violations::Allowed);
+        assert_eq!(with(lax).unwrap(), LogSettings { boot, violations, ..strict });
+        assert!(with(", \"logs\": {\"boot\": \"optionel\"}").is_err());
+        assert!(with(", \"logs\": {\"bot\": \"optional\"}").is_err());
     }
 
     #[test]

@@ -41,6 +41,8 @@ fn the_baselines_own_tests_pass_with_other_settings() {
         ("version_scope_assets", json!(["minilm", "corpus"])),
         ("pcr_selection", json!({ "bank": "sha256", "pcrs": [0, 4, 7] })),
         ("pcr_selection", json!({ "bank": "sha384", "pcrs": [0, 1, 2, 3, 4, 5, 6, 7] })),
+        ("pcr_selection", json!({ "bank": "sha256", "pcrs": [0, 4, 7, 10] })),
+        ("logs", json!({ "boot": "optional", "ima": "optional", "violations": "allowed" })),
         ("lease_seconds", json!(1800)),
         ("renew_after", json!(900)),
         ("reattest_after", json!(3600)),
@@ -119,6 +121,13 @@ fn the_baselines_tests_notice_each_condition_that_is_weakened() {
         "jurisdiction_ok(key) if input.node.jurisdiction in key.jurisdictions",
         "jurisdiction_ok(key) if count(key.jurisdictions) > 0",
     );
+    weaken("caller_measured_ok if not 10 in data.settings.pcr_selection.pcrs", "caller_measured_ok if true");
+    weaken("input.claims.workload.caller_measured == true", "input.claims.workload.caller_measured in {true, null}");
+    weaken("lists_kept(name) if input.references[name].files == false", "lists_kept(name) if true");
+    weaken("\tlisted.forbidden == 0\n", "");
+    weaken("\tlisted.unlisted == 0\n", "");
+    weaken("\tcount(listed.missing) == 0\n", "");
+    weaken("file.forbidden == forbidden", "true");
     weaken("clock_ok if input.claims.tpm.safe == true", "clock_ok if input.claims.tpm.safe in {true, false}");
     weaken("quoted == {index | some index in data.settings.pcr_selection.pcrs}", "count(quoted) > 0");
     weaken("count(reference.pcrs) > 0", "true");

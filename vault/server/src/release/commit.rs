@@ -6,6 +6,7 @@ use super::{
     facts::Facts,
     judgement::Judgement,
     kept::Kept,
+    logs::IMA_PCR,
     resend,
 };
 use crate::{
@@ -226,7 +227,10 @@ fn lease_row(
 /// PCR values that the node shows for the first time, so that an endorser can record them.
 fn seen_pcrs(attested: &Attested) -> Option<Change> {
     let claims = attested.claims.as_ref().ok()?;
-    let seen = ReferenceValues::of(claims.bank(), claims.pcr_values().clone());
+    let mut pcrs = claims.pcr_values().clone();
+    // PCR 10 holds another value with each program that is run: no set could be matched by it.
+    pcrs.0.remove(&IMA_PCR);
+    let seen = ReferenceValues::of(claims.bank(), pcrs);
     let mut row = attested.node.row.clone();
     (row.last_pcrs.as_ref() != Some(&seen)).then(|| {
         row.last_pcrs = Some(seen);

@@ -1,11 +1,12 @@
 //! Whose evidence it is, and what it shows.
 
-use super::request::Asked;
+use super::{logs::Logs, request::Asked};
 use crate::{
     admission::Peer,
     problem::{Answer, Refused},
     vault::Vault,
 };
+use std::sync::Arc;
 use strongroom_attest::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims, quote, tpm::Public};
 use strongroom_protocol::{
     Code, Problem,
@@ -20,7 +21,9 @@ pub(super) struct Attested {
     pub(super) asked: Asked,
     pub(super) node: Versioned<NodeRow>,
     /// The claims, or the row that refused a quote which the node did sign for this request.
-    pub(super) claims: Result<Box<TpmClaims>, strongroom_attest::Refused>,
+    pub(super) claims: Result<Arc<TpmClaims>, strongroom_attest::Refused>,
+    /// What the logs beside the quote showed.
+    pub(super) logs: Logs,
     /// The lease that was granted to this very statement before.
     pub(super) known: Option<Versioned<LeaseRow>>,
     /// The lease that a renewal names, if there is one.
@@ -45,10 +48,17 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
             tracing::info!(node = %node.row.id, row = refused.row(), "evidence refused");
             return Err(Problem::new(Code::EvidenceRefused).row(refused.row()).into());
         }
-        other => other,
+        other => other.map(Arc::new),
+    };
+    let logs = match &claims {
+        Ok(claims) => {
+            let settings = enforced.policy.as_ref().map(|policy| policy.bundle().settings().logs).unwrap_or_default();
+            Logs::read(Arc::clone(&asked.quote), Arc::clone(claims), settings).await?
+        }
+        Err(_) => Logs::unread(),
     };
     let known = known.filter(|_| asked.statement.act == Act::Release);
-    Ok(Attested { asked, node, claims: claims.map(Box::new), known, renewed })
+    Ok(Attested { asked, node, claims, logs, known, renewed })
 }
 
 fn verify(
@@ -70,5 +80,5 @@ fn verify(
         selection,
         boot: renewed.map(|lease| BootCounters { reset_count: lease.boot.0, restart_count: lease.boot.1 }),
     };
-    Ok(quote::verify(QuoteEvidence::from(&asked.quote), &expectation))
+    Ok(quote::verify(QuoteEvidence::from(asked.quote.as_ref()), &expectation))
 }

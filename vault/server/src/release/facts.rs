@@ -7,12 +7,18 @@ use crate::{
     problem::{Answer, Refused},
     vault::Vault,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use strongroom_attest::TpmClaims;
 use strongroom_policy::input::{
     ClaimFacts, INPUT_VERSION, KeyFacts, LeaseFacts, NodeFacts, PolicyInput, ReferenceFacts, TpmFacts,
 };
-use strongroom_protocol::{admin::KeyState, audit::Denial, evidence::PcrMap, statement::Access};
+use strongroom_protocol::{
+    admin::KeyState,
+    audit::Denial,
+    claims::{ImaClaims, WorkloadClaims},
+    evidence::PcrMap,
+    statement::Access,
+};
 use strongroom_store::{
     Guard,
     model::{AssetRow, KeyRow, ReferenceRow, SiteRow},
@@ -24,7 +30,10 @@ pub(super) struct Facts {
     pub(super) site: Option<SiteRow>,
     /// The keys asked for, in the statement's order; shorter if one is unknown.
     pub(super) keys: Vec<(AssetRow, KeyRow)>,
-    pub(super) references: Vec<ReferenceRow>,
+    pub(super) references: Arc<[ReferenceRow]>,
+    /// What IMA measured, held against the lists of these sets.
+    pub(super) ima: Option<ImaClaims>,
+    pub(super) workload: WorkloadClaims,
     pub(super) leases: LeaseFacts,
     pub(super) guards: Vec<Guard>,
     /// What the vault itself refuses, whatever policy says.
@@ -47,7 +56,9 @@ impl Facts {
             enforced: vault.policy.of(store, grounds.policy_generation).await?,
             site: None,
             keys: Vec::new(),
-            references: grounds.references,
+            references: grounds.references.into(),
+            ima: None,
+            workload: attested.logs.workload(attested.asked.caller.as_ref().map(|caller| &caller.facts)),
             leases: LeaseFacts::default(),
             guards: vec![Guard::Node(node.row.id, node.version)],
             denials: Vec::new(),
@@ -93,6 +104,12 @@ impl Facts {
             node_live: number(grounds.node_live),
             asset_live: grounds.asset_live.into_iter().map(|(name, live)| (name, number(live))).collect(),
         };
+        if let Some(measured) = attested.logs.ima.held().cloned() {
+            let references = Arc::clone(&facts.references);
+            let held = move || measured.claims(references.iter().map(|set| (set.name.as_str(), &set.values.files)));
+            // Ten thousand files against as many of each set take their time.
+            facts.ima = Some(tokio::task::spawn_blocking(held).await.map_err(Refused::internal)?);
+        }
         Ok(facts)
     }
 
@@ -127,7 +144,12 @@ impl Facts {
                 tpm: node.tpm.clone(),
             },
             caller: asked.caller.as_ref().map(|c| c.facts.clone()),
-            claims: ClaimFacts { tpm: Some(tpm_facts(claims)) },
+            claims: ClaimFacts {
+                tpm: Some(tpm_facts(claims)),
+                boot: attested.logs.boot.held().map(|boot| boot.as_ref().clone()),
+                ima: self.ima.clone(),
+                workload: self.workload.clone(),
+            },
             keys: self
                 .keys
                 .iter()
@@ -150,8 +172,12 @@ impl Facts {
                 .references
                 .iter()
                 .map(|r| {
-                    let facts =
-                        ReferenceFacts { version: r.version, bank: r.values.bank, pcrs: hex_values(&r.values.pcrs) };
+                    let facts = ReferenceFacts {
+                        version: r.version,
+                        bank: r.values.bank,
+                        pcrs: hex_values(&r.values.pcrs),
+                        files: !r.values.files.is_empty(),
+                    };
                     (r.name.clone(), facts)
                 })
                 .collect(),

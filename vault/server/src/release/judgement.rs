@@ -1,12 +1,19 @@
 //! The verdict: what the vault itself refuses, and the one evaluation of policy.
 
-use super::{evidence::Attested, facts::Facts};
+use super::{
+    evidence::Attested,
+    facts::Facts,
+    logs::{IMA_PCR, Shown},
+};
 use crate::{
     problem::{Answer, Refused},
     vault::Vault,
 };
 use serde_json::{Value, json};
-use strongroom_policy::input::PolicyInput;
+use strongroom_policy::{
+    input::PolicyInput,
+    settings::{LogSettings, Need, Violations},
+};
 use strongroom_protocol::{
     audit::Denial, enrol::NodeState, lease::LeaseState, obligations::Obligations, statement::Act,
 };
@@ -17,7 +24,7 @@ pub(super) struct Judgement {
     pub(super) input: Option<PolicyInput>,
     pub(super) denials: Vec<Denial>,
     pub(super) obligations: Option<Obligations>,
-    /// The row of a refused quote that the node did sign for this request.
+    /// The row that refused a quote which the node did sign for this request, or a log beside it.
     pub(super) row: Option<&'static str>,
 }
 
@@ -30,18 +37,19 @@ impl Judgement {
             Ok(claims) => claims,
             Err(refused) => {
                 let row = refused.row();
-                let code = if row == "Q5" { "rebooted".to_owned() } else { format!("evidence_{}", row.to_lowercase()) };
+                let code = if row == "Q5" { "rebooted".to_owned() } else { evidence_code(row) };
                 facts.deny(&code, refused.to_string());
                 return Ok(Self::denied(facts, None, Vec::new(), Some(row)));
             }
         };
+        let row = check_logs(attested, &mut facts);
         let Some(policy) = facts.enforced.policy.clone() else {
             facts.deny("no_policy", "No policy is enforced, so nothing is released.");
-            return Ok(Self::denied(facts, None, Vec::new(), None));
+            return Ok(Self::denied(facts, None, Vec::new(), row));
         };
         if facts.keys.len() != attested.asked.statement.keys.len() {
             // Policy reads every key with its asset, and cannot judge what there is not.
-            return Ok(Self::denied(facts, None, Vec::new(), None));
+            return Ok(Self::denied(facts, None, Vec::new(), row));
         }
         let input = facts.input(vault, attested, claims);
         let evaluation =
@@ -51,7 +59,7 @@ impl Judgement {
                 let obligations = Some(obligations.clone());
                 Ok(Self { facts, input: Some(input), denials: Vec::new(), obligations, row: None })
             }
-            _ => Ok(Self::denied(facts, Some(input), evaluation.denials().to_vec(), None)),
+            _ => Ok(Self::denied(facts, Some(input), evaluation.denials().to_vec(), row)),
         }
     }
 
@@ -80,12 +88,58 @@ impl Judgement {
         };
         let document = json!({
             "input": self.input,
-            "claims": { "tpm": tpm },
+            "claims": {
+                "tpm": tpm,
+                "boot": attested.logs.boot.held(),
+                "ima": self.facts.ima,
+                "workload": self.facts.workload,
+            },
             "denials": self.denials,
             "obligations": self.obligations,
         });
         serde_json::to_vec(&document).map_err(Refused::internal)
     }
+}
+
+/// The code of evidence that a row refused.
+fn evidence_code(row: &str) -> String {
+    format!("evidence_{}", row.to_lowercase())
+}
+
+/// Rows L1 to L8, judged by what the policy in force asks for: a log that was refused, and one that is
+/// missing and has to be there. The first row that refused.
+fn check_logs(attested: &Attested, facts: &mut Facts) -> Option<&'static str> {
+    let policy = facts.enforced.policy.clone();
+    let settings = policy.as_ref().map(|policy| policy.bundle().settings());
+    let LogSettings { boot, ima, violations } = settings.map(|settings| settings.logs).unwrap_or_default();
+    let wants_ima = settings.is_some_and(|settings| settings.pcr_selection.pcrs.contains(&IMA_PCR));
+    let logs = &attested.logs;
+    let mut row = None;
+    let mut refused = |facts: &mut Facts, refused: &'static str, why: String| {
+        facts.deny(&evidence_code(refused), why);
+        row = row.or(Some(refused));
+    };
+    match &logs.boot {
+        Shown::Held(_) => {}
+        Shown::Refused(refusal) => refused(facts, refusal.row, refusal.why.clone()),
+        _ if boot == Need::Optional => {}
+        _ => facts.deny("boot_log_missing", "The node sent no boot log, so nothing explains what its PCRs hold."),
+    }
+    match &logs.ima {
+        Shown::Held(measured) if measured.violations > 0 && violations == Violations::Refused => {
+            let why = format!("L8: {} files were written while they were measured.", measured.violations);
+            refused(facts, "L8", why);
+        }
+        Shown::Held(_) => {}
+        Shown::Refused(refusal) => refused(facts, refusal.row, refusal.why.clone()),
+        Shown::Incomplete => {
+            let message = "The IMA log does not go on from where the vault has it: send the whole log.";
+            facts.deny("ima_log_incomplete", message);
+        }
+        _ if !wants_ima || ima == Need::Optional => {}
+        _ => facts.deny("ima_log_missing", "The node sent no IMA log, so nothing explains what its PCR 10 holds."),
+    }
+    row
 }
 
 /// Whatever policy says: nothing for a node that no operator approved, or that was revoked.

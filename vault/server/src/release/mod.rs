@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ReleaseRequest ──Asked::read──> Asked ──attest──> Attested ──> known statement ──> resend
-//!   caps, statement, vault,       node, quote Q1-Q3     │
+//!   caps, statement, vault,       node, quote, logs     │
 //!   nonce, caller                                       └─ Facts::gather ──judge──> Judgement
 //!                                                             ^                        │ commit
 //!                                                             └──── stale: again ──────┤
@@ -20,6 +20,7 @@ mod evidence;
 mod facts;
 mod judgement;
 mod kept;
+mod logs;
 mod request;
 mod resend;
 
@@ -45,7 +46,7 @@ pub async fn create(State(vault): State<Shared>, Json(request): Json<ReleaseRequ
     };
     match (attested.asked.statement.act, &attested.known) {
         (Act::Release, Some(_)) => resend::again(&vault, attested).await,
-        (Act::Release | Act::Renew, _) => commit::decide(&vault, attested).await,
+        (Act::Release | Act::Renew, _) => Box::pin(commit::decide(&vault, attested)).await,
         // Refused while it was read.
         (Act::Identify, _) => Err(Refused::malformed("act", "this vault takes no identifications")),
     }

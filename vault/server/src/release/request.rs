@@ -5,7 +5,7 @@ use crate::{
     vault::Vault,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use strongroom_protocol::{
     Code, Fixed, Problem,
     challenge::Purpose,
@@ -32,7 +32,7 @@ pub(super) struct Asked {
     pub(super) statement_bytes: Vec<u8>,
     pub(super) statement_sha256: Fixed<32>,
     pub(super) caller: Option<Caller>,
-    pub(super) quote: Tpm2Evidence,
+    pub(super) quote: Arc<Tpm2Evidence>,
     /// Who asks, and what was answered to this statement before.
     pub(super) requester: Requester,
 }
@@ -52,7 +52,7 @@ impl Asked {
         }
         let caller = read_caller(&statement, request.caller)?;
         check_job(&statement, request.job_token.as_deref())?;
-        let quote = only_quote(request.evidence)?;
+        let quote = Arc::new(only_quote(request.evidence)?);
 
         let now = vault.clock.now().await?;
         let statement_sha256 = Fixed(sha256(&request.statement.0));

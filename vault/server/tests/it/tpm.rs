@@ -1,5 +1,6 @@
 //! A TPM for tests: an AK that signs quotes, and an EK that only has a public half.
 
+use crate::boot::{Boot, Ima};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
@@ -15,7 +16,10 @@ pub(crate) struct Tpm {
     pub(crate) ak: EcdsaKeyPair,
     pub(crate) ek_public: Vec<u8>,
     pub(crate) ak_public: Vec<u8>,
-    pub(crate) pcrs: PcrMap,
+    /// What its machine booted.
+    pub(crate) boot: Boot,
+    /// What its kernel measured, where PCR 10 is quoted.
+    pub(crate) ima: Option<Ima>,
     pub(crate) reset_count: u32,
 }
 
@@ -27,12 +31,12 @@ impl Tpm {
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &rng).unwrap()
         };
         let (ek, ak) = (key(), key());
-        let pcrs = PcrSelection::default_sha256().pcrs.into_iter().map(|i| (i, Bytes(vec![i + 1; 32]))).collect();
         Self {
             ek_public: public(0x0003_00b2, &[0x0006, 128, 0x0043, 0x0010], ek.public_key().as_ref()),
             ak_public: public(0x0005_0072, &[0x0010, 0x0018, 0x000b], ak.public_key().as_ref()),
             ak,
-            pcrs: PcrMap(pcrs),
+            boot: Boot::default(),
+            ima: None,
             reset_count: 1,
         }
     }
@@ -50,9 +54,30 @@ impl Tpm {
         Fixed(sha256(&self.ak_name()))
     }
 
+    /// The PCRs that it quotes.
+    pub(crate) fn selection(&self) -> PcrSelection {
+        let mut selection = PcrSelection::default_sha256();
+        if self.ima.is_some() {
+            selection.pcrs.push(10);
+            selection.pcrs.sort_unstable();
+        }
+        selection
+    }
+
+    /// What they hold.
+    pub(crate) fn pcrs(&self) -> PcrMap {
+        let booted = self.boot.pcrs();
+        let held = |pcr: u8| match (&self.ima, pcr) {
+            (Some(ima), 10) => ima.pcr(),
+            _ => booted.get(&pcr).copied().unwrap_or_default(),
+        };
+        PcrMap(self.selection().pcrs.into_iter().map(|pcr| (pcr, Bytes(held(pcr).to_vec()))).collect())
+    }
+
+    /// A quote with the logs that explain it.
     pub(crate) fn quote(&self, extra_data: [u8; 32]) -> Tpm2Evidence {
-        let selection = PcrSelection::default_sha256();
-        let values: Vec<u8> = self.pcrs.0.values().flat_map(|v| v.0.clone()).collect();
+        let (selection, pcrs) = (self.selection(), self.pcrs());
+        let values: Vec<u8> = pcrs.0.values().flat_map(|v| v.0.clone()).collect();
         let ek_name = Public::parse(&self.ek_public).unwrap().name();
         let mut message = 0xff54_4347_u32.to_be_bytes().to_vec();
         push(&mut message, &[0x8018]);
@@ -79,9 +104,9 @@ impl Tpm {
             ak: self.ak_sha256(),
             message: Bytes(message),
             signature: Bytes(signature),
-            pcrs: Pcrs { bank: PcrBank::Sha256, values: self.pcrs.clone() },
-            boot_log: None,
-            ima_log: None,
+            pcrs: Pcrs { bank: PcrBank::Sha256, values: pcrs },
+            boot_log: Some(Bytes(self.boot.log())),
+            ima_log: self.ima.as_ref().map(|ima| Bytes(ima.log())),
             ima_offset: None,
         }
     }
