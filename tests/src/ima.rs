@@ -63,6 +63,15 @@ impl Ima {
         self.extend(&template_data(path, sha256))
     }
 
+    /// A violation: a file was written while it was measured. The log has zeros, PCR 10 gets ones.
+    pub fn violate(&self, path: &str) -> anyhow::Result<()> {
+        let mut violation = entry(path, &[0; 32]);
+        // After the PCR's number: the hash of the template.
+        violation.iter_mut().skip(4).take(20).for_each(|byte| *byte = 0);
+        self.append(&violation)?;
+        tpm_commands::extend(&mut tpm_commands::connect(&self.tcti)?, PCR, [0xff; 32])
+    }
+
     /// Appends to the log without extending PCR 10: as an entry that comes after a quote looks.
     pub fn append(&self, entry: &[u8]) -> anyhow::Result<()> {
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;

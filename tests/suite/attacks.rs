@@ -4,6 +4,7 @@ mod answers;
 mod enrolments;
 mod evidence;
 mod leases;
+mod logs;
 mod statements;
 mod vaults;
 
