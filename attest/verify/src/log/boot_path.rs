@@ -16,6 +16,8 @@ const INVOCATION: &[u8] = b"Exit Boot Services Invocation";
 const SUCCESS: &[u8] = b"Exit Boot Services Returned with Success";
 const FAILURE: &[u8] = b"Exit Boot Services Returned with Failure";
 
+const STEPS: [&[u8]; 3] = [INVOCATION, SUCCESS, FAILURE];
+
 /// What some firmware extends PCR 5 with at the end without writing it into the log that the system gets:
 /// the three cases that attestation services have met.
 pub(super) const MISSING: [(Tolerance, &[&[u8]]); 3] = [
@@ -28,39 +30,42 @@ pub(super) const MISSING: [(Tolerance, &[&[u8]]); 3] = [
 const ACTIONS: [&[u8]; 2] =
     [b"Calling EFI Application from Boot Option", b"Returning from EFI Application from Boot Option"];
 
+/// How far firmware was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Not,
+    Invoked,
+    Done,
+}
+
 /// Reads PCRs 4 and 5.
 pub(super) fn check(log: &BootLog<'_>) -> Result<BootPath, LogRefused> {
     let mut path = BootPath::default();
-    let mut last = None;
+    let mut exit = Exit::Not;
     for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
         let text = event.kind() == EventType::EFI_ACTION;
         match event.pcr() {
             PROGRAMS | CONFIGURATION if event.kind() == EventType::SEPARATOR => {}
-            PROGRAMS if text && ACTIONS.contains(&event.data()) => {}
+            PROGRAMS if text && ACTIONS.contains(&event.text()) => {}
             // After ExitBootServices there are no boot services that could measure a program.
-            PROGRAMS if last == Some(SUCCESS) => return Err(LogRefused::L5AfterExit { event: event.number() }),
+            PROGRAMS if exit == Exit::Done => return Err(LogRefused::L5AfterExit { event: event.number() }),
             PROGRAMS => path.images.extend(event.name_digest().map(hex)),
-            CONFIGURATION if text && exit_step(event, &mut last)? => {}
+            CONFIGURATION if text && STEPS.contains(&event.text()) => exit = exit_step(event, exit)?,
             CONFIGURATION => path.configuration.extend(event.name_digest().map(hex)),
             _ => {}
         }
     }
-    path.exit_boot_services = last == Some(SUCCESS);
+    path.exit_boot_services = exit == Exit::Done;
     if path.images.is_empty() { Err(LogRefused::L5NoImage) } else { Ok(path) }
 }
 
-/// One step of leaving firmware; false if the text is another.
-fn exit_step(event: &Event<'_>, last: &mut Option<&'static [u8]>) -> Result<bool, LogRefused> {
-    let Some(&step) = [INVOCATION, SUCCESS, FAILURE].iter().find(|&&step| step == event.data()) else {
-        return Ok(false);
-    };
-    // A failed call is made again, with or without a second announcement.
-    let in_order = match *last {
-        None => step == INVOCATION,
-        Some(INVOCATION) => step != INVOCATION,
-        Some(FAILURE) => step != FAILURE,
-        Some(_) => false,
-    };
-    *last = Some(step);
-    if in_order { Ok(true) } else { Err(LogRefused::L5Exit { event: event.number() }) }
+/// One step of leaving firmware. A call may fail, before or after it is announced, and is made again; success is
+/// announced before, and is the end.
+fn exit_step(event: &Event<'_>, exit: Exit) -> Result<Exit, LogRefused> {
+    match (exit, event.text()) {
+        (Exit::Not | Exit::Invoked, INVOCATION) => Ok(Exit::Invoked),
+        (Exit::Not | Exit::Invoked, FAILURE) => Ok(exit),
+        (Exit::Invoked, SUCCESS) => Ok(Exit::Done),
+        _ => Err(LogRefused::L5Exit { event: event.number() }),
+    }
 }

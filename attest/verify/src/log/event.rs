@@ -13,6 +13,9 @@ const MAX_ALGORITHMS: usize = 8;
 /// Largest digest of any hash algorithm, bytes.
 const MAX_DIGEST: usize = 64;
 
+/// Algorithms whose digests name what was measured, the first that the log has.
+const NAMING: [HashAlg; 3] = [HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
+
 /// What a crypto-agile log's first event begins with.
 const SPEC_ID: &[u8; 16] = b"Spec ID Event03\0";
 
@@ -76,6 +79,16 @@ impl<'a> BootLog<'a> {
     pub fn padded(&self) -> bool {
         self.padded
     }
+
+    /// Refuses a log whose only digests are of SHA-1, or of algorithms that this crate does not know: it can be
+    /// replayed, and proves nothing.
+    pub(super) fn check_banks(&self) -> Result<(), LogRefused> {
+        if self.algorithms.iter().any(|algorithm| NAMING.contains(algorithm)) {
+            Ok(())
+        } else {
+            Err(LogRefused::L1NoBank { banks: self.algorithms.clone() })
+        }
+    }
 }
 
 impl<'a> Event<'a> {
@@ -106,7 +119,12 @@ impl<'a> Event<'a> {
 
     /// The digest by which claims name what was measured: SHA-256 where the log has that bank, else SHA-384.
     pub(super) fn name_digest(&self) -> Option<&'a [u8]> {
-        [HashAlg::Sha256, HashAlg::Sha384].into_iter().find_map(|algorithm| self.digest(algorithm))
+        NAMING.into_iter().find_map(|algorithm| self.digest(algorithm))
+    }
+
+    /// The event's data as text: without the NUL that some firmware writes, and measures, behind it.
+    pub(super) fn text(&self) -> &'a [u8] {
+        self.data.strip_suffix(&[0]).unwrap_or(self.data)
     }
 
     /// The event's data. Authenticated only where the digests are of it ([`Self::digests_are_of`]).

@@ -47,8 +47,11 @@ pub fn examine(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Examined {
     let log = BootLog::parse(bytes).map_err(&mut note).ok();
     let replay = log.as_ref().and_then(|log| Replay::of(log).map_err(&mut note).ok());
     let readable = log.as_ref().zip(replay.as_ref());
+    let _ = log.as_ref().map(|log| log.check_banks().map_err(&mut note));
     let mut tolerances = readable.and_then(|(log, _)| order::check(log).map_err(&mut note).ok()).unwrap_or_default();
     let secure_boot = readable.and_then(|(log, _)| secure_boot::check(log).map_err(&mut note).ok());
+    let (secure_boot, accepted) = secure_boot.map(|(state, accepted)| (Some(state), accepted)).unwrap_or_default();
+    tolerances.extend(accepted);
     let boot_path = readable.and_then(|(log, _)| boot_path::check(log).map_err(&mut note).ok());
     let loader = readable.and_then(|(log, _)| loader::check(log).map_err(&mut note).ok());
     let left = boot_path.as_ref().is_some_and(|path| path.exit_boot_services);

@@ -16,6 +16,8 @@ pub(super) enum Measured {
     Data,
     /// The event's data, or only the value of the variable in them: firmware does either.
     DataOrValue,
+    /// The event's data, or all of them but the last byte: shim before 15.3 logs one byte more than it measures.
+    Authority,
     /// Something that the data at best describe.
     Elsewhere,
 }
@@ -59,9 +61,9 @@ macro_rules! event_types {
     };
 }
 
-// Where a type may stand is from PFP 1.06, §3.3.4 (use of each PCR) and §10.4.1. Boot variables after
-// PCR 1's separator are what older EDK II measures; images that option ROMs bring may follow PCR 2's.
+// Where a type may stand is from PFP 1.06, §3.3.4 (use of each PCR) and §10.4.1.
 event_types! {
+    PREBOOT_CERT = 0x00, "EV_PREBOOT_CERT", Elsewhere, &[], &[];
     POST_CODE = 0x01, "EV_POST_CODE", Elsewhere, &[0], &[];
     NO_ACTION = 0x03, "EV_NO_ACTION", Elsewhere, &[], &[];
     SEPARATOR = 0x04, "EV_SEPARATOR", Data, &[0, 1, 2, 3, 4, 5, 6, 7], &[];
@@ -81,20 +83,20 @@ event_types! {
     OMIT_BOOT_DEVICE_EVENTS = 0x12, "EV_OMIT_BOOT_DEVICE_EVENTS", Data, &[4], &[4];
     POST_CODE2 = 0x13, "EV_POST_CODE2", Elsewhere, &[0], &[];
     EFI_VARIABLE_DRIVER_CONFIG = 0x8000_0001, "EV_EFI_VARIABLE_DRIVER_CONFIG", Data, &[1, 3, 5, 7], &[];
-    EFI_VARIABLE_BOOT = 0x8000_0002, "EV_EFI_VARIABLE_BOOT", DataOrValue, &[1], &[1];
+    EFI_VARIABLE_BOOT = 0x8000_0002, "EV_EFI_VARIABLE_BOOT", DataOrValue, &[1], &[];
     EFI_BOOT_SERVICES_APPLICATION = 0x8000_0003, "EV_EFI_BOOT_SERVICES_APPLICATION", Elsewhere, &[2, 4], &[4];
-    EFI_BOOT_SERVICES_DRIVER = 0x8000_0004, "EV_EFI_BOOT_SERVICES_DRIVER", Elsewhere, &[0, 2], &[2, 4];
-    EFI_RUNTIME_SERVICES_DRIVER = 0x8000_0005, "EV_EFI_RUNTIME_SERVICES_DRIVER", Elsewhere, &[0, 2], &[2, 4];
+    EFI_BOOT_SERVICES_DRIVER = 0x8000_0004, "EV_EFI_BOOT_SERVICES_DRIVER", Elsewhere, &[0, 2], &[4];
+    EFI_RUNTIME_SERVICES_DRIVER = 0x8000_0005, "EV_EFI_RUNTIME_SERVICES_DRIVER", Elsewhere, &[0, 2], &[4];
     EFI_GPT_EVENT = 0x8000_0006, "EV_EFI_GPT_EVENT", Data, &[5], &[5];
-    EFI_ACTION = 0x8000_0007, "EV_EFI_ACTION", Data, &[1, 2, 4, 5, 6, 7], &[4, 5, 7];
+    EFI_ACTION = 0x8000_0007, "EV_EFI_ACTION", Data, &[1, 2, 3, 4, 5, 6, 7], &[4, 5, 7];
     EFI_PLATFORM_FIRMWARE_BLOB = 0x8000_0008, "EV_EFI_PLATFORM_FIRMWARE_BLOB", Elsewhere, &[0, 2, 4], &[];
     EFI_HANDOFF_TABLES = 0x8000_0009, "EV_EFI_HANDOFF_TABLES", Elsewhere, &[1], &[];
     EFI_PLATFORM_FIRMWARE_BLOB2 = 0x8000_000a, "EV_EFI_PLATFORM_FIRMWARE_BLOB2", Elsewhere, &[0, 2, 4], &[];
     EFI_HANDOFF_TABLES2 = 0x8000_000b, "EV_EFI_HANDOFF_TABLES2", Elsewhere, &[1], &[];
-    EFI_VARIABLE_BOOT2 = 0x8000_000c, "EV_EFI_VARIABLE_BOOT2", Data, &[1], &[1];
+    EFI_VARIABLE_BOOT2 = 0x8000_000c, "EV_EFI_VARIABLE_BOOT2", DataOrValue, &[1], &[];
     EFI_GPT_EVENT2 = 0x8000_000d, "EV_EFI_GPT_EVENT2", Elsewhere, &[5], &[5];
     EFI_HCRTM_EVENT = 0x8000_0010, "EV_EFI_HCRTM_EVENT", Elsewhere, &[0], &[];
-    EFI_VARIABLE_AUTHORITY = 0x8000_00e0, "EV_EFI_VARIABLE_AUTHORITY", Data, &[7], &[7];
+    EFI_VARIABLE_AUTHORITY = 0x8000_00e0, "EV_EFI_VARIABLE_AUTHORITY", Authority, &[7], &[7];
     EFI_SPDM_FIRMWARE_BLOB = 0x8000_00e1, "EV_EFI_SPDM_FIRMWARE_BLOB", Elsewhere, &[2], &[];
     EFI_SPDM_FIRMWARE_CONFIG = 0x8000_00e2, "EV_EFI_SPDM_FIRMWARE_CONFIG", Elsewhere, &[3], &[];
     EFI_SPDM_DEVICE_POLICY = 0x8000_00e3, "EV_EFI_SPDM_DEVICE_POLICY", Data, &[7], &[];

@@ -57,8 +57,10 @@ pub fn verify(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Result<(Replay, Boot
 
 /// Rows L3 to L7 of a log that was read.
 pub fn judge(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) -> Result<BootClaims, LogRefused> {
+    log.check_banks()?;
     let mut tolerances = order::check(log)?;
-    let secure_boot = secure_boot::check(log)?;
+    let (secure_boot, accepted) = secure_boot::check(log)?;
+    tolerances.extend(accepted);
     let boot_path = boot_path::check(log)?;
     let loader = loader::check(log)?;
     let shown = match quoted {

@@ -13,6 +13,7 @@ use super::{
     variable::Variable,
 };
 use crate::Tolerance;
+use std::collections::BTreeSet;
 
 /// What separators may hold (PFP 1.06, §10.4.1): the first two are the usual ones, the last says that
 /// firmware failed to measure.
@@ -21,6 +22,11 @@ const FAILED: [u8; 4] = [1, 0, 0, 0];
 
 /// PCRs that firmware closes with a separator.
 const FIRMWARE: u32 = 8;
+/// Firmware's own code, and Secure Boot.
+const CODE: u32 = 0;
+const SECURE_BOOT: u32 = 7;
+/// Where firmware of some vendors measures on after the separator: boot variables and tables, cards, its own.
+const LATE: [u32; 4] = [1, 2, 3, 6];
 /// PCRs 8 to 15 are the boot loader's and the system's; from 16 on PCRs can be reset without a reboot.
 const STATIC: u32 = 16;
 
@@ -39,15 +45,18 @@ const BY_SYSTEMS: [EventType; 8] = [
 /// Checks the order of events in every PCR and the digests that types promise.
 pub(super) fn check(log: &BootLog<'_>) -> Result<Vec<Tolerance>, LogRefused> {
     let mut closed = [false; FIRMWARE as usize];
-    let mut tolerances = Vec::new();
+    let mut tolerances = BTreeSet::new();
     let disguises = disguises(log);
-    for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
-        check_digests(event)?;
+    for event in log.events() {
+        if event.kind() == EventType::NO_ACTION {
+            let zeros = event.digests().iter().all(|(_, digest)| digest.iter().all(|&byte| byte == 0));
+            tolerances.extend((!zeros).then_some(Tolerance::NoActionWithDigest));
+            continue;
+        }
+        tolerances.extend(check_digests(event)?);
         let place = usize::try_from(event.pcr()).ok().and_then(|pcr| closed.get_mut(pcr));
         let Some(closed) = place else {
-            if event.pcr() >= STATIC || !BY_SYSTEMS.contains(&event.kind()) {
-                return Err(LogRefused::misplaced(event, false));
-            }
+            tolerances.extend(by_systems(event));
             continue;
         };
         if event.kind() == EventType::SEPARATOR {
@@ -61,19 +70,39 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<Vec<Tolerance>, LogRefused> {
         if hidden.into_iter().any(|(_, hash)| event.digests().iter().any(|(_, digest)| hash == digest)) {
             return Err(LogRefused::L3Disguised { event: event.number(), pcr: event.pcr(), kind: event.kind() });
         }
-        let allowed = if *closed { event.kind().after_separator() } else { event.kind().before_separator() };
-        if !allowed.contains(&event.pcr()) {
-            return Err(LogRefused::misplaced(event, *closed));
-        }
-        if *closed && event.pcr() < 3 {
-            tolerances.push(Tolerance::FirmwareAfterSeparator);
-        }
+        tolerances.extend(by_firmware(event, *closed)?);
     }
     if let Some((_, pcr)) = closed.iter().zip(0..).find(|(closed, _)| !**closed) {
         return Err(LogRefused::L3NoSeparator { pcr });
     }
-    tolerances.dedup();
-    Ok(tolerances)
+    Ok(tolerances.into_iter().collect())
+}
+
+/// Whether an event may stand in its PCR of 0 to 7, before or after its separator.
+fn by_firmware(event: &Event<'_>, closed: bool) -> Result<Option<Tolerance>, LogRefused> {
+    let (kind, pcr) = (event.kind(), event.pcr());
+    let allowed = if closed { kind.after_separator() } else { kind.before_separator() };
+    if allowed.contains(&pcr) {
+        Ok(None)
+    } else if pcr == SECURE_BOOT || kind.name().is_none() || pcr == CODE && closed {
+        // What is read of PCR 7 is read by type. Types that nobody knows have no place in firmware's PCRs at all,
+        // and nothing of firmware's own code may follow its separator.
+        Err(LogRefused::misplaced(event, closed))
+    } else if LATE.contains(&pcr) && closed {
+        Ok(Some(Tolerance::FirmwareAfterSeparator))
+    } else {
+        // No claim is read of PCRs 0 to 3 and 6, and those of 4 and 5 hold what was measured, of whatever type.
+        Ok(Some(Tolerance::VendorEvent))
+    }
+}
+
+/// The same of PCRs from 8 on, of which every claim is made of digests, of whatever type.
+fn by_systems(event: &Event<'_>) -> Option<Tolerance> {
+    if event.pcr() >= STATIC {
+        Some(Tolerance::ResettablePcr)
+    } else {
+        (!BY_SYSTEMS.contains(&event.kind())).then_some(Tolerance::VendorEvent)
+    }
 }
 
 /// What separators hold, with its digest in every bank of the log.
@@ -95,17 +124,23 @@ fn check_separator(event: &Event<'_>, closed: bool) -> Result<(), LogRefused> {
     Err(LogRefused::L3Separator { event: event.number(), pcr: event.pcr(), problem })
 }
 
-fn check_digests(event: &Event<'_>) -> Result<(), LogRefused> {
-    let held = match event.kind().measured() {
-        Measured::Elsewhere => true,
-        Measured::Data => event.digests_are_of(event.data()),
+fn check_digests(event: &Event<'_>) -> Result<Option<Tolerance>, LogRefused> {
+    let shorter = event.data().split_last().map(|(_, shorter)| shorter);
+    let (held, tolerance) = match event.kind().measured() {
+        Measured::Elsewhere => (true, None),
+        Measured::Data | Measured::DataOrValue | Measured::Authority if event.digests_are_of(event.data()) => {
+            (true, None)
+        }
+        Measured::Data => (false, None),
         Measured::DataOrValue => {
-            event.digests_are_of(event.data())
-                || Variable::parse(event.data()).is_some_and(|variable| event.digests_are_of(variable.value))
+            (Variable::parse(event.data()).is_some_and(|variable| event.digests_are_of(variable.value)), None)
+        }
+        Measured::Authority => {
+            (shorter.is_some_and(|shorter| event.digests_are_of(shorter)), Some(Tolerance::ShimVariableSize))
         }
     };
     if held {
-        Ok(())
+        Ok(tolerance)
     } else {
         Err(LogRefused::L3Digest { event: event.number(), pcr: event.pcr(), kind: event.kind() })
     }

@@ -12,6 +12,17 @@ const UKI: u8 = 11;
 /// What systemd extends PCR 11 with as the boot goes on, one word after the other (systemd-pcrphase(8)).
 pub const PHASES: [&str; 6] = ["enter-initrd", "leave-initrd", "sysinit", "ready", "shutdown", "final"];
 
+/// The phases that a system may have gone through, in their order: an initrd without systemd leaves out its own.
+fn phases() -> impl Iterator<Item = Vec<&'static str>> {
+    let chosen =
+        |set: u32| PHASES.into_iter().enumerate().filter(move |(at, _)| set >> at & 1 == 1).map(|(_, phase)| phase);
+    (1..1_u32 << PHASES.len()).map(move |set| chosen(set).collect())
+}
+
+fn bytes<'a>(phases: &[&'a str]) -> Vec<&'a [u8]> {
+    phases.iter().map(|phase| phase.as_bytes()).collect()
+}
+
 /// What a comparison showed beside that it held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Explained {
@@ -46,11 +57,7 @@ pub(super) fn check(
             let (tolerance, _) = MISSING.iter().find(|(_, steps)| after(steps) == quoted).ok_or_else(as_it_stands)?;
             shown.tolerances.push(*tolerance);
         } else if pcr == UKI && replay.touches(UKI) {
-            shown.phases = (1..=PHASES.len())
-                .filter_map(|count| PHASES.get(..count))
-                .find(|phases| after(&phases.iter().map(|phase| phase.as_bytes()).collect::<Vec<_>>()) == quoted)
-                .ok_or_else(as_it_stands)?
-                .to_vec();
+            shown.phases = phases().find(|phases| after(&bytes(phases)) == quoted).ok_or_else(as_it_stands)?;
         } else {
             return Err(as_it_stands());
         }

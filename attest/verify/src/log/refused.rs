@@ -27,6 +27,14 @@ pub enum LogRefused {
         "L1: the log is in the SHA-1 format of TPM 1.2, not crypto-agile: set firmware to TPM 2.0 and a SHA-256 bank"
     )]
     L1Sha1Format,
+    /// L1: the log is crypto-agile, and has only digests that prove nothing.
+    #[error(
+        "L1: the log has no digests of SHA-256, SHA-384 or SHA-512 (only {banks:?}): activate a SHA-256 bank in firmware"
+    )]
+    L1NoBank {
+        /// The algorithms that it has, as far as they are known.
+        banks: Vec<HashAlg>,
+    },
     /// L1: the header is not that of a crypto-agile log.
     #[error("L1: the log's header is malformed: {problem}: read the log again from the kernel")]
     L1Header {
@@ -217,6 +225,7 @@ impl LogRefused {
             Self::L1TooLong { .. }
             | Self::L1TooManyEvents { .. }
             | Self::L1Sha1Format
+            | Self::L1NoBank { .. }
             | Self::L1Header { .. }
             | Self::L1Truncated { .. }
             | Self::L1Digests { .. }
@@ -240,6 +249,6 @@ impl LogRefused {
 
     /// True when the bytes are no crypto-agile log at all: there is nothing to judge.
     pub fn is_malformed(&self) -> bool {
-        self.row() == "L1" && *self != Self::L1Sha1Format
+        self.row() == "L1" && !matches!(self, Self::L1Sha1Format | Self::L1NoBank { .. })
     }
 }

@@ -85,8 +85,10 @@ fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
 fn startup_locality(events: &[Event<'_>]) -> Result<u8, LogRefused> {
     let mut found = None;
     let mut extended = false;
+    let mut hardware = false;
     for event in events {
         if event.kind() != EventType::NO_ACTION {
+            hardware |= event.pcr() == 0 && !extended && event.kind() == EventType::EFI_HCRTM_EVENT;
             extended |= event.pcr() == 0;
             continue;
         }
@@ -105,5 +107,6 @@ fn startup_locality(events: &[Event<'_>]) -> Result<u8, LogRefused> {
         };
         return Err(LogRefused::L2Locality { event: event.number(), problem });
     }
-    Ok(found.unwrap_or(0))
+    // A measurement by hardware before startup leaves 4 there (Part 1, §34.3), whether or not the log says so.
+    Ok(found.unwrap_or(if hardware { 4 } else { 0 }))
 }

@@ -7,7 +7,7 @@ use super::{
     kind::EventType,
     variable::{self, Variable},
 };
-use crate::quote::hex;
+use crate::{Tolerance, quote::hex};
 use strongroom_protocol::claims::{Authority, SecureBoot};
 
 /// PCR 7: what decides which programs may be loaded.
@@ -26,13 +26,13 @@ const DEBUG_MODE: &[u8] = b"UEFI Debug Mode";
 const DMA_UNPROTECTED: &[u8] = b"DMA Protection Disabled";
 
 /// Reads PCR 7. The digests of all events here have been checked to be of their data (row L3).
-pub(super) fn check(log: &BootLog<'_>) -> Result<SecureBoot, LogRefused> {
+pub(super) fn check(log: &BootLog<'_>) -> Result<(SecureBoot, Option<Tolerance>), LogRefused> {
     let mut found: [Option<&[u8]>; 5] = [None; 5];
     let mut state = SecureBoot::default();
     for event in log.events().iter().filter(|event| event.pcr() == PCR) {
         match event.kind() {
             EventType::NO_ACTION | EventType::SEPARATOR => {}
-            EventType::EFI_ACTION => match event.data() {
+            EventType::EFI_ACTION => match event.text() {
                 DEBUG_MODE => return Err(LogRefused::L4Debug { event: event.number() }),
                 DMA_UNPROTECTED => state.dma_protection_disabled = true,
                 _ => return Err(malformed(event, "is an action that is not known")),
@@ -40,19 +40,16 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<SecureBoot, LogRefused> {
             // Types are not authenticated, and the data of both look alike: a variable is a setting if it is
             // measured as one of the five, and an authority whatever else it is called.
             kind => {
-                let variable = Variable::parse(event.data()).ok_or(malformed(event, "is no UEFI variable"))?;
+                let variable = Variable::measured(event).ok_or(malformed(event, "is no UEFI variable"))?;
                 let setting = kind == EventType::EFI_VARIABLE_DRIVER_CONFIG;
-                if !(setting && take(event, &variable, &mut found)?) {
+                if !(take(event, &variable, &mut found, setting)?) {
                     state.authorities.push(authority(event, variable)?);
                 }
             }
         }
     }
-    let mut values = [&[][..]; 5];
-    for ((value, found), (name, _)) in values.iter_mut().zip(found).zip(VARIABLES) {
-        *value = found.ok_or(LogRefused::L4Missing { variable: name })?;
-    }
-    let [secure_boot, pk, kek, db, dbx] = values;
+    let tolerance = check_missing(found)?;
+    let [secure_boot, pk, kek, db, dbx] = found.map(Option::unwrap_or_default);
     let database = |variable, value| variable::database(value).ok_or(LogRefused::L4Database { variable });
     state.pk = database("PK", pk)?;
     state.kek = database("KEK", kek)?;
@@ -65,16 +62,37 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<SecureBoot, LogRefused> {
         [1] => true,
         _ => return Err(LogRefused::L4Database { variable: "SecureBoot" }),
     };
-    if state.enabled { check_enabled(&state).map(|()| state) } else { Ok(state) }
+    if state.enabled {
+        check_enabled(&state)?;
+    }
+    Ok((state, tolerance))
 }
 
-/// Takes one of the five settings; false if the variable is another.
-fn take<'a>(event: &Event<'_>, variable: &Variable<'a>, found: &mut [Option<&'a [u8]>; 5]) -> Result<bool, LogRefused> {
+/// All five have to be there, unless Secure Boot is off; and where it is not said that it is off, none may be.
+fn check_missing(found: [Option<&[u8]>; 5]) -> Result<Option<Tolerance>, LogRefused> {
+    let missing = found.iter().zip(VARIABLES).find(|(found, _)| found.is_none());
+    let Some((_, (variable, _))) = missing else { return Ok(None) };
+    match found {
+        [None, None, None, None, None] | [Some([] | [0]), ..] => Ok(Some(Tolerance::SecureBootVariablesMissing)),
+        _ => Err(LogRefused::L4Missing { variable }),
+    }
+}
+
+/// Takes one of the five settings; false if the variable is another, or measured as an authority.
+fn take<'a>(
+    event: &Event<'_>,
+    variable: &Variable<'a>,
+    found: &mut [Option<&'a [u8]>; 5],
+    setting: bool,
+) -> Result<bool, LogRefused> {
     let Some((place, (_, guid))) = found.iter_mut().zip(VARIABLES).find(|(_, (name, _))| *name == variable.name) else {
         return Ok(false);
     };
     if guid != variable.guid {
         return Err(malformed(event, "has the name of a Secure Boot variable under a foreign GUID"));
+    }
+    if !setting {
+        return Ok(false);
     }
     match place.replace(variable.value) {
         Some(_) => Err(malformed(event, "is a Secure Boot variable that was measured before")),
@@ -86,7 +104,9 @@ fn authority(event: &Event<'_>, variable: Variable<'_>) -> Result<Authority, Log
     // An entry of db is an EFI_SIGNATURE_DATA: its owner's GUID, then the certificate or hash. Shim measures
     // what it goes by without an owner.
     let entry = match variable.guid {
-        Guid::IMAGE_SECURITY => variable.value.get(16..).ok_or(malformed(event, "is an authority without an entry"))?,
+        Guid::IMAGE_SECURITY if !variable::is_certificate(variable.value) => {
+            variable.value.get(16..).ok_or(malformed(event, "is an authority without an entry"))?
+        }
         _ => variable.value,
     };
     let sha256 = hex(ring::digest::digest(&ring::digest::SHA256, entry).as_ref());

@@ -77,6 +77,18 @@ fn l1_the_header_is_checked() {
 }
 
 #[test]
+fn l1_digests_of_sha1_alone_are_refused_by_name() {
+    let mut log = boot();
+    log.algorithms = vec![HashAlg::Sha1];
+    let error = verify(&log.bytes(), None).unwrap_err();
+    assert_eq!((error.row(), error.is_malformed()), ("L1", false));
+    let examined = examine(&log.bytes(), None);
+    assert!(examined.refusal("L1").unwrap().contains("SHA-256") && examined.replay.is_some());
+    log.algorithms = vec![HashAlg::Sha512];
+    assert_eq!(verify(&log.bytes(), None).unwrap().1.boot_path.images.len(), 1);
+}
+
+#[test]
 fn l1_padding_is_named() {
     for byte in [0x00, 0xff] {
         let bytes = [boot().bytes(), vec![byte; 777]].concat();
@@ -119,6 +131,20 @@ fn l2_the_startup_locality_is_where_pcr_0_starts() {
     for allowed in [0, 3, 4] {
         assert_eq!(accepted(|log| log.events[0].data[16] = allowed).startup_locality, allowed);
     }
+}
+
+#[test]
+fn l2_hardware_that_measures_before_startup_leaves_4() {
+    let mut log = boot();
+    log.events[0] = measured(0, EventType::EFI_HCRTM_EVENT, b"boot block", *b"HCRTM");
+    let (replay, _) = verify(&log.bytes(), None).unwrap();
+    assert_eq!(replay.startup_locality(), 4);
+    // What the log says counts, and one that comes later was not before startup.
+    log.insert(0, event(0, EventType::NO_ACTION, *b"StartupLocality\0\x03"));
+    assert_eq!(verify(&log.bytes(), None).unwrap().0.startup_locality(), 3);
+    log.events.remove(0);
+    log.events.swap(0, 1);
+    assert_eq!(verify(&log.bytes(), None).unwrap().0.startup_locality(), 0);
 }
 
 #[test]
@@ -220,16 +246,48 @@ fn l3_types_stand_where_they_may() {
     misplaced(measured(0, EventType(0x1234), b"x", []), false);
     misplaced(config("SecureBoot", &[0]), true);
     misplaced(measured(0, EventType::EFI_PLATFORM_FIRMWARE_BLOB, b"x", [0; 16]), true);
-    // PCRs that can be reset later prove nothing about a boot.
-    for pcr in [16, 17, 23] {
-        let error = refused(|log| log.events.push(measured(pcr, EventType::IPL, b"x", [])));
-        assert!(matches!(error, LogRefused::L3Misplaced { .. }), "{error}");
+    misplaced(measured(4, EventType(0x1234), b"x", []), true);
+    misplaced(measured(7, EventType::EFI_BOOT_SERVICES_APPLICATION, b"x", []), true);
+}
+
+#[test]
+fn l3_what_vendors_do_otherwise_has_a_name() {
+    let tolerated = |event: Written, at_end: bool, tolerance: Tolerance| {
+        let before = accepted(|_| {});
+        let mut claims = accepted(|log| {
+            let at = if at_end { log.events.len() } else { 1 };
+            log.insert(at, event.clone());
+        });
+        assert_eq!(std::mem::take(&mut claims.tolerances), [tolerance], "{event:?}");
+        let nothing_read = event.pcr < 4 || event.pcr == 6 || event.pcr > 12;
+        assert_eq!(claims == before, nothing_read, "{event:?}");
+    };
+    let late = Tolerance::FirmwareAfterSeparator;
+    let order = || variable(Guid::GLOBAL, "BootOrder", &[0, 0]);
+    tolerated(event(1, EventType::EFI_VARIABLE_BOOT, order()), true, late);
+    tolerated(measured(1, EventType::EFI_HANDOFF_TABLES, b"tables", [0; 24]), true, late);
+    // systemd-boot measures SMBIOS there.
+    tolerated(measured(1, EventType::EVENT_TAG, b"smbios", [0; 8]), true, late);
+    tolerated(measured(2, EventType::EFI_RUNTIME_SERVICES_DRIVER, b"card", [0; 32]), true, late);
+    tolerated(measured(3, EventType::NONHOST_CONFIG, b"card", []), true, late);
+    tolerated(measured(6, EventType::COMPACT_HASH, b"power on", *b"SMBIOS"), true, late);
+    let vendor = Tolerance::VendorEvent;
+    tolerated(measured(0, EventType::EFI_HANDOFF_TABLES2, b"x", []), false, vendor);
+    tolerated(measured(0, EventType::COMPACT_HASH, b"x", []), false, vendor);
+    tolerated(measured(1, EventType::EFI_PLATFORM_FIRMWARE_BLOB2, b"x", []), false, vendor);
+    tolerated(measured(6, EventType::EFI_PLATFORM_FIRMWARE_BLOB, b"x", []), false, vendor);
+    tolerated(event(5, EventType::EFI_VARIABLE_BOOT2, order()), true, vendor);
+    tolerated(measured(13, EventType(0x1234), b"x", []), true, vendor);
+    // Windows and Linux measure into these, and nothing of it is out of place.
+    for (pcr, kind) in [(13, EventType::EVENT_TAG), (14, EventType::COMPACT_HASH), (14, EventType::IPL)] {
+        assert!(accepted(|log| log.events.push(measured(pcr, kind, b"x", []))).tolerances.is_empty());
     }
-    let late = accepted(|log| {
-        let boot_order = variable(Guid::GLOBAL, "BootOrder", &[0, 0]);
-        log.events.push(event(1, EventType::EFI_VARIABLE_BOOT, boot_order));
-    });
-    assert_eq!(late.tolerances, [Tolerance::FirmwareAfterSeparator]);
+    // A dynamic launch, and what anybody may reset.
+    for pcr in [16, 17, 23] {
+        tolerated(measured(pcr, EventType(0x1000_0000), b"x", []), true, Tolerance::ResettablePcr);
+    }
+    let hidden = measured(0, EventType::NO_ACTION, b"a driver", *b"nothing");
+    tolerated(hidden, false, Tolerance::NoActionWithDigest);
 }
 
 #[test]
@@ -241,6 +299,9 @@ fn l4_secure_boot_is_what_pcr_7_shows() {
     assert_eq!((state.dbx.certificates.len(), state.dbx.others), (0, 1));
     assert_eq!(state.authorities, [Authority { variable: "db".into(), sha256: digest(b"certificate") }]);
     for name in ["SecureBoot", "PK", "KEK", "db", "dbx"] {
+        let foreign = variable(Guid([5; 16]), name, b"certificate");
+        let error = refused(|log| log.events.push(event(7, EventType::EFI_VARIABLE_AUTHORITY, foreign)));
+        assert!(matches!(error, LogRefused::L4Malformed { .. }), "{error}");
         let error = refused(|log| {
             let at = log.variable(name);
             log.events.remove(at);
@@ -310,6 +371,62 @@ fn l4_debug_mode_and_what_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn l4_firmware_without_secure_boot_may_say_less() {
+    let claims = accepted(|log| {
+        for name in ["SecureBoot", "PK", "KEK", "db", "dbx"] {
+            let at = log.variable(name);
+            log.events.remove(at);
+        }
+    });
+    assert_eq!(claims.tolerances, [Tolerance::SecureBootVariablesMissing]);
+    assert!(!claims.secure_boot.enabled && claims.secure_boot.setup_mode);
+    for name in ["PK", "KEK", "db", "dbx"] {
+        let claims = accepted(|log| {
+            let at = log.variable("SecureBoot");
+            log.events[at] = config("SecureBoot", &[0]);
+            let at = log.variable(name);
+            log.events.remove(at);
+        });
+        assert_eq!(claims.tolerances, [Tolerance::SecureBootVariablesMissing], "{name}");
+        assert!(!claims.secure_boot.enabled);
+    }
+    assert_eq!(
+        refused(|log| log.events.retain(
+            |event| event.kind != EventType::EFI_VARIABLE_DRIVER_CONFIG || event.data.ends_with(b"certificate")
+        )),
+        LogRefused::L4Missing { variable: "SecureBoot" }
+    );
+}
+
+#[test]
+fn l4_old_shims_log_more_than_they_measure() {
+    let authority = |zeros: usize, more: &[u8]| {
+        let measured_data = [variable(Guid([5; 16]), "Shim", b"certificate"), vec![0; zeros]].concat();
+        measured(7, EventType::EFI_VARIABLE_AUTHORITY, &measured_data, [&measured_data[..], more].concat())
+    };
+    let plain = accepted(|log| log.events.push(authority(0, b"")));
+    assert_eq!(plain.secure_boot.authorities[1].variable, "Shim");
+    for (zeros, more, tolerances) in [
+        (5, &b""[..], vec![]),
+        (0, b"x", vec![Tolerance::ShimVariableSize]),
+        (5, b"x", vec![Tolerance::ShimVariableSize]),
+    ] {
+        let claims = accepted(|log| log.events.push(authority(zeros, more)));
+        assert_eq!((claims.secure_boot, claims.tolerances), (plain.secure_boot.clone(), tolerances));
+    }
+    assert!(matches!(refused(|log| log.events.push(authority(6, b""))), LogRefused::L4Malformed { .. }));
+    assert!(matches!(refused(|log| log.events.push(authority(0, b"xy"))), LogRefused::L3Digest { .. }));
+    // Some entries of db were measured without their owner.
+    let certificate = [&[0x30, 0x82, 0, 3][..], b"der"].concat();
+    let owned = variable(Guid::IMAGE_SECURITY, "db", &[&[7; 16][..], &certificate].concat());
+    let bare = variable(Guid::IMAGE_SECURITY, "db", &certificate);
+    let last = |data: Vec<u8>| {
+        accepted(|log| log.events.push(event(7, EventType::EFI_VARIABLE_AUTHORITY, data))).secure_boot.authorities.pop()
+    };
+    assert_eq!(last(owned), last(bare));
+}
+
+#[test]
 fn l5_the_boot_path_is_what_was_loaded() {
     let path = accepted(|_| {}).boot_path;
     assert_eq!(path.images, [crate::quote::hex(&HashAlg::Sha256.digest(&[b"grub"]))]);
@@ -325,10 +442,24 @@ fn l5_the_boot_path_is_what_was_loaded() {
     }
     let cut = accepted(|log| log.events.truncate(log.events.len() - 1));
     assert!(!cut.boot_path.exit_boot_services);
-    accepted(|log| {
-        let at = log.events.len() - 1;
-        log.insert(at, action(5, "Exit Boot Services Returned with Failure"));
+    let unannounced = refused(|log| {
+        let at = log.events.len() - 2;
+        log.events.remove(at);
     });
+    assert!(matches!(unannounced, LogRefused::L5Exit { .. }));
+    // EDK II measures a failure before it measures the announcement, others after it.
+    for back in [1, 2] {
+        let retried = accepted(|log| {
+            let at = log.events.len() - back;
+            log.insert(at, action(5, "Exit Boot Services Returned with Failure"));
+        });
+        assert_eq!(retried.boot_path, path);
+    }
+    let terminated = accepted(|log| {
+        let at = log.events.len() - 1;
+        log.events[at] = action(5, "Exit Boot Services Returned with Success\0");
+    });
+    assert!(terminated.boot_path.exit_boot_services);
 }
 
 #[test]
@@ -494,6 +625,13 @@ fn l6_pcr_11_goes_on_by_phases() {
         values.insert(11, next);
         assert_eq!(compare(&log, &values, &[11]).unwrap().phases, PHASES[..=count]);
     }
+    // An initrd without systemd extends nothing.
+    let started = values_of(&log)[&11].clone();
+    let ready = extend(&extend(&started, "sysinit"), "ready");
+    values.insert(11, ready.clone());
+    assert_eq!(compare(&log, &values, &[11]).unwrap().phases, ["sysinit", "ready"]);
+    values.insert(11, extend(&ready, "sysinit"));
+    assert!(matches!(compare(&log, &values, &[11]), Err(LogRefused::L7Differs { pcr: 11, .. })));
     let other = extend(&values[&11], "anything");
     values.insert(11, other);
     assert!(matches!(compare(&log, &values, &[11]), Err(LogRefused::L7Differs { pcr: 11, .. })));
@@ -559,6 +697,10 @@ mod random {
                 prop_assert_eq!(&after.loader.texts, &texts);
                 prop_assert_eq!(after.loader.unread as usize, before.loader.texts.len() - texts.len());
                 after.loader = before.loader.clone();
+                // Another type may be one that firmware seldom has there, and is named.
+                let kept = before.tolerances.iter().all(|tolerance| after.tolerances.contains(tolerance));
+                prop_assert!(kept);
+                after.tolerances = before.tolerances.clone();
                 prop_assert_eq!(after, before, "byte {} changed a claim, and nothing noticed", at);
             }
         }

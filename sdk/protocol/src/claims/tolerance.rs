@@ -34,8 +34,19 @@ pub enum Tolerance {
     PssLongestSalt,
     /// The boot log is followed by padding (all 0x00 or all 0xFF), as in the memory that firmware hands over.
     LogPadding,
-    /// Boot variables, or drivers that option ROMs bring, are measured after the separator of PCR 1 or 2.
+    /// Boot variables, drivers of cards, tables or the manufacturer's own are measured after the separator of PCR 1,
+    /// 2, 3 or 6.
     FirmwareAfterSeparator,
+    /// An event in a PCR from which no claim is read is of a type that the profile does not have there.
+    VendorEvent,
+    /// The log has events of PCRs 16 to 23, which can be reset without a reboot.
+    ResettablePcr,
+    /// An event without action, which extends nothing, has a digest other than zeros.
+    NoActionWithDigest,
+    /// An event of shim's in PCR 7 is one byte longer than what was measured (shim before 15.3).
+    ShimVariableSize,
+    /// Secure Boot is off, and firmware does not measure all of its variables.
+    SecureBootVariablesMissing,
     /// PCR 5 was extended by an `ExitBootServices` that succeeded and that the log does not show.
     ExitBootServicesMissing,
     /// PCR 5 was extended by an `ExitBootServices` that failed and that the log does not show.
@@ -61,6 +72,11 @@ impl Tolerance {
             Self::PssLongestSalt => "pss_longest_salt",
             Self::LogPadding => "log_padding",
             Self::FirmwareAfterSeparator => "firmware_after_separator",
+            Self::VendorEvent => "vendor_event",
+            Self::ResettablePcr => "resettable_pcr",
+            Self::NoActionWithDigest => "no_action_with_digest",
+            Self::ShimVariableSize => "shim_variable_size",
+            Self::SecureBootVariablesMissing => "secure_boot_variables_missing",
             Self::ExitBootServicesMissing => "exit_boot_services_missing",
             Self::ExitBootServicesFailureMissing => "exit_boot_services_failure_missing",
             Self::ExitBootServicesRetryMissing => "exit_boot_services_retry_missing",
