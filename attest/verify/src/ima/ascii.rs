@@ -1,13 +1,14 @@
 //! The kernel's `ascii_runtime_measurements`: a line an entry, `PCR hash template digest path [signature]`.
 //!
-//! Text leaves open where a path ends. What the template's hash is of is put together again from each
-//! possible reading, and the one that gives the hash is taken: the line proves its own reading.
+//! Text leaves open where a path ends, if an old kernel left spaces in it, and in which order of bytes numbers
+//! were hashed. What the template's hash is of is put together again from each possible reading, and the one that
+//! gives the hash is taken: the line proves its own reading.
 
 use super::{
-    ImaRefused, MAX_ENTRIES, PCR, binary,
-    entry::{self, Entry, Template},
+    ImaRefused, MAX_ENTRIES, PCR,
+    binary::{self, HASHES},
+    entry::{self, Entry, Form, Kind, Template},
 };
-use crate::tpm::HashAlg;
 
 /// Reads lines; the first is number `first`.
 pub(super) fn parse(text: &[u8], first: u64) -> Result<Vec<Entry>, ImaRefused> {
@@ -36,8 +37,9 @@ fn one(line: &[u8], number: u64) -> Result<Entry, ImaRefused> {
     if pcr != PCR {
         return Err(ImaRefused::L8Pcr { entry: number, pcr });
     }
-    let logged = word().and_then(unhex).filter(|hash| hash.len() == 20);
-    let logged = logged.ok_or(malformed("has no SHA-1 hash of its template"))?;
+    let logged = word().and_then(unhex).ok_or(malformed("has no hash of its template"))?;
+    let hash = HASHES.into_iter().find(|hash| hash.digest_length() == logged.len());
+    let hash = hash.ok_or(malformed("has no hash of its template"))?;
     let name = word().unwrap_or_default();
     let template =
         Template::of(name).ok_or_else(|| ImaRefused::L8Template { entry: number, template: name.to_owned() })?;
@@ -46,8 +48,11 @@ fn one(line: &[u8], number: u64) -> Result<Entry, ImaRefused> {
     let violation = logged.iter().all(|&byte| byte == 0);
     let (algorithm, value) = digest.rsplit_once(':').unwrap_or(("sha1", digest));
     let value = unhex(value).ok_or(malformed("has a digest that is not hexadecimal"))?;
-    let readings = readings(template, name, algorithm, &value, rest);
-    let found = readings.into_iter().find(|(data, _)| violation || HashAlg::Sha1.digest(&[data]) == logged);
+    let mut readings = [false, true].into_iter().flat_map(|big_endian| {
+        let line = Line { form: Form { hash, big_endian }, template, algorithm, value: &value, rest };
+        line.readings()
+    });
+    let found = readings.find(|(data, _)| violation || hash.digest(&[data]) == logged);
     let (data, path) = found.ok_or(ImaRefused::L8Hash { entry: number })?;
     Ok(Entry {
         number,
@@ -59,40 +64,85 @@ fn one(line: &[u8], number: u64) -> Result<Entry, ImaRefused> {
     })
 }
 
-/// The template's data and the path, by each reading of the line's end.
-fn readings<'a>(
-    template: Template,
-    name: &str,
-    algorithm: &str,
-    value: &[u8],
+/// A line whose end is to be read.
+#[derive(Clone, Copy)]
+struct Line<'a, 't> {
+    form: Form,
+    template: Template<'t>,
+    algorithm: &'t str,
+    value: &'t [u8],
     rest: &'a [u8],
-) -> Vec<(Vec<u8>, &'a [u8])> {
-    if template == Template::Ima {
-        return vec![(binary::bare(value, rest), rest)];
+}
+
+impl<'a> Line<'a, '_> {
+    /// The template's data and the path, by each reading of the line's end.
+    fn readings(self) -> impl Iterator<Item = (Vec<u8>, &'a [u8])> {
+        [Self::as_written, Self::with_spaces, Self::cut].into_iter().filter_map(move |reading| reading(&self))
     }
-    let digest = [algorithm.as_bytes(), b":\0", value].concat();
-    let data = |path: &[u8], more: &[&[u8]]| {
-        let ended = [path, b"\0"].concat();
-        let fields = [&digest[..], &ended].into_iter().chain(more.iter().copied());
-        fields
-            .flat_map(|field| [&u32::try_from(field.len()).unwrap_or(u32::MAX).to_le_bytes()[..], field].concat())
-            .collect()
-    };
-    match name {
-        "ima-ng" | "ima-ngv2" => vec![(data(rest, &[]), rest)],
-        // The signature or buffer may be empty: then a space stands in its place.
-        "ima-sig" | "ima-sigv2" | "ima-buf" => {
-            let bare = rest.strip_suffix(b" ").unwrap_or(rest);
-            let mut all: Vec<(Vec<u8>, &[u8])> = vec![(data(bare, &[b""]), bare), (data(rest, &[b""]), rest)];
-            if let Some(space) = rest.iter().rposition(|&byte| byte == b' ') {
-                let (path, last) = rest.split_at(space);
-                let signature = last.get(1..).and_then(|last| std::str::from_utf8(last).ok()).and_then(unhex);
-                all.extend(signature.map(|signature| (data(path, &[&signature]), path)));
-            }
-            all
+
+    /// As kernels write: each field after a space, and no space in any.
+    fn as_written(&self) -> Option<(Vec<u8>, &'a [u8])> {
+        match self.template {
+            Template::Ima => Some((binary::bare(self.value, self.rest), self.rest)),
+            Template::Fields(_) => self.data(self.rest.split(|&byte| byte == b' ')),
         }
-        // Templates of more fields are read from the binary log, which leaves nothing open.
-        _ => Vec::new(),
+    }
+
+    /// Old kernels leave spaces in paths: then the path is all that is not another field.
+    fn with_spaces(&self) -> Option<(Vec<u8>, &'a [u8])> {
+        let others = self.fields().count().checked_sub(1)?;
+        let mut words: Vec<&[u8]> = self.rest.rsplitn(others + 1, |&byte| byte == b' ').collect();
+        words.reverse();
+        self.data(words.into_iter())
+    }
+
+    /// And somebody may have cut the spaces off that stand for empty fields.
+    fn cut(&self) -> Option<(Vec<u8>, &'a [u8])> {
+        self.data([self.rest].into_iter())
+    }
+
+    /// The fields after the digest.
+    fn fields(&self) -> impl Iterator<Item = Kind> {
+        let format = match self.template {
+            Template::Ima => "",
+            Template::Fields(format) => format,
+        };
+        format.split('|').skip(1).filter_map(Kind::of)
+    }
+
+    /// The data by these words, one a field; fields without a word are empty.
+    fn data(&self, mut words: impl Iterator<Item = &'a [u8]>) -> Option<(Vec<u8>, &'a [u8])> {
+        let mut data = self.form.field(&[self.algorithm.as_bytes(), b":\0", self.value]);
+        let mut path = None;
+        for kind in self.fields() {
+            let word = words.next().unwrap_or_default();
+            path = path.or(Some(word));
+            data.extend(self.field(kind, word)?);
+        }
+        path.filter(|_| words.next().is_none()).map(|path| (data, path))
+    }
+
+    fn field(&self, kind: Kind, word: &[u8]) -> Option<Vec<u8>> {
+        if word.is_empty() {
+            return Some(self.form.field(&[]));
+        }
+        let text = || std::str::from_utf8(word).ok();
+        Some(match kind {
+            Kind::Text => self.form.field(&[word, b"\0"]),
+            Kind::Bytes => self.form.field(&[&unhex(text()?)?]),
+            Kind::Digest => {
+                let (algorithm, value) = text()?.rsplit_once(':')?;
+                self.form.field(&[algorithm.as_bytes(), b":\0", &unhex(value)?])
+            }
+            Kind::Number32 => {
+                let number: u32 = text()?.parse().ok()?;
+                self.form.field(&[&if self.form.big_endian { number.to_be_bytes() } else { number.to_le_bytes() }])
+            }
+            Kind::Number16 => {
+                let number: u16 = text()?.parse().ok()?;
+                self.form.field(&[&if self.form.big_endian { number.to_be_bytes() } else { number.to_le_bytes() }])
+            }
+        })
     }
 }
 

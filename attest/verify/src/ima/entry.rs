@@ -47,30 +47,87 @@ impl Entry {
     }
 }
 
-/// A template whose fields are known.
+/// How a kernel writes: the hash beside each entry, and the order of bytes in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Template {
-    /// A bare SHA-1 digest and a name, without lengths: the first that there was.
-    Ima,
-    /// Digest with its algorithm, name; what follows is not read, and is hashed with the rest.
-    Named,
+pub(super) struct Form {
+    /// SHA-1, but in the files of other banks that Linux 6.9 and newer have too.
+    pub(super) hash: HashAlg,
+    /// Numbers are big-endian: the kernel of such a machine, without `ima_canonical_fmt`.
+    pub(super) big_endian: bool,
 }
 
-impl Template {
-    pub(super) fn of(name: &str) -> Option<Self> {
-        match name {
-            "ima" => Some(Self::Ima),
-            "ima-ng" | "ima-sig" | "ima-buf" | "ima-modsig" | "evm-sig" | "ima-ngv2" | "ima-sigv2" => Some(Self::Named),
+impl Form {
+    pub(super) fn number(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    /// A field of a template's data: its length, then itself.
+    pub(super) fn field(self, parts: &[&[u8]]) -> Vec<u8> {
+        let length = u32::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).unwrap_or(u32::MAX);
+        let length = if self.big_endian { length.to_be_bytes() } else { length.to_le_bytes() };
+        [&length[..]].into_iter().chain(parts.iter().copied()).collect::<Vec<_>>().concat()
+    }
+}
+
+/// A template whose fields are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Template<'a> {
+    /// A bare SHA-1 digest and a name, without lengths: the first that there was.
+    Ima,
+    /// The fields of this format: a digest with its algorithm, a name, and more, which are hashed with the rest.
+    Fields(&'a str),
+}
+
+impl<'a> Template<'a> {
+    /// By its name; one that an administrator put together is named by its format.
+    pub(super) fn of(name: &'a str) -> Option<Self> {
+        let format = match name {
+            "ima" => return Some(Self::Ima),
+            "ima-ng" => "d-ng|n-ng",
+            "ima-sig" => "d-ng|n-ng|sig",
+            "ima-ngv2" => "d-ngv2|n-ng",
+            "ima-sigv2" => "d-ngv2|n-ng|sig",
+            "ima-buf" => "d-ng|n-ng|buf",
+            "ima-modsig" => "d-ng|n-ng|sig|d-modsig|modsig",
+            "evm-sig" => "d-ng|n-ng|evmsig|xattrnames|xattrlengths|xattrvalues|iuid|igid|imode",
+            format => format,
+        };
+        let mut fields = format.split('|');
+        let begins = matches!((fields.next(), fields.next()), (Some("d-ng" | "d-ngv2"), Some("n-ng")));
+        (begins && fields.all(|field| Kind::of(field).is_some())).then_some(Self::Fields(format))
+    }
+}
+
+/// What a field holds (Linux, `security/integrity/ima/ima_template.c`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `algorithm:`, a NUL, the digest.
+    Digest,
+    /// Text and a NUL. The kernel writes no spaces into it.
+    Text,
+    Bytes,
+    Number32,
+    Number16,
+}
+
+impl Kind {
+    pub(super) fn of(field: &str) -> Option<Self> {
+        match field {
+            "d-ng" | "d-ngv2" | "d-modsig" => Some(Self::Digest),
+            "n-ng" | "xattrnames" => Some(Self::Text),
+            "sig" | "buf" | "modsig" | "evmsig" | "xattrlengths" | "xattrvalues" => Some(Self::Bytes),
+            "iuid" | "igid" => Some(Self::Number32),
+            "imode" => Some(Self::Number16),
             _ => None,
         }
     }
 }
 
-/// Reads the first two fields of a template's data: `u32` little-endian length, then bytes.
-pub(super) fn fields(number: u64, data: &[u8]) -> Result<(String, String), ImaRefused> {
+/// Reads the first two fields of a template's data: a length of 32 bits, then bytes.
+pub(super) fn fields(form: Form, number: u64, data: &[u8]) -> Result<(String, String), ImaRefused> {
     let malformed = |problem| ImaRefused::L8Malformed { entry: number, problem };
-    let (digest, rest) = sized(data).ok_or(malformed("ends inside its digest"))?;
-    let (name, _) = sized(rest).ok_or(malformed("ends inside its name"))?;
+    let (digest, rest) = sized(form, data).ok_or(malformed("ends inside its digest"))?;
+    let (name, _) = sized(form, rest).ok_or(malformed("ends inside its name"))?;
     let colon =
         digest.windows(2).position(|pair| pair == b":\0").ok_or(malformed("has a digest without an algorithm"))?;
     let (algorithm, value) = digest.split_at(colon);
@@ -93,7 +150,7 @@ pub(super) fn path(number: u64, bytes: &[u8]) -> Result<String, ImaRefused> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
-fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn sized(form: Form, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+    rest.split_at_checked(usize::try_from(form.number(*length)).ok()?)
 }

@@ -116,7 +116,7 @@ impl ImaLog {
             return Err(ImaRefused::L8TooLong { limit: limits::IMA_LOG, actual: bytes.len() });
         }
         let first = before.saturating_add(1);
-        // A binary entry begins with its PCR, 10, little-endian; a line with the same in digits.
+        // A binary entry begins with its PCR, 10, in 32 bits; a line with the same in digits.
         let entries = match bytes {
             [b'0'..=b'9' | b' ', ..] => ascii::parse(bytes, first)?,
             _ => binary::parse(bytes, first)?,

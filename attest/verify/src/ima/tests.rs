@@ -129,6 +129,92 @@ fn l8_the_first_template_is_read_too() {
     }
 }
 
+/// A log of two entries in one template, binary and ASCII: `fields` of the second, as they are hashed and as they are shown.
+fn templated(template: &str, form: entry::Form, fields: &[(&[u8], &str)]) -> [Vec<u8>; 2] {
+    let first = [(&b"sha256:\0aggregate"[..], "sha256:616767726567617465"), (b"boot_aggregate\0", "boot_aggregate")];
+    let of = |template: &str, fields: &[(&[u8], &str)]| {
+        let data: Vec<u8> = fields.iter().flat_map(|(bytes, _)| form.field(&[bytes])).collect();
+        let hash = form.hash.digest(&[&data]);
+        let pcr = if form.big_endian { 10_u32.to_be_bytes() } else { 10_u32.to_le_bytes() };
+        let binary = [&pcr[..], &hash, &form.field(&[template.as_bytes()]), &form.field(&[&data])].concat();
+        let shown: String = fields.iter().flat_map(|(_, shown)| [" ", shown]).collect();
+        [binary, format!("10 {} {template}{shown}\n", hex(&hash)).into_bytes()]
+    };
+    let ([mut binary, mut ascii], second) = (of("ima-ng", &first), of(template, fields));
+    binary.extend(&second[0]);
+    ascii.extend(&second[1]);
+    [binary, ascii]
+}
+
+const USUAL: entry::Form = entry::Form { hash: HashAlg::Sha1, big_endian: false };
+
+#[test]
+fn l8_every_template_of_the_kernel_is_read_in_both_forms() {
+    let ng: (&[u8], &str) = (b"sha256:\0file", "sha256:66696c65");
+    let name: (&[u8], &str) = (b"/bin/job\0", "/bin/job");
+    let (none, bytes): ((&[u8], &str), (&[u8], &str)) = ((b"", ""), (b"\x03\x02", "0302"));
+    let modsig: (&[u8], &str) = (b"sha512:\0m", "sha512:6d");
+    let numbers: [(&[u8], &str); 3] = [(b"\xe8\x03\0\0", "1000"), (b"\0\0\0\0", "0"), (b"\xed\x81", "33261")];
+    let names: (&[u8], &str) = (b"security.ima|security.selinux\0", "security.ima|security.selinux");
+    let evm: Vec<_> = [ng, name, bytes, names, bytes, bytes].into_iter().chain(numbers).collect();
+    let bare: Vec<_> = [ng, name, none, none, none, none].into_iter().chain(numbers).collect();
+    let verity: (&[u8], &str) = (b"verity:sha256:\0file", "verity:sha256:66696c65");
+    let own: (&[u8], &str) = (b"ima:sha256:\0file", "ima:sha256:66696c65");
+    let all: [(&str, &[(&[u8], &str)], &str); 14] = [
+        ("ima-ng", &[ng, name], "sha256"),
+        ("ima-sig", &[ng, name, bytes], "sha256"),
+        ("ima-sig", &[ng, name, none], "sha256"),
+        ("ima-buf", &[ng, name, bytes], "sha256"),
+        ("ima-ngv2", &[own, name], "sha256"),
+        ("ima-ngv2", &[verity, name], "verity:sha256"),
+        ("ima-sigv2", &[verity, name, bytes], "verity:sha256"),
+        ("ima-modsig", &[ng, name, bytes, modsig, bytes], "sha256"),
+        ("ima-modsig", &[ng, name, none, none, none], "sha256"),
+        ("evm-sig", &evm, "sha256"),
+        ("evm-sig", &bare, "sha256"),
+        ("d-ng|n-ng|imode", &[ng, name, numbers[2]], "sha256"),
+        // Linux before 3.13 leaves spaces where they are.
+        ("ima-ng", &[ng, (b"/bin/a job (deleted)\0", "/bin/a job (deleted)")], "sha256"),
+        ("ima-sig", &[ng, (b"/bin/a job\0", "/bin/a job"), bytes], "sha256"),
+    ];
+    for (template, fields, algorithm) in all {
+        for bytes in templated(template, USUAL, fields) {
+            let log = ImaLog::parse(&bytes, 0).unwrap_or_else(|error| panic!("{template}: {error}"));
+            assert_eq!(log.entries()[1].digest(), format!("{algorithm}:66696c65"), "{template}");
+            assert_eq!(log.entries()[1].path(), fields[1].1, "{template}");
+            // A change of whatever field is seen.
+            let at = bytes.len() - 2;
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 1;
+            ImaLog::parse(&wrong, 0).expect_err(template);
+        }
+    }
+    for unknown in ["ima-new", "", "n-ng|d-ng", "d-ng", "d-ng|n-ng|new", "d|n"] {
+        let [binary, _] = templated(unknown, USUAL, &[ng, name]);
+        assert!(matches!(ImaLog::parse(&binary, 0), Err(ImaRefused::L8Template { .. })), "{unknown}");
+    }
+    // Trailing spaces that somebody cut off.
+    let [_, ascii] = templated("ima-sig", USUAL, &[ng, name, none]);
+    let cut = ascii.strip_suffix(b" \n").unwrap();
+    assert_eq!(ImaLog::parse(cut, 0).unwrap().entries()[1].path(), "/bin/job");
+}
+
+#[test]
+fn l8_logs_of_other_banks_and_byte_orders_are_read() {
+    let fields: [(&[u8], &str); 3] =
+        [(b"sha256:\0file", "sha256:66696c65"), (b"/bin/job\0", "/bin/job"), (b"\x03", "03")];
+    for hash in [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512] {
+        for big_endian in [false, true] {
+            let [binary, ascii] = templated("ima-sig", entry::Form { hash, big_endian }, &fields);
+            let replayed = ImaLog::parse(&binary, 0).unwrap().replay(HashAlg::Sha256);
+            assert_eq!(ImaLog::parse(&ascii, 0).unwrap().replay(HashAlg::Sha256), replayed, "{hash} {big_endian}");
+            let mut wrong = binary;
+            *wrong.last_mut().unwrap() ^= 1;
+            assert_eq!(ImaLog::parse(&wrong, 0).unwrap_err(), ImaRefused::L8Hash { entry: 2 });
+        }
+    }
+}
+
 #[test]
 fn l8_hashes_are_computed_again() {
     let (log, pcr) = (log(), pcr_after(&log()));
