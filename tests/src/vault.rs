@@ -43,7 +43,14 @@ pub struct Vault {
 impl Vault {
     /// `strongroomd init`. The vault does not run yet.
     pub fn init() -> anyhow::Result<Self> {
-        Self::init_with(None)
+        Self::init_with("127.0.0.1", None)
+    }
+
+    /// `strongroomd init` for clients that call it by this name or address too. It listens on loopback all the same.
+    pub fn init_named(host: &str) -> anyhow::Result<Self> {
+        let vault = Self::init_with(host, None)?;
+        vault.move_to(free_port())?;
+        Ok(vault)
     }
 
     /// `strongroomd init` over a PostgreSQL database.
@@ -53,7 +60,7 @@ impl Vault {
 
     /// `strongroomd init` over a PostgreSQL database, which is reached as these keys of `[store.postgres]` say.
     pub fn init_by(configuration: &str) -> anyhow::Result<Self> {
-        Self::init_with(Some(configuration))
+        Self::init_with("127.0.0.1", Some(configuration))
     }
 
     /// Another replica of this vault, over the same database and with the same people. It does not run yet.
@@ -65,7 +72,7 @@ impl Vault {
         Ok(replica)
     }
 
-    fn init_with(database: Option<&str>) -> anyhow::Result<Self> {
+    fn init_with(host: &str, database: Option<&str>) -> anyhow::Result<Self> {
         let vault = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
         let mut init = bare(&programs::built("strongroomd")?);
         init.arg("init");
@@ -75,7 +82,7 @@ impl Vault {
             init.arg("--postgres").arg(file);
         }
         init.arg("--dir").arg(vault.dir());
-        init.args(["--url", &format!("https://127.0.0.1:{}", free_port()), "--person", "admin"]);
+        init.args(["--url", &format!("https://{host}:{}", free_port()), "--person", "admin"]);
         programs::run(&mut init)?;
         fs::create_dir(vault.dir.path().join("tokens"))?;
         // Many suites share an address, and a machine has one port for metrics by default.

@@ -1,6 +1,8 @@
 //! Machines that really boot, in QEMU: what their logs show, what a vault makes of it.
 
 mod logs;
+mod release;
+mod site;
 
 use strongroom_tests::measured::Parts;
 

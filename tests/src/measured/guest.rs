@@ -114,6 +114,12 @@ impl Guest {
         self.read("/sys/kernel/security/ima/binary_runtime_measurements")
     }
 
+    /// The unified kernel image that it was booted from, if it was.
+    pub fn unified_image(&self) -> anyhow::Result<Vec<u8>> {
+        let path = self.hardware.unified_image();
+        fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
     /// Keeps what lies in `/run/state` for later boots, and powers off in order: the TPM is told.
     pub fn shut_down(mut self) -> anyhow::Result<()> {
         self.run("tar -cf /dev/vdb -C /run/state . && sync")?.done()?;

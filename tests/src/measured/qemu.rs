@@ -86,6 +86,11 @@ impl Hardware {
         self.dir.join("console")
     }
 
+    /// Where a unified kernel image is kept beside the disk that it lies on.
+    pub fn unified_image(&self) -> PathBuf {
+        self.dir.join("image.efi")
+    }
+
     /// What QEMU said.
     pub fn errors(&self) -> PathBuf {
         self.dir.join("qemu.errors")

@@ -13,7 +13,9 @@ use std::{
 
 /// Where `strongroom` lies in the guest.
 pub const PROGRAM: &str = "/usr/bin/strongroom";
-/// The same program with a byte more, which changes nothing but its digest.
+/// Where the job lies that the harness brings, `measured-job`.
+pub const JOB: &str = "/usr/bin/job";
+/// `strongroom` with a byte more, which changes nothing but its digest.
 pub const ANOTHER: &str = "/usr/bin/another";
 /// What libtss2 opens by itself to reach the kernel's TPM.
 const TCTI: &str = "/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0";
@@ -30,15 +32,18 @@ pub fn make(parts: &Parts, disk: &Path) -> anyhow::Result<()> {
     program(&tree.join("sbin/start"), include_bytes!("guest/start"))?;
     fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
 
-    let strongroom = built("strongroom")?;
-    let installed = within(&tree, Path::new(PROGRAM));
-    // As a package would: with line tables it is three times as long, and all of it is read and hashed.
-    run(bare(Path::new("strip")).arg("-o").arg(&installed).arg(&strongroom))?;
+    let mut needed = BTreeSet::from([PathBuf::from(TCTI)]);
+    needed.extend(libraries(Path::new(TCTI))?);
+    for (name, place) in [("strongroom", PROGRAM), ("measured-job", JOB)] {
+        let program = built(name)?;
+        // As a package would: with line tables it is three times as long, and all of it is read and hashed.
+        run(bare(Path::new("strip")).arg("-o").arg(within(&tree, Path::new(place))).arg(&program))?;
+        needed.extend(libraries(&program)?);
+    }
     let another = within(&tree, Path::new(ANOTHER));
-    fs::copy(&installed, &another)?;
+    fs::copy(within(&tree, Path::new(PROGRAM)), &another)?;
     File::options().append(true).open(&another)?.write_all(b"\0")?;
-    let libraries = libraries(&strongroom)?.into_iter().chain(libraries(Path::new(TCTI))?);
-    for library in libraries.chain([PathBuf::from(TCTI)]).collect::<BTreeSet<_>>() {
+    for library in needed {
         let copy = within(&tree, &library);
         if let Some(directory) = copy.parent() {
             fs::create_dir_all(directory)?;
