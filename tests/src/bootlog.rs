@@ -4,7 +4,7 @@
 
 use crate::tpm_commands;
 use anyhow::Context as _;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::OpenOptions, io::Write as _, path::Path};
 use strongroom_protocol::sha256;
 
 /// Event types (§10.4.1, table 27).
@@ -60,6 +60,14 @@ impl Event {
     /// An event whose digest is of something else, which the data describes.
     pub fn of(pcr: u32, kind: u32, measured: &[u8], data: impl Into<Vec<u8>>) -> Self {
         Self { pcr, kind, digest: sha256(measured), data: data.into() }
+    }
+
+    /// Writes the event behind those that a log has.
+    pub fn append(&self, log: &Path) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        let file = OpenOptions::new().append(true).open(log);
+        file.and_then(|mut file| file.write_all(&bytes)).with_context(|| format!("appending to {}", log.display()))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! A node as the collector sees it: a software TPM, a machine that booted into it, a state directory.
 
-use crate::{Machine, Swtpm, ima::Ima};
+use crate::{Event, Machine, Swtpm, ima::Ima, tpm_commands};
 use std::path::PathBuf;
 use strongroom_collect::{Collector, CollectorConfig, LogSource};
 use tempfile::TempDir;
@@ -64,6 +64,12 @@ impl Node {
     /// A collector on this node; the first one makes the AK.
     pub fn collector(&self) -> anyhow::Result<Collector> {
         Ok(Collector::open(&self.config()?)?)
+    }
+
+    /// Measures one event more, and writes it into the boot log.
+    pub fn measure_more(&self, event: &Event) -> anyhow::Result<()> {
+        tpm_commands::extend(&mut tpm_commands::connect(&self.tpm.tcti())?, event.pcr, event.digest)?;
+        event.append(&self.boot_log())
     }
 
     fn measure(&self, machine: &Machine) -> anyhow::Result<()> {

@@ -52,7 +52,12 @@ fn the_tpm_holds_what_the_log_replays_to() {
     assert_eq!(differ, [8]);
     let mut events = log.events;
     events.push(Event::of_data(8, kind::IPL, "something else"));
-    assert_eq!(changed, replayed(&BootLog::new(events)));
+    assert_eq!(changed, replayed(&BootLog::new(events.clone())));
+
+    boot_standin(&tpm.tcti(), &["--log", path, "--measure", "9=another initrd"]).unwrap();
+    assert_eq!(std::fs::read(path).unwrap().len(), BootLog::new(events.clone()).encode().len());
+    events.push(Event::of_data(9, kind::IPL, "another initrd"));
+    assert_eq!(pcrs(&tpm.tcti()), replayed(&BootLog::new(events)));
 }
 
 #[test]
@@ -61,6 +66,8 @@ fn wrong_arguments_are_refused() {
     {
         assert!(boot_standin("swtpm:host=127.0.0.1,port=1", arguments).is_err(), "{arguments:?}");
     }
+    // An event cannot be written behind a log that is not there.
+    assert!(boot_standin("swtpm:host=127.0.0.1,port=1", &["--measure", "8=x"]).is_err());
     let real = boot_standin("device:/dev/tpmrm0", &["--extend", "8=x"]).unwrap_err();
     assert!(real.contains("a software TPM only"), "{real}");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{fs, path::Path, sync::Arc};
 use strongroom::Request;
 use strongroom_protocol::{Code, Problem, admin::Role, audit::DecisionView, lease::LeaseState};
-use strongroom_tests::{Cli, Machine, Member, Wire, tpm_commands, wire::writer_key};
+use strongroom_tests::{Cli, Event, Machine, Member, Wire, bootlog::kind, tpm_commands, wire::writer_key};
 
 static WORLD: Shared = Shared::new();
 
@@ -191,7 +191,7 @@ fn a_node_gets_keys_at_one_stage_of_its_life_only() {
     // Something unknown was measured.
     let (room, collector) = (node.room(&world.vault).unwrap(), node.devices().unwrap());
     let lease = read_lease(&room, &collector, "story", &file).unwrap();
-    tpm_commands::extend(&mut tpm_commands::connect(&node.node.tpm.tcti()).unwrap(), 9, [7; 32]).unwrap();
+    node.node.measure_more(&Event::of_data(9, kind::IPL, "another initrd")).unwrap();
     let (_, view) = denied(&world, node, &asks, dir.path(), &["reference_mismatch"]);
     let denial = &view.denials[0];
     assert_eq!(denial.claim.as_deref(), Some("tpm.pcrs.9"));
@@ -199,6 +199,10 @@ fn a_node_gets_keys_at_one_stage_of_its_life_only() {
     let refused = lease.reattest(&room, &collector).unwrap_err();
     assert_eq!(refused.problem().unwrap().reasons, ["reference_mismatch"], "{refused}");
     assert!(lease.end().is_ok());
+    // Something was measured that the log does not show.
+    tpm_commands::extend(&mut tpm_commands::connect(&node.node.tpm.tcti()).unwrap(), 9, [7; 32]).unwrap();
+    let (problem, _) = denied(&world, node, &asks, dir.path(), &["evidence_l7", "reference_mismatch"]);
+    assert_eq!(problem.row.as_deref(), Some("L7"));
 }
 
 /// A node that is rebooted cannot hold what it held, even into the very same software.

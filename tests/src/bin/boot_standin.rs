@@ -9,7 +9,7 @@ use strongroom_protocol::{
     evidence::{PcrBank, PcrSelection},
     sha256,
 };
-use strongroom_tests::{Machine, tpm_commands};
+use strongroom_tests::{Event, Machine, bootlog::kind, tpm_commands};
 
 /// Boots a stand-in machine into a software TPM.
 ///
@@ -35,6 +35,9 @@ struct Arguments {
     /// Which kernel and initrd: another number is another build (PCR 4 and 9).
     #[arg(long, default_value_t = 1)]
     kernel: u32,
+    /// Measures TEXT into PCR after the boot that --log is of, as a boot loader would: the event is written, too.
+    #[arg(long, value_name = "PCR=TEXT", value_parser = extension, requires = "log")]
+    measure: Vec<(u32, String)>,
     /// Extends PCR by SHA-256 of TEXT, after booting if --log is given; no event is written.
     #[arg(long, value_name = "PCR=TEXT", value_parser = extension)]
     extend: Vec<(u32, String)>,
@@ -48,7 +51,7 @@ enum Switch {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(path) = &arguments.log {
+    if let Some(path) = arguments.log.as_ref().filter(|_| arguments.measure.is_empty()) {
         ensure_just_powered_on(&arguments.tcti)?;
         let usual = Machine::default();
         let log = Machine {
@@ -61,6 +64,12 @@ fn main() -> anyhow::Result<()> {
         log.extend_into(&arguments.tcti)?;
         log.write(path)?;
         println!("booted: {} events in {}", log.events.len(), path.display());
+    }
+    for ((pcr, text), path) in arguments.measure.iter().zip(arguments.log.iter().cycle()) {
+        let event = Event::of_data(*pcr, kind::IPL, text.as_bytes());
+        tpm_commands::extend(&mut tpm_commands::connect(&arguments.tcti)?, *pcr, event.digest)?;
+        event.append(path)?;
+        println!("measured into PCR {pcr}");
     }
     for (pcr, text) in &arguments.extend {
         tpm_commands::extend(&mut tpm_commands::connect(&arguments.tcti)?, *pcr, sha256(text.as_bytes()))?;

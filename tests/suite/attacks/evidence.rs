@@ -117,9 +117,9 @@ fn evidence_has_caps() {
     let wire = Wire::to(&world.vault.join_file().unwrap()).unwrap();
     let asking = ask(&wire);
     let mut request = asking.attest(&wire, &world.node().devices().unwrap()).unwrap();
-    let mut item = quote(&request);
-    item.boot_log = None;
-    request.evidence = vec![Evidence::Tpm2(item.clone()); 33];
+    let item = quote(&request);
+    let small = Tpm2Evidence { boot_log: None, ..item.clone() };
+    request.evidence = vec![Evidence::Tpm2(small); 33];
     let problem = refused("33 items of evidence", &wire.release(&request).unwrap(), Code::TooLarge);
     assert_eq!(problem.field.as_deref(), Some("evidence"));
     let mut too_much = |attack: &str, field: &str, change: &dyn Fn(&mut Tpm2Evidence)| {
