@@ -22,7 +22,7 @@ use std::{
 use strongroom::{Admin, Token};
 use strongroom_postgres::Database;
 use strongroom_protocol::{
-    admin::{CreateToken, CreatedToken, PolicyFiles, Recorded, Role},
+    admin::{CreateToken, CreatedToken, PolicyFiles, RecordReference, Recorded, Role},
     join::JoinFile,
 };
 use tempfile::TempDir;
@@ -167,10 +167,15 @@ impl Vault {
         if role == Role::Admin {
             return Ok(self.admin_token());
         }
-        let path = self.dir.path().join("tokens").join(role.as_str());
+        self.token_of(role.as_str(), role)
+    }
+
+    /// A token file of this person, who holds this one role.
+    pub fn token_of(&self, person: &str, role: Role) -> anyhow::Result<PathBuf> {
+        let path = self.dir.path().join("tokens").join(person);
         let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         if !path.exists() {
-            let request = CreateToken { person: role.as_str().to_owned(), roles: vec![role], expires_in: 3600 };
+            let request = CreateToken { person: person.to_owned(), roles: vec![role], expires_in: 3600 };
             let created: CreatedToken = self.admin(Role::Admin)?.post("/v1/tokens", &request)?;
             let mut options = File::options();
             let file = options.write(true).create_new(true).mode(0o600).open(&path)?;
@@ -182,6 +187,17 @@ impl Vault {
     /// A connection for administration by this role.
     pub fn admin(&self, role: Role) -> anyhow::Result<Admin> {
         Ok(Admin::connect(&self.join_file()?, Some(Token::from_file(&self.token(role)?)?))?)
+    }
+
+    /// Proposes a version of a reference set, and puts it in force as another endorser.
+    pub fn refer(&self, set: &RecordReference) -> anyhow::Result<()> {
+        let proposed: Recorded = self.admin(Role::Endorser)?.post("/v1/references", set)?;
+        let version = proposed.version.context("a proposal without its version")?;
+        let token = Token::from_file(&self.token_of("second-endorser", Role::Endorser)?)?;
+        let second = Admin::connect(&self.join_file()?, Some(token))?;
+        let path = format!("/v1/references/{}/{version}/approve", set.name);
+        let _: Recorded = second.post(&path, &serde_json::json!({}))?;
+        Ok(())
     }
 
     /// The command line of a person who holds this role, joined.

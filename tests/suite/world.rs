@@ -64,7 +64,7 @@ impl World {
     /// Makes what this node showed last the reference set `usual`.
     pub(crate) fn refer_to(&self, node: &Member) {
         let reference = RecordReference { name: REFERENCES.into(), from_node: Some(node.id), values: None };
-        act(&self.vault.admin(Role::Endorser).unwrap(), "/v1/references", &reference);
+        self.vault.refer(&reference).unwrap();
     }
 
     /// The first node.

@@ -133,13 +133,14 @@ pub struct NodeView {
     pub enrolled_at: String,
 }
 
-/// `POST /v1/references`: records a new version of a named set, from a node or from values.
+/// `POST /v1/references`: proposes a new version of a named set, from a node or from values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordReference {
     /// The set's name.
     pub name: String,
-    /// Take the PCR values that this node showed when it enrolled or last attested.
+    /// Take what this node showed when it enrolled or last attested: PCR values, the events of its boot log, and
+    /// the files that IMA measured.
     #[serde(default)]
     pub from_node: Option<NodeId>,
     /// Or take these.
@@ -206,14 +207,33 @@ pub struct ReferenceEvent {
     pub hint: String,
 }
 
+/// State of a version of a reference set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceState {
+    /// Waits for somebody else's approval; nothing is decided by it.
+    #[default]
+    Proposed,
+    /// Decides.
+    InForce,
+    /// Decided once, or was overtaken by a later version while it waited.
+    Superseded,
+}
+
 /// A version of a reference set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceView {
     /// Name.
     pub name: String,
-    /// Version, from 1; the highest is in force.
+    /// Version, from 1.
     pub version: u32,
+    /// State: of each set one version at the most is in force.
+    pub state: ReferenceState,
+    /// Who proposed it; empty for a version that is older than this field.
+    pub proposed_by: String,
+    /// Who put it in force.
+    pub approved_by: Option<String>,
     /// The values.
     pub values: ReferenceValues,
     /// Where they came from: a node id, or `import`.

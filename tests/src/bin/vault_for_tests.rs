@@ -61,7 +61,7 @@ fn found(vault: &Vault, node: strongroom_tests::Node) -> anyhow::Result<Member> 
     let member = Member::enrol(vault, node, "python")?;
     member.approve(vault, "fra-1").context("approving the node")?;
     let reference = RecordReference { name: "usual".into(), from_node: Some(member.id), values: None };
-    let _: Recorded = vault.admin(Role::Endorser)?.post("/v1/references", &reference)?;
+    vault.refer(&reference)?;
     vault.enforce_baseline(&[])?;
     let custodian = vault.admin(Role::Custodian)?;
     let allowed = ASSETS.map(|(name, integrity)| (name, integrity, "DE"));

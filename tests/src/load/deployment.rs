@@ -188,7 +188,11 @@ impl Deployment {
         let pcrs = SoftTpm::pcrs(&self.selection);
         let values = Some(ReferenceValues::of(pcrs.bank, pcrs.values));
         let reference = RecordReference { name: "bench".into(), from_node: None, values };
-        self.act::<Recorded>(&endorser, "/v1/references", &reference)?;
+        let proposed = self.act::<Recorded>(&endorser, "/v1/references", &reference)?;
+        let version = proposed.version.context("a reference set without version")?;
+        let second = self.token("emil", Role::Endorser)?;
+        let approve = format!("/v1/references/bench/{version}/approve");
+        self.act::<Recorded>(&second, &approve, &serde_json::json!({}))?;
         let author = self.token("anne", Role::PolicyAuthor)?;
         let proposed: Recorded = self.act(&author, "/v1/policies", &policy_files(policy)?)?;
         let digest = proposed.digest.context("a policy without digest")?;

@@ -39,8 +39,12 @@ names! {
         SiteCreated => "site.created",
         /// A site or its jurisdiction was changed.
         SiteChanged => "site.changed",
-        /// A version of a reference set was recorded.
+        /// A version of a reference set was recorded, by one person alone; written by older vaults.
         ReferenceRecorded => "reference.recorded",
+        /// A version of a reference set was proposed.
+        ReferenceProposed => "reference.proposed",
+        /// A version of a reference set was put in force by somebody else than who proposed it.
+        ReferenceApproved => "reference.approved",
         /// A version of a reference set was withdrawn.
         ReferenceWithdrawn => "reference.withdrawn",
         /// Vendor roots, CRLs or TCB minima were changed.

@@ -5,6 +5,7 @@ use crate::{
     challenge,
     events::{Notice, Whose},
     json::{Json, Path},
+    measurements,
     problem::{Answer, Refused},
     vault::{Shared, Vault, node_actor, random, subject},
 };
@@ -22,7 +23,6 @@ use strongroom_keys::KeysError;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Bytes, Code, EnrolmentId, Fixed, NodeId, Problem,
-    admin::ReferenceValues,
     binding::{TAG_ENROL, tpm_extra_data},
     challenge::Purpose,
     enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolStatement, EnrolmentState, NodeState},
@@ -201,7 +201,8 @@ async fn put_node(
         single_job: false,
         hostname: enrolment.hostname.clone(),
         tpm: enrolment.tpm.clone(),
-        last_pcrs: Some(ReferenceValues::of(claims.bank(), claims.pcr_values().clone())),
+        last_pcrs: Some(measurements::of_quote(claims)),
+        last_boot_log: None,
         enrolled_at: now,
     };
     let mut record = vault.record(now, node_actor(id), Action::NodeEnrolled, subject(SubjectKind::Node, id))?;

@@ -33,6 +33,7 @@ pub mod http;
 pub mod json;
 pub mod lease;
 pub mod lock;
+mod measurements;
 pub mod observe;
 pub mod occupancy;
 pub mod openapi;

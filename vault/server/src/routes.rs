@@ -28,7 +28,7 @@ use strongroom_protocol::{
     Code,
     admin::{
         ApproveNode, AssetCurrent, AssetView, CreateAsset, CreateToken, CreatedToken, NodeView, PolicyFiles,
-        PolicyView, RecordReference, Recorded, ReferenceView, RevokeNode,
+        PolicyView, RecordReference, Recorded, ReferenceValues, ReferenceView, RevokeNode,
         Role::{self, Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
         RotateToken, RotatedToken, Site, TokenView, UpdateAsset, VaultInfo,
     },
@@ -128,9 +128,11 @@ pub fn endpoints() -> Vec<Endpoint> {
         GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
         GET "/v1/nodes", Roles(&[Operator, Auditor]), "All nodes.", () => Json(of::<Vec<NodeView>>), nodes::list;
         GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node.", () => Json(of::<NodeView>), nodes::show;
+        GET "/v1/nodes/{id}/measurements", Roles(&[Endorser, Operator, Auditor]), "What a node showed when it attested last: PCR values, the events of its boot log, measured files.", () => Json(of::<ReferenceValues>), nodes::measured;
         POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (body [ApproveNode]) => RECORDED, nodes::approve;
         POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (body [RevokeNode]) => RECORDED, nodes::revoke;
-        POST "/v1/references", Roles(&[Endorser]), "Records a version of a reference set.", (body [RecordReference]) => RECORDED, references::record;
+        POST "/v1/references", Roles(&[Endorser]), "Proposes a version of a reference set.", (body [RecordReference]) => RECORDED, references::propose;
+        POST "/v1/references/{name}/{version}/approve", Roles(&[Endorser]), "Puts a version of a reference set in force that somebody else proposed.", () => RECORDED, references::approve;
         GET "/v1/references", Roles(&[Endorser, Auditor, Operator, PolicyAuthor]), "Every version of every reference set.", () => Json(of::<Vec<ReferenceView>>), references::list;
 
         POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (body [CreateAsset]) => RECORDED, assets::create;

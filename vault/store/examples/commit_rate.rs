@@ -128,6 +128,7 @@ fn furnish() -> Item {
             hostname: None,
             tpm: String::new(),
             last_pcrs: None,
+            last_boot_log: None,
             enrolled_at: 0,
         })
     }));

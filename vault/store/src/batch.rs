@@ -76,8 +76,12 @@ pub enum Change {
     /// Creates the next key version of an asset, or changes a version's state or wrapping; destroyed
     /// is for ever, and only a destroyed version has no wrapped key.
     PutKey(KeyRow),
-    /// Adds a version of a reference set; its number must be the next. Moves the generation.
-    AddReference(ReferenceRow),
+    /// Adds a proposed version of a reference set; its number must be the next. Nothing is decided by it, so no
+    /// generation moves.
+    ProposeReference(ReferenceRow),
+    /// Puts a proposed version of a set in force, for a person; all that came before it is superseded, also
+    /// what was only proposed. Moves the generation.
+    ApproveReference(String, u32, String),
     /// Adds a proposed policy, or proposes a superseded one anew; refused if it is proposed or enforced.
     ProposePolicy(PolicyRow),
     /// Makes a proposed policy the enforced one; the old one is superseded. Moves the generation.

@@ -3,7 +3,7 @@
 use crate::{model::LeaseRow, store::StoreError};
 use serde::{Serialize, de::DeserializeOwned};
 use strongroom_protocol::{
-    admin::{KeyState, PolicyState},
+    admin::{KeyState, PolicyState, ReferenceState},
     lease::LeaseState,
 };
 
@@ -61,6 +61,16 @@ pub(crate) fn key_state(name: &str) -> Result<KeyState, StoreError> {
         "decrypt-only" => Ok(KeyState::DecryptOnly),
         "destroyed" => Ok(KeyState::Destroyed),
         _ => Err(StoreError::Corrupt("a key has an unknown state".to_owned())),
+    }
+}
+
+/// What a reference set's column says.
+pub(crate) fn reference_state(name: &str) -> Result<ReferenceState, StoreError> {
+    match name {
+        "proposed" => Ok(ReferenceState::Proposed),
+        "in_force" => Ok(ReferenceState::InForce),
+        "superseded" => Ok(ReferenceState::Superseded),
+        _ => Err(StoreError::Corrupt("a reference set has an unknown state".to_owned())),
     }
 }
 

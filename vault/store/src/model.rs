@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use strongroom_protocol::{
     Bytes, DecisionId, EnrolmentId, Fixed, LeaseId, NodeId,
-    admin::{CreateAsset, KeyState, PolicyState, ReferenceValues, Role},
+    admin::{CreateAsset, KeyState, PolicyState, ReferenceState, ReferenceValues, Role},
     enrol::NodeState,
     lease::LeaseState,
     statement::KeyRequest,
@@ -72,6 +72,9 @@ pub struct NodeRow {
     pub tpm: String,
     /// PCR values of the last verified quote, for recording reference values.
     pub last_pcrs: Option<ReferenceValues>,
+    /// SHA-256 of the boot log that explained them, kept as a blob; none where no verified log came with them.
+    #[serde(default)]
+    pub last_boot_log: Option<Fixed<32>>,
     /// Unix seconds.
     pub enrolled_at: i64,
 }
@@ -145,7 +148,7 @@ pub struct KeyRow {
 pub struct ReferenceRow {
     /// Name.
     pub name: String,
-    /// From 1; the highest is in force.
+    /// From 1.
     pub version: u32,
     /// The values.
     pub values: ReferenceValues,
@@ -153,6 +156,15 @@ pub struct ReferenceRow {
     pub source: String,
     /// Unix seconds.
     pub recorded_at: i64,
+    /// Who proposed it; empty where the row is older than this field.
+    #[serde(default)]
+    pub proposed_by: String,
+    /// State. In a column only, as is the approver.
+    #[serde(skip)]
+    pub state: ReferenceState,
+    /// Who put it in force.
+    #[serde(skip)]
+    pub approved_by: Option<String>,
 }
 
 /// A policy bundle.

@@ -115,6 +115,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The reference sets in force by these names, with the generation of all reference values.
     async fn references(&self, names: &[String]) -> Result<(Vec<ReferenceRow>, i64), StoreError>;
+    /// Every version of a set, ascending, with the generation of all reference values.
+    async fn reference_versions(&self, name: &str) -> Result<(Vec<ReferenceRow>, i64), StoreError>;
     /// Every version of every set, by name and version.
     async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError>;
 

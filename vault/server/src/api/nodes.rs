@@ -7,6 +7,7 @@ use crate::{
     enrol::check_labels,
     events::{Notice, Whose},
     json::{Json, Path},
+    measurements,
     problem::{Answer, Refused},
     vault::{Shared, Vault, subject},
 };
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Code, NodeId,
-    admin::{ApproveNode, NodeView, Recorded, RevokeNode},
+    admin::{ApproveNode, NodeView, Recorded, ReferenceValues, RevokeNode},
     enrol::NodeState,
     lease::{EventKind, LeaseState},
 };
@@ -111,6 +112,13 @@ pub async fn show(State(vault): State<Shared>, Path(id): Path<String>) -> Answer
     };
     let jurisdictions = site.into_iter().map(|s| (s.row.name, s.row.jurisdiction)).collect();
     Ok(Json(view(node, &jurisdictions)))
+}
+
+/// `GET /v1/nodes/{id}/measurements`: what it showed last, to be compared with a set or proposed as one.
+pub async fn measured(State(vault): State<Shared>, Path(id): Path<String>) -> Answer<Json<ReferenceValues>> {
+    let node = find(&vault, &id).await?.row;
+    let values = measurements::of_node(&vault, &node).await?;
+    values.map(Json).ok_or_else(|| Refused::not_found("measurements: the node has shown none"))
 }
 
 pub(super) async fn find(vault: &Vault, id: &str) -> Answer<Versioned<NodeRow>> {

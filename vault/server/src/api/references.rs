@@ -1,23 +1,31 @@
-//! Reference values: named sets of accepted measurements, by version.
+//! Reference values: named sets of accepted measurements, by version. One person proposes a version,
+//! another puts it in force.
 
 use super::{Act, check_name};
 use crate::{
     authority::Holder,
     clock::rfc3339,
-    json::Json,
+    json::{Json, Path},
+    measurements,
     problem::{Answer, Refused},
     vault::{Shared, subject},
 };
 use axum::extract::State;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
-    Code,
-    admin::{RecordReference, Recorded, ReferenceValues, ReferenceView},
+    Code, Fixed,
+    admin::{FileLists, RecordReference, Recorded, ReferenceState, ReferenceValues, ReferenceView},
+    evidence::PcrMap,
+    sha256,
 };
 use strongroom_store::{Change, Guard, model::ReferenceRow};
 
-/// `POST /v1/references`: a new version of a set, from a node's last quote or from given values.
-pub async fn record(
+/// Files that a set may list, events that it may show.
+const FILES: usize = 32_768;
+const EVENTS: usize = 8_192;
+
+/// `POST /v1/references`: proposes a version of a set, from what a node showed last or from given values.
+pub async fn propose(
     State(vault): State<Shared>,
     holder: Holder,
     Json(request): Json<RecordReference>,
@@ -26,27 +34,66 @@ pub async fn record(
     let (values, source) = match (request.from_node, request.values) {
         (Some(id), None) => {
             let node = vault.store.node(id).await?.ok_or_else(|| Refused::not_found("node"))?;
-            let values =
-                node.row.last_pcrs.ok_or_else(|| Refused::new(Code::Conflict, "the node has shown no values"))?;
-            (values, id.to_string())
+            let values = measurements::of_node(&vault, &node.row).await?;
+            (values.ok_or_else(|| Refused::new(Code::Conflict, "the node has shown no values"))?, id.to_string())
         }
         (None, Some(values)) => (values, "import".to_owned()),
         _ => return Err(Refused::malformed("values", "give either from_node or values")),
     };
     check_values(&values)?;
-    let (current, generation) = vault.store.references(std::slice::from_ref(&request.name)).await?;
-    let version = current.first().map_or(0, |r| r.version).saturating_add(1);
-    let act =
-        Act::by(&vault, &holder, Action::ReferenceRecorded, subject(SubjectKind::Reference, &request.name)).await?;
-    let recorded_at = act.now();
-    let act = act
-        .guarded(Guard::ReferenceGeneration(generation))
-        .saying("version", version)
-        .saying("source", source.clone())
-        .saying("values", serde_json::to_value(&values).map_err(Refused::internal)?);
-    let row = ReferenceRow { name: request.name, version, values, source, recorded_at };
-    let recorded = act.changing(Change::AddReference(row)).commit(&vault).await?;
+    let (versions, _) = vault.store.reference_versions(&request.name).await?;
+    let version = versions.last().map_or(0, |r| r.version).saturating_add(1);
+    let subject = subject(SubjectKind::Reference, &request.name);
+    let act = Act::by(&vault, &holder, Action::ReferenceProposed, subject).await?;
+    let row = ReferenceRow {
+        name: request.name,
+        version,
+        source,
+        recorded_at: act.now(),
+        proposed_by: holder.token.person.clone(),
+        state: ReferenceState::Proposed,
+        approved_by: None,
+        values,
+    };
+    let act = telling(act, &row)?.saying("source", row.source.clone());
+    let recorded = act.changing(Change::ProposeReference(row)).commit(&vault).await?;
     Ok(Json(Recorded { version: Some(version), ..recorded }))
+}
+
+/// `POST /v1/references/{name}/{version}/approve`: by another person than who proposed it.
+pub async fn approve(
+    State(vault): State<Shared>,
+    Path((name, version)): Path<(String, String)>,
+    holder: Holder,
+) -> Answer<Json<Recorded>> {
+    check_name("name", &name)?;
+    let number: u32 = version.parse().map_err(|_| Refused::malformed("version", "a number from 1"))?;
+    let (versions, generation) = vault.store.reference_versions(&name).await?;
+    let row = versions.iter().find(|row| row.version == number);
+    let row = row.ok_or_else(|| Refused::not_found("version of the reference set"))?;
+    let person = &holder.token.person;
+    match row.state {
+        ReferenceState::Proposed => {}
+        ReferenceState::InForce => return Err(Refused::new(Code::Conflict, "this version is in force already")),
+        ReferenceState::Superseded => {
+            let detail = "a later version was put in force: propose these values as a version of their own";
+            return Err(Refused::new(Code::Conflict, detail));
+        }
+    }
+    if row.proposed_by == *person && !vault.config.four_eyes.waived {
+        tracing::warn!(%person, %name, version = number, "refused: who proposed a reference set may not approve it");
+        let detail = format!("{person} proposed this version: somebody else has to approve it");
+        return Err(Refused::new(Code::FourEyes, detail));
+    }
+    let subject = subject(SubjectKind::Reference, &name);
+    let act = Act::by(&vault, &holder, Action::ReferenceApproved, subject).await?;
+    let mut act = telling(act.guarded(Guard::ReferenceGeneration(generation)), row)?
+        .saying("proposed_by", row.proposed_by.clone());
+    if let Some(before) = versions.iter().find(|row| row.state == ReferenceState::InForce) {
+        act = act.saying("supersedes", before.version);
+    }
+    let recorded = act.changing(Change::ApproveReference(name, number, person.clone())).commit(&vault).await?;
+    Ok(Json(Recorded { version: Some(number), ..recorded }))
 }
 
 /// `GET /v1/references`: every version of every set.
@@ -55,6 +102,9 @@ pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<ReferenceView>
     let view = |r: ReferenceRow| ReferenceView {
         name: r.name,
         version: r.version,
+        state: r.state,
+        proposed_by: r.proposed_by,
+        approved_by: r.approved_by,
         values: r.values,
         source: r.source,
         recorded_at: rfc3339(r.recorded_at),
@@ -62,13 +112,55 @@ pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<ReferenceView>
     Ok(Json(references.into_iter().map(view).collect()))
 }
 
+/// Says what a version holds. Lists may be longer than a record: of them it has the digest and how many.
+fn telling(act: Act, row: &ReferenceRow) -> Answer<Act> {
+    let values = serde_json::to_vec(&row.values).map_err(Refused::internal)?;
+    let bank_and_pcrs = ReferenceValues::of(row.values.bank, row.values.pcrs.clone());
+    let FileLists { accepted, forbidden, required } = &row.values.files;
+    Ok(act
+        .saying("version", row.version)
+        .saying("values", serde_json::to_value(bank_and_pcrs).map_err(Refused::internal)?)
+        .saying("values_sha256", Fixed(sha256(&values)).to_string())
+        .saying("files_accepted", accepted.as_ref().map(std::collections::BTreeMap::len))
+        .saying("files_forbidden", forbidden.len())
+        .saying("files_required", required.len()))
+}
+
 fn check_values(values: &ReferenceValues) -> Answer<()> {
-    let length = values.bank.digest_length();
-    if values.pcrs.0.is_empty() {
+    let ReferenceValues { bank, pcrs: PcrMap(pcrs), files, events } = values;
+    let length = bank.digest_length();
+    if pcrs.is_empty() {
         return Err(Refused::malformed("values.pcrs", "at least one value: an empty set would match every machine"));
     }
-    if values.pcrs.0.values().any(|v| v.0.len() != length) {
+    if pcrs.values().any(|v| v.0.len() != length) {
         return Err(Refused::malformed("values.pcrs", format!("a value of this bank has {length} bytes")));
     }
+    if pcrs.contains_key(&measurements::IMA_PCR) {
+        let problem = "PCR 10 changes with each program that is run: list files instead";
+        return Err(Refused::malformed("values.pcrs", problem));
+    }
+    let lists = [files.accepted.as_ref(), Some(&files.forbidden), Some(&files.required)];
+    let mut listed = lists.into_iter().flatten().flatten();
+    if listed.clone().count() > FILES {
+        return Err(Refused::malformed("values.files", format!("at most {FILES} files")));
+    }
+    if !listed.all(|(digest, _)| is_digest(digest)) {
+        let problem = "a file's digest is its algorithm, a colon and lower-case hexadecimal: sha256:…";
+        return Err(Refused::malformed("values.files", problem));
+    }
+    if events.len() > EVENTS {
+        return Err(Refused::malformed("values.events", format!("at most {EVENTS} events")));
+    }
     Ok(())
+}
+
+/// As claims name files: a list by another spelling would match none.
+fn is_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.rsplit_once(':') else { return false };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
+    let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (1..=32).contains(&algorithm.len())
+        && algorithm.bytes().all(plain)
+        && (40..=128).contains(&hex.len())
+        && hex.bytes().all(hexadecimal)
 }

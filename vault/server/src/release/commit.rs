@@ -6,11 +6,11 @@ use super::{
     facts::Facts,
     judgement::Judgement,
     kept::Kept,
-    logs::IMA_PCR,
     resend,
 };
 use crate::{
     events::{Notice, Whose},
+    measurements,
     problem::{Answer, Refused},
     queue::QueueError,
     vault::{Vault, node_actor, random, subject},
@@ -21,13 +21,16 @@ use strongroom_keys::KeysError;
 use strongroom_ledger::{Action, KeyGrant, PolicyMode, PolicyRef, Record, SubjectKind, Verdict};
 use strongroom_protocol::{
     Bytes, Code, DecisionId, Fixed, LeaseId, Problem,
-    admin::ReferenceValues,
     lease::{EventKind, LeaseState},
     obligations::Obligations,
     release::ReleaseResponse,
+    sha256,
     statement::Act,
 };
-use strongroom_store::{Blob, Change, Guard, Item, Quota, Refusal, model::LeaseRow};
+use strongroom_store::{
+    Blob, Change, Guard, Item, Quota, Refusal,
+    model::{LeaseRow, NodeRow},
+};
 
 /// How often rows may change under a decision before the requester is asked to come back.
 const ATTEMPTS: usize = 8;
@@ -153,7 +156,7 @@ impl Proposal {
                 Some(terms)
             }
         };
-        changes.extend(seen_pcrs(attested));
+        changes.extend(measured(attested));
 
         let lease = grant.as_ref().map(|g| g.lease).or(asked.statement.lease);
         let record = record(vault, attested, judgement, lease, (&evidence, &explanation))?;
@@ -224,18 +227,14 @@ fn lease_row(
     })
 }
 
-/// PCR values that the node shows for the first time, so that an endorser can record them.
-fn seen_pcrs(attested: &Attested) -> Option<Change> {
-    let claims = attested.claims.as_ref().ok()?;
-    let mut pcrs = claims.pcr_values().clone();
-    // PCR 10 holds another value with each program that is run: no set could be matched by it.
-    pcrs.0.remove(&IMA_PCR);
-    let seen = ReferenceValues::of(claims.bank(), pcrs);
-    let mut row = attested.node.row.clone();
-    (row.last_pcrs.as_ref() != Some(&seen)).then(|| {
-        row.last_pcrs = Some(seen);
-        Change::PutNode(row)
-    })
+/// What the node shows for the first time, so that an endorser can propose it.
+fn measured(attested: &Attested) -> Option<Change> {
+    let seen = Some(measurements::of_quote(attested.claims.as_ref().ok()?));
+    let log = attested.asked.quote.boot_log.as_ref().filter(|_| attested.logs.boot.held().is_some());
+    let log = log.map(|log| Fixed(sha256(&log.0)));
+    let row = &attested.node.row;
+    let changed = row.last_pcrs != seen || row.last_boot_log != log;
+    changed.then(|| Change::PutNode(NodeRow { last_pcrs: seen, last_boot_log: log, ..row.clone() }))
 }
 
 fn record(

@@ -1,11 +1,8 @@
 //! The verdict: what the vault itself refuses, and the one evaluation of policy.
 
-use super::{
-    evidence::Attested,
-    facts::Facts,
-    logs::{IMA_PCR, Shown},
-};
+use super::{evidence::Attested, facts::Facts, logs::Shown};
 use crate::{
+    measurements::IMA_PCR,
     problem::{Answer, Refused},
     vault::Vault,
 };

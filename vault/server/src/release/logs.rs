@@ -8,7 +8,10 @@
 //! What a log shows is judged with everything else, so that one denial names all that is wrong. A log can be
 //! megabytes of events to hash: that happens on threads of its own, as many at a time as there are processors.
 
-use crate::problem::{Answer, Refused};
+use crate::{
+    measurements::{IMA_PCR, hash_of},
+    problem::{Answer, Refused},
+};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -19,17 +22,14 @@ use strongroom_attest::{
     TpmClaims,
     ima::{self, ImaExpectation, ImaRefused, Measured},
     log::{self, LogRefused, Quoted},
-    tpm::HashAlg,
 };
 use strongroom_policy::settings::{LogSettings, Violations};
 use strongroom_protocol::{
     claims::{BootClaims, WorkloadClaims},
-    evidence::{PcrBank, Tpm2Evidence},
+    evidence::Tpm2Evidence,
 };
 use tokio::sync::Semaphore;
 
-/// The PCR that the running kernel extends, in a log of its own.
-pub(super) const IMA_PCR: u8 = 10;
 /// The PCRs that the first entry of an IMA log is of.
 const BOOT_PCRS: std::ops::RangeInclusive<u8> = 0..=9;
 
@@ -99,13 +99,6 @@ impl Logs {
             caller_measured: self.ima.held().zip(caller).map(|(ima, caller)| measured(ima, caller)),
             ..WorkloadClaims::default()
         }
-    }
-}
-
-fn hash_of(bank: PcrBank) -> HashAlg {
-    match bank {
-        PcrBank::Sha256 => HashAlg::Sha256,
-        PcrBank::Sha384 => HashAlg::Sha384,
     }
 }
 

@@ -45,7 +45,16 @@ async fn of(bench: &Bench, method: &Method, path: &str, node: NodeId, lease: Lea
             case(Operator, format!("/v1/nodes/{node}/revoke"), Some(reason), "node.revoked")
         }
         ("POST", "/v1/references") => {
-            case(Endorser, path, Some(json!({ "name": "fleet", "from_node": node })), "reference.recorded")
+            case(Endorser, path, Some(json!({ "name": "fleet", "from_node": node })), "reference.proposed")
+        }
+        ("POST", "/v1/references/{name}/{version}/approve") => {
+            let second = bench.token("second-endorser", &[Endorser]).await;
+            let body = json!({ "name": "fleet", "from_node": node }).to_string();
+            let request = axum::http::Request::builder().method(Method::POST).uri("/v1/references");
+            let request =
+                request.header("authorization", format!("Bearer {second}")).header("content-type", "application/json");
+            bench.send(request.body(body.into()).unwrap()).await.ok();
+            case(Endorser, "/v1/references/fleet/2/approve", None, "reference.approved")
         }
         ("POST", "/v1/assets") => {
             let body = json!({ "name": "new", "jurisdictions": ["DE"], "reference_sets": ["fleet"] });

@@ -6,6 +6,7 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 use serde_json::{Value, json};
+use strongroom_envelope::RecipientKey;
 use strongroom_ledger::Action;
 use strongroom_protocol::admin::Role;
 
@@ -152,9 +153,93 @@ async fn reference_sets_grow_by_versions_and_an_empty_one_is_refused() {
     let short = json!({ "name": "fleet", "values": { "bank": "sha256", "pcrs": { "0": "AAAA" } } });
     assert_eq!(record(short).await.problem().0, 400);
     assert_eq!(record(json!({ "name": "fleet" })).await.problem().0, 400);
+    let of = |pcr: &str| json!({ "name": "fleet", "values": { "bank": "sha256", "pcrs": { pcr: "A".repeat(43) } } });
+    assert_eq!(record(of("10")).await.problem(), (400, "malformed".to_owned()));
+    for digest in ["SHA256:00", "sha256", "sha256:zz", "sha256:", &format!("sha256:{}", "AB".repeat(32))] {
+        let mut body = of("4");
+        body["values"]["files"] = json!({ "forbidden": { digest: "nc" } });
+        assert_eq!(record(body).await.problem(), (400, "malformed".to_owned()), "{digest}");
+    }
+    let mut body = of("4");
+    body["values"]["files"] = json!({ "forbidden": { format!("sha256:{}", "ab".repeat(32)): "nc" } });
+    assert_eq!(record(body).await.ok()["version"], 3);
     let list = bench.get(Role::Endorser, "/v1/references").await.ok();
-    assert_eq!(list.as_array().unwrap().len(), 2);
+    let told: Vec<_> = list.as_array().unwrap().iter().map(|set| [&set["version"], &set["state"]]).collect();
+    assert_eq!(json!(told), json!([[1, "in_force"], [2, "proposed"], [3, "proposed"]]));
     assert_eq!(list[0]["source"], node.to_string());
+    let people = [&list[0]["proposed_by"], &list[0]["approved_by"], &list[1]["proposed_by"], &list[1]["approved_by"]];
+    assert_eq!(json!(people), json!(["endorser", "second-endorser", "endorser", null]));
+}
+
+#[tokio::test]
+async fn who_proposed_a_reference_set_does_not_approve_it() {
+    let bench = Bench::new().await;
+    let (mut tpm, node) = bench.ready().await;
+    let statement = async || {
+        let mut statement = bench.ask(&RecipientKey::generate().unwrap()).await;
+        statement.caller = None;
+        statement
+    };
+    tpm.boot.kernel = b"another kernel";
+    let reply = bench.release(&tpm, &statement().await).await;
+    assert_eq!(reply.json()["reasons"], json!(["reference_mismatch"]));
+    let body = json!({ "name": "fleet", "from_node": node });
+    bench.post(Role::Endorser, "/v1/references", body).await.ok();
+    let approve = "/v1/references/fleet/2/approve";
+    assert_eq!(
+        bench.release(&tpm, &statement().await).await.json()["reasons"],
+        json!(["reference_mismatch"]),
+        "nothing is decided by what is only proposed"
+    );
+    let own = bench.token("endorser", &[Role::Endorser]).await;
+    for token in [&bench.tokens[&Role::Endorser], &own] {
+        assert_eq!(bench.as_holder(token, Method::POST, approve).await.problem(), (403, "four_eyes".to_owned()));
+    }
+    let other = bench.token("other", &[Role::Endorser]).await;
+    let missing = bench.as_holder(&other, Method::POST, "/v1/references/fleet/9/approve").await;
+    assert_eq!(missing.problem(), (404, "not_found".to_owned()));
+    bench.as_holder(&other, Method::POST, approve).await.ok();
+    let record = bench.last_record().await;
+    assert_eq!(record.action, Action::ReferenceApproved);
+    assert_eq!((&record.details["supersedes"], &record.details["proposed_by"]), (&json!(1), &json!("endorser")));
+    bench.release(&tpm, &statement().await).await.ok();
+    for version in ["2", "1"] {
+        let again = format!("/v1/references/fleet/{version}/approve");
+        assert_eq!(bench.as_holder(&other, Method::POST, &again).await.problem(), (409, "conflict".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn where_four_eyes_are_waived_one_person_is_enough_for_a_reference_set() {
+    let mut config = strongroom_server::config::Config::default();
+    config.four_eyes.waived = true;
+    let bench = Bench::with(config).await;
+    let values = json!({ "bank": "sha256", "pcrs": { "0": "A".repeat(43) } });
+    bench.post(Role::Endorser, "/v1/references", json!({ "name": "fleet", "values": values })).await.ok();
+    let approve = "/v1/references/fleet/1/approve";
+    bench.as_holder(&bench.tokens[&Role::Endorser], Method::POST, approve).await.ok();
+    assert_eq!(bench.last_record().await.details["four_eyes_waived"], true);
+}
+
+#[tokio::test]
+async fn what_a_node_showed_last_is_there_to_be_compared_and_proposed() {
+    let bench = Bench::new().await;
+    let (tpm, node) = bench.ready().await;
+    let path = format!("/v1/nodes/{node}/measurements");
+    let enrolled = bench.get(Role::Endorser, &path).await.ok();
+    assert_eq!(enrolled["pcrs"]["8"], json!(tpm.pcrs().0[&8]));
+    assert!(enrolled.get("events").is_none(), "no log came with the enrolment's quote");
+    let mut statement = bench.ask(&RecipientKey::generate().unwrap()).await;
+    statement.caller = None;
+    bench.release(&tpm, &statement).await.ok();
+    let shown = bench.get(Role::Endorser, &path).await.ok();
+    let hints: Vec<_> = shown["events"].as_array().unwrap().iter().filter(|event| event["pcr"] == 8).collect();
+    assert!(hints.iter().any(|event| event["hint"].as_str().unwrap().contains("/vmlinuz ro quiet")), "{hints:?}");
+    bench.refer("fleet", json!({ "from_node": node })).await;
+    let list = bench.get(Role::Endorser, "/v1/references").await.ok();
+    assert_eq!(list[1]["values"], shown);
+    let unknown = bench.get(Role::Endorser, &format!("/v1/nodes/{}/measurements", "A".repeat(43))).await;
+    assert_eq!(unknown.problem(), (404, "not_found".to_owned()));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn queries_filter_and_page() {
     assert_eq!(page(&bench, "?action=release.decided&verdict=denied").await.entries.len(), 1);
     assert_eq!(page(&bench, "?reason=asset_unknown").await.entries.len(), 1);
     assert_eq!(page(&bench, "?actor=person:custodian").await.entries.len(), 1);
-    assert_eq!(page(&bench, "?actor=system:test&action=token.*").await.entries.len(), 7);
+    assert_eq!(page(&bench, "?actor=system:test&action=token.*").await.entries.len(), 8);
     assert_eq!(page(&bench, "?to=2000-01-01T00:00:00Z").await.entries.len(), 0);
     for wrong in [
         "?limit=0",

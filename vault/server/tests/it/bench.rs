@@ -230,10 +230,28 @@ impl Bench {
             self.post(Role::Operator, "/v1/sites", site).await.ok();
         }
         let node = self.approved(&tpm, "fra-1").await;
-        self.post(Role::Endorser, "/v1/references", json!({ "name": "fleet", "from_node": node })).await.ok();
+        self.refer("fleet", json!({ "from_node": node })).await;
         self.asset("model").await;
         self.enforce(baseline()).await;
         (tpm, node)
+    }
+
+    /// A version of a reference set, proposed by the endorser and put in force by another.
+    pub(crate) async fn refer(&self, name: &str, what: Value) -> Value {
+        let mut body = what;
+        body["name"] = name.into();
+        let proposed = self.post(Role::Endorser, "/v1/references", body).await.ok();
+        let path = format!("/v1/references/{name}/{}/approve", proposed["version"]);
+        let second = self.token("second-endorser", &[Role::Endorser]).await;
+        self.as_holder(&second, Method::POST, &path).await.ok();
+        proposed
+    }
+
+    /// Asks with this token, without a body.
+    pub(crate) async fn as_holder(&self, token: &str, method: Method, path: &str) -> Reply {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn asset(&self, name: &str) {

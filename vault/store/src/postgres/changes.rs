@@ -16,7 +16,7 @@ use crate::{
 use sqlx::query;
 use strongroom_protocol::{
     Bytes, EnrolmentId, Fixed, LeaseId, NodeId,
-    admin::{KeyState, PolicyState},
+    admin::{KeyState, PolicyState, ReferenceState},
     lease::LeaseState,
 };
 
@@ -44,7 +44,8 @@ async fn make(tx: &mut WriteTransaction, change: &Change, now: i64) -> Applied {
         Change::CreateAsset(row) => create_asset(tx, row).await,
         Change::PutAsset(row) => put_asset(tx, row).await,
         Change::PutKey(row) => put_key(tx, row).await,
-        Change::AddReference(row) => add_reference(tx, row).await,
+        Change::ProposeReference(row) => propose_reference(tx, row).await,
+        Change::ApproveReference(name, version, approver) => approve_reference(tx, name, *version, approver).await,
         Change::ProposePolicy(row) => propose_policy(tx, row).await,
         Change::EnforcePolicy(digest, approver) => enforce_policy(tx, *digest, approver).await,
         Change::CreateToken(row) => create_token(tx, row).await,
@@ -149,17 +150,34 @@ async fn put_key(tx: &mut WriteTransaction, row: &KeyRow) -> Applied {
     Ok(())
 }
 
-async fn add_reference(tx: &mut WriteTransaction, row: &ReferenceRow) -> Applied {
+async fn propose_reference(tx: &mut WriteTransaction, row: &ReferenceRow) -> Applied {
+    if row.state != ReferenceState::Proposed || row.approved_by.is_some() {
+        return refused("a version of a reference set begins as a proposal that nobody has approved");
+    }
     let last = query("SELECT coalesce(max(set_version), 0) AS last FROM reference_sets WHERE name = $1");
     let last: i64 = get(&tx.one(last.bind(row.name.as_str())).await?, "last")?;
     if i64::from(row.version) != last + 1 {
         return refused(format!("the next version of the reference set {} is {}", row.name, last + 1));
     }
-    let added = query("INSERT INTO reference_sets (name, set_version, content) VALUES ($1, $2, $3)")
+    let added = query("INSERT INTO reference_sets (name, set_version, state, content) VALUES ($1, $2, 'proposed', $3)")
         .bind(row.name.as_str())
         .bind(i64::from(row.version))
         .bind(to_json(row)?);
     tx.execute(added).await?;
+    Ok(())
+}
+
+async fn approve_reference(tx: &mut WriteTransaction, name: &str, version: u32, approver: &str) -> Applied {
+    let before = query("UPDATE reference_sets SET state = 'superseded' WHERE name = $1 AND set_version < $2");
+    tx.execute(before.bind(name).bind(i64::from(version))).await?;
+    let put = query(
+        "UPDATE reference_sets SET state = 'in_force', approver = $1
+             WHERE name = $2 AND set_version = $3 AND state = 'proposed'",
+    )
+    .bind(approver)
+    .bind(name)
+    .bind(i64::from(version));
+    one(tx, put, || format!("version {version} of the reference set {name} is not proposed")).await?;
     move_generation(tx, "references").await
 }
 

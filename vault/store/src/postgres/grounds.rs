@@ -11,7 +11,7 @@ use crate::{
 use serde::de::DeserializeOwned;
 use sqlx::{postgres::PgRow, query};
 use std::collections::BTreeMap;
-use strongroom_protocol::{Bytes, Fixed, LeaseId, NodeId};
+use strongroom_protocol::{Bytes, Fixed, LeaseId, NodeId, admin::ReferenceState};
 
 /// A lease's columns: version, state, `expires_at`, `reattest_at`, delivered, secret (hexadecimal), content.
 type LeaseColumns = (i64, String, i64, i64, bool, String, String);
@@ -74,10 +74,11 @@ impl PostgresStore {
                  (SELECT coalesce(json_agg(json_build_array(asset, key_version, version, state, content)), '[]')::text
                      FROM unnest($3::text[], $4::bigint[]) AS wanted (name, number)
                      JOIN keys ON asset = wanted.name AND key_version = wanted.number) AS keys,
-                 (SELECT coalesce(json_agg(content ORDER BY name), '[]')::text FROM reference_sets AS one
+                 (SELECT coalesce(json_agg(json_build_array(approver, content) ORDER BY name), '[]')::text
+                     FROM reference_sets
                      WHERE name IN (SELECT json_array_elements_text(assets.content::json -> 'asset' -> 'reference_sets')
                              FROM assets WHERE assets.name = ANY($2))
-                         AND set_version = (SELECT max(set_version) FROM reference_sets WHERE name = one.name)) AS sets,
+                         AND state = 'in_force') AS sets,
                  (SELECT count(*) FROM leases WHERE node = $5 AND state = 'live' AND expires_at > unix_now())
                      AS node_live,
                  (SELECT coalesce(json_object_agg(wanted.name,
@@ -100,7 +101,7 @@ impl PostgresStore {
         let site: Option<(i64, String)> = site.map(from_json).transpose()?;
         let assets: Vec<(String, i64, String)> = text(&found, "assets")?;
         let keys: Vec<(String, u32, i64, String, String)> = text(&found, "keys")?;
-        let sets: Vec<String> = text(&found, "sets")?;
+        let sets: Vec<(Option<String>, String)> = text(&found, "sets")?;
         let live: BTreeMap<String, i64> = text(&found, "live")?;
         let node_live: i64 = get(&found, "node_live")?;
         Ok(Grounds {
@@ -117,7 +118,13 @@ impl PostgresStore {
                     Ok(((name, number), Versioned { row, version }))
                 })
                 .collect::<Result<_, StoreError>>()?,
-            references: sets.iter().map(|row| from_json::<ReferenceRow>(row)).collect::<Result<_, _>>()?,
+            references: sets
+                .into_iter()
+                .map(|(approved_by, row)| {
+                    let row: ReferenceRow = from_json(&row)?;
+                    Ok(ReferenceRow { state: ReferenceState::InForce, approved_by, ..row })
+                })
+                .collect::<Result<_, StoreError>>()?,
             reference_generation: generation("reference")?,
             policy_generation: generation("policy")?,
             node_live: node_live.cast_unsigned(),

@@ -156,9 +156,9 @@ impl Store for PostgresStore {
         let names: Vec<_> = names.iter().filter(|name| nameable(name)).cloned().collect();
         // One statement is one snapshot.
         let asked = query(
-            "SELECT generations.value AS generation, found.content AS content FROM generations
-                 LEFT JOIN reference_sets AS found ON found.name = ANY($1)
-                     AND found.set_version = (SELECT max(set_version) FROM reference_sets WHERE name = found.name)
+            "SELECT generations.value AS generation, found.content AS content, found.state AS state,
+                     found.approver AS approver FROM generations
+                 LEFT JOIN reference_sets AS found ON found.name = ANY($1) AND found.state = 'in_force'
                  WHERE generations.name = 'references' ORDER BY found.name",
         )
         .bind(names);
@@ -170,14 +170,29 @@ impl Store for PostgresStore {
         for row in &found {
             // Without any set there is one row, with the generation alone.
             if get::<Option<&str>>(row, "content")?.is_some() {
-                references.push(rows::content(row)?);
+                references.push(rows::reference(row)?);
             }
         }
         Ok((references, generation))
     }
 
     async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError> {
-        self.all(query("SELECT content FROM reference_sets ORDER BY name, set_version"), rows::content).await
+        let asked = query("SELECT content, state, approver FROM reference_sets ORDER BY name, set_version");
+        self.all(asked, rows::reference).await
+    }
+
+    async fn reference_versions(&self, name: &str) -> Result<(Vec<ReferenceRow>, i64), StoreError> {
+        // The generation first: what is read after it is at least as new, and the commit compares it.
+        let generation = query("SELECT value FROM generations WHERE name = 'references'");
+        let generation = self.row(generation).await?;
+        let generation = generation
+            .ok_or_else(|| StoreError::Corrupt("it has no generation of references".to_owned()))
+            .and_then(|row| get(&row, "value"))?;
+        if !nameable(name) {
+            return Ok((Vec::new(), generation));
+        }
+        let asked = query("SELECT content, state, approver FROM reference_sets WHERE name = $1 ORDER BY set_version");
+        Ok((self.all(asked.bind(name.to_owned()), rows::reference).await?, generation))
     }
 
     async fn enforced_policy(&self) -> Result<EnforcedPolicy, StoreError> {

@@ -2,8 +2,8 @@
 
 use super::unavailable;
 use crate::{
-    encoding::{array, from_json, key_state, lease_state, policy_state},
-    model::{EntryRow, KeyRow, LeaseRow, PolicyRow, TokenRow, Versioned},
+    encoding::{array, from_json, key_state, lease_state, policy_state, reference_state},
+    model::{EntryRow, KeyRow, LeaseRow, PolicyRow, ReferenceRow, TokenRow, Versioned},
     store::StoreError,
 };
 use serde::de::DeserializeOwned;
@@ -49,6 +49,14 @@ pub(super) fn policy(row: &PgRow) -> Result<Versioned<PolicyRow>, StoreError> {
     policy.row.state = policy_state(get(row, "state")?)?;
     policy.row.approver = get(row, "approver")?;
     Ok(policy)
+}
+
+/// A version of a reference set: state and approver stand in columns.
+pub(super) fn reference(row: &PgRow) -> Result<ReferenceRow, StoreError> {
+    let mut reference: ReferenceRow = content(row)?;
+    reference.state = reference_state(get(row, "state")?)?;
+    reference.approved_by = get(row, "approver")?;
+    Ok(reference)
 }
 
 /// A token: its end, what took its place, and when it was last used stand in columns.

@@ -18,7 +18,7 @@ use crate::{
 use sqlx::{SqliteConnection, query, query_scalar};
 use strongroom_protocol::{
     EnrolmentId, Fixed, LeaseId, NodeId,
-    admin::{KeyState, PolicyState},
+    admin::{KeyState, PolicyState, ReferenceState},
     lease::LeaseState,
 };
 
@@ -46,7 +46,8 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
         Change::CreateAsset(row) => create_asset(db, row).await,
         Change::PutAsset(row) => put_asset(db, row).await,
         Change::PutKey(row) => put_key(db, row).await,
-        Change::AddReference(row) => add_reference(db, row).await,
+        Change::ProposeReference(row) => propose_reference(db, row).await,
+        Change::ApproveReference(name, version, approver) => approve_reference(db, name, *version, approver).await,
         Change::ProposePolicy(row) => propose_policy(db, row).await,
         Change::EnforcePolicy(digest, approver) => enforce_policy(db, *digest, approver).await,
         Change::CreateToken(row) => create_token(db, row).await,
@@ -161,7 +162,10 @@ async fn put_key(db: &mut SqliteConnection, row: &KeyRow) -> Applied {
     Ok(())
 }
 
-async fn add_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied {
+async fn propose_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied {
+    if row.state != ReferenceState::Proposed || row.approved_by.is_some() {
+        return refused("a version of a reference set begins as a proposal that nobody has approved");
+    }
     let last: i64 = query_scalar("SELECT coalesce(max(set_version), 0) FROM reference_sets WHERE name = ?")
         .bind(row.name.as_str())
         .fetch_one(&mut *db)
@@ -169,12 +173,29 @@ async fn add_reference(db: &mut SqliteConnection, row: &ReferenceRow) -> Applied
     if i64::from(row.version) != last + 1 {
         return refused(format!("the next version of the reference set {} is {}", row.name, last + 1));
     }
-    query("INSERT INTO reference_sets (name, set_version, row) VALUES (?, ?, ?)")
+    query("INSERT INTO reference_sets (name, set_version, state, row) VALUES (?, ?, 'proposed', ?)")
         .bind(row.name.as_str())
         .bind(i64::from(row.version))
         .bind(to_json(row)?)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn approve_reference(db: &mut SqliteConnection, name: &str, version: u32, approver: &str) -> Applied {
+    query("UPDATE reference_sets SET state = 'superseded' WHERE name = ? AND set_version < ?")
+        .bind(name)
+        .bind(i64::from(version))
         .execute(&mut *db)
         .await?;
+    let put = query(
+        "UPDATE reference_sets SET state = 'in_force', approver = ?
+             WHERE name = ? AND set_version = ? AND state = 'proposed'",
+    )
+    .bind(approver)
+    .bind(name)
+    .bind(i64::from(version));
+    one(put.execute(&mut *db).await, || format!("version {version} of the reference set {name} is not proposed"))?;
     move_generation(db, "references").await
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::de::DeserializeOwned;
 use sqlx::{Row as _, query, sqlite::SqliteRow};
-use strongroom_protocol::{Fixed, LeaseId, NodeId};
+use strongroom_protocol::{Fixed, LeaseId, NodeId, admin::ReferenceState};
 
 /// A lease's columns: version, state, `expires_at`, `reattest_at`, delivered, row.
 type LeaseColumns = (i64, String, i64, i64, i64, String);
@@ -69,11 +69,11 @@ impl SqliteStore {
                      CROSS JOIN assets ON name = wanted.value) AS assets,
                  (SELECT json_group_array(json_array(asset, key_version, version, row)) FROM json_each(?) AS wanted
                      CROSS JOIN keys ON asset = wanted.value ->> 0 AND key_version = wanted.value ->> 1) AS keys,
-                 (SELECT json_group_array(row) FROM (SELECT row FROM reference_sets AS one
+                 (SELECT json_group_array(json_array(approver, row)) FROM (SELECT approver, row FROM reference_sets
                      WHERE name IN (SELECT named.value FROM json_each(?) AS wanted
                              CROSS JOIN assets ON assets.name = wanted.value
                              CROSS JOIN json_each(assets.row, '$.asset.reference_sets') AS named)
-                         AND set_version = (SELECT max(set_version) FROM reference_sets WHERE name = one.name)
+                         AND state = 'in_force'
                      ORDER BY name)) AS sets,
                  (SELECT count(*) FROM leases WHERE node = ? AND state = 'live' AND expires_at > unixepoch()) AS node_live,
                  (SELECT json_group_object(wanted.value,
@@ -99,7 +99,7 @@ impl SqliteStore {
         let site: Option<(i64, String)> = site.map(parse).transpose()?;
         let assets: Vec<(String, i64, String)> = text(&found, "assets")?;
         let keys: Vec<(String, u32, i64, String)> = text(&found, "keys")?;
-        let sets: Vec<String> = text(&found, "sets")?;
+        let sets: Vec<(Option<String>, String)> = text(&found, "sets")?;
         let live: i64 = found.try_get("node_live").map_err(unavailable)?;
         Ok(Grounds {
             site: site.map(|(version, row)| Ok(Versioned { row: parse::<SiteRow>(&row)?, version })).transpose()?,
@@ -111,7 +111,13 @@ impl SqliteStore {
                 .into_iter()
                 .map(|(name, key, version, row)| Ok(((name, key), Versioned { row: parse::<KeyRow>(&row)?, version })))
                 .collect::<Result<_, StoreError>>()?,
-            references: sets.iter().map(|row| parse::<ReferenceRow>(row)).collect::<Result<_, _>>()?,
+            references: sets
+                .into_iter()
+                .map(|(approved_by, row)| {
+                    let row: ReferenceRow = parse(&row)?;
+                    Ok(ReferenceRow { state: ReferenceState::InForce, approved_by, ..row })
+                })
+                .collect::<Result<_, StoreError>>()?,
             reference_generation: generation("reference")?,
             policy_generation: generation("policy")?,
             node_live: live.cast_unsigned(),

@@ -140,9 +140,10 @@ impl Store for SqliteStore {
     async fn references(&self, names: &[String]) -> Result<(Vec<ReferenceRow>, i64), StoreError> {
         // One statement is one snapshot, and one way to a reader's thread.
         let found = query(
-            "SELECT generations.value AS generation, found.row AS row FROM generations
+            "SELECT generations.value AS generation, found.row AS row, found.state AS state,
+                     found.approver AS approver FROM generations
                  LEFT JOIN reference_sets AS found ON found.name IN (SELECT value FROM json_each(?))
-                     AND found.set_version = (SELECT max(set_version) FROM reference_sets WHERE name = found.name)
+                     AND found.state = 'in_force'
                  WHERE generations.name = 'references' ORDER BY found.name",
         )
         .bind(rows::to_json(&names)?)
@@ -156,14 +157,22 @@ impl Store for SqliteStore {
         for row in &found {
             // Without any set there is one row, with the generation alone.
             if row.try_get::<Option<&str>, _>("row").map_err(unavailable)?.is_some() {
-                references.push(rows::json(row)?);
+                references.push(rows::reference(row)?);
             }
         }
         Ok((references, generation))
     }
 
     async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError> {
-        self.all(query("SELECT row FROM reference_sets ORDER BY name, set_version"), rows::json).await
+        let asked = query("SELECT row, state, approver FROM reference_sets ORDER BY name, set_version");
+        self.all(asked, rows::reference).await
+    }
+
+    async fn reference_versions(&self, name: &str) -> Result<(Vec<ReferenceRow>, i64), StoreError> {
+        // The generation first: what is read after it is at least as new, and the commit compares it.
+        let generation = self.generation("references").await?;
+        let asked = query("SELECT row, state, approver FROM reference_sets WHERE name = ? ORDER BY set_version");
+        Ok((self.all(asked.bind(name.to_owned()), rows::reference).await?, generation))
     }
 
     async fn enforced_policy(&self) -> Result<EnforcedPolicy, StoreError> {

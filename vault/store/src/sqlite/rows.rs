@@ -2,8 +2,8 @@
 
 use super::unavailable;
 use crate::{
-    encoding::{self, from_json, policy_state},
-    model::{EntryRow, LeaseRow, PolicyRow, TokenRow, Versioned},
+    encoding::{self, from_json, policy_state, reference_state},
+    model::{EntryRow, LeaseRow, PolicyRow, ReferenceRow, TokenRow, Versioned},
     store::StoreError,
 };
 use serde::de::DeserializeOwned;
@@ -42,6 +42,14 @@ pub(super) fn policy(row: &SqliteRow) -> Result<Versioned<PolicyRow>, StoreError
     policy.row.state = policy_state(row.try_get("state").map_err(unavailable)?)?;
     policy.row.approver = row.try_get("approver").map_err(unavailable)?;
     Ok(policy)
+}
+
+/// A version of a reference set: state and approver stand in columns.
+pub(super) fn reference(row: &SqliteRow) -> Result<ReferenceRow, StoreError> {
+    let mut reference: ReferenceRow = json(row)?;
+    reference.state = reference_state(row.try_get("state").map_err(unavailable)?)?;
+    reference.approved_by = row.try_get("approver").map_err(unavailable)?;
+    Ok(reference)
 }
 
 /// A token: whether it is revoked, and when it was last used, stand in columns.

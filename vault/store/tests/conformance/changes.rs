@@ -1,7 +1,7 @@
 use crate::{World, rows::*};
 use strongroom_protocol::{
     EnrolmentId,
-    admin::{KeyState, PolicyState},
+    admin::{KeyState, PolicyState, ReferenceState as S},
     enrol::NodeState,
     lease::LeaseState,
     statement::Access,
@@ -98,13 +98,38 @@ pub(crate) async fn key_versions_follow_one_another_and_stay_destroyed(w: World)
 }
 
 pub(crate) async fn reference_versions_follow_one_another(w: World) {
-    conflicts(&w, Change::AddReference(reference("boot", 2))).await;
-    done(&w, Change::AddReference(reference("boot", 1))).await;
-    conflicts(&w, Change::AddReference(reference("boot", 1))).await;
+    conflicts(&w, propose("boot", 2)).await;
+    conflicts(&w, Change::ProposeReference(in_force("boot", 1))).await;
+    done(&w, propose("boot", 1)).await;
+    conflicts(&w, propose("boot", 1)).await;
+    assert_eq!(w.store.references(&["boot".into()]).await.unwrap(), (vec![], 0), "nothing is decided by a proposal");
+    assert_eq!(w.store.reference_versions("boot").await.unwrap(), (vec![reference("boot", 1)], 0));
+    done(&w, approve("boot", 1)).await;
+    conflicts(&w, approve("boot", 1)).await;
     let (found, generation) = w.store.references(&["boot".into(), "none".into()]).await.unwrap();
-    assert_eq!((found, generation), (vec![reference("boot", 1)], 1));
-    done(&w, Change::AddReference(reference("boot", 2))).await;
-    assert_eq!(w.store.references(&[]).await.unwrap(), (vec![], 2));
+    assert_eq!((found, generation), (vec![in_force("boot", 1)], 1));
+    done(&w, propose("boot", 2)).await;
+    assert_eq!(w.store.references(&["boot".into()]).await.unwrap(), (vec![in_force("boot", 1)], 1));
+    assert_eq!(w.store.references(&[]).await.unwrap(), (vec![], 1));
+}
+
+pub(crate) async fn what_came_before_an_approved_reference_is_superseded(w: World) {
+    conflicts(&w, approve("boot", 1)).await;
+    for version in 1..=4 {
+        done(&w, propose("boot", version)).await;
+    }
+    done(&w, propose("other", 1)).await;
+    done(&w, approve("boot", 1)).await;
+    done(&w, approve("boot", 3)).await;
+    let (versions, generation) = w.store.reference_versions("boot").await.unwrap();
+    let states: Vec<_> = versions.iter().map(|row| row.state).collect();
+    assert_eq!((states, generation), (vec![S::Superseded, S::Superseded, S::InForce, S::Proposed], 2));
+    assert_eq!(w.store.references(&["boot".into()]).await.unwrap().0, [in_force("boot", 3)]);
+    // There is no way back but another version.
+    conflicts(&w, approve("boot", 2)).await;
+    conflicts(&w, approve("boot", 1)).await;
+    assert_eq!(w.store.references(&["boot".into()]).await.unwrap().0, [in_force("boot", 3)]);
+    assert_eq!(w.store.reference_versions("other").await.unwrap().0, [reference("other", 1)]);
 }
 
 pub(crate) async fn one_policy_is_enforced_at_a_time(w: World) {
@@ -289,7 +314,8 @@ pub(crate) async fn a_refused_item_leaves_nothing(w: World) {
     let blob = Blob::of(b"evidence".to_vec());
     let mut refused = with(vec![
         Change::CreateSite(site("fra-1")),
-        Change::AddReference(reference("boot", 1)),
+        propose("boot", 1),
+        approve("boot", 1),
         Change::PutNode(node(1)),
         Change::RevokeToken("none".into()),
     ]);
@@ -306,6 +332,6 @@ pub(crate) async fn a_refused_item_leaves_nothing(w: World) {
     assert!(w.store.site("par-1").await.unwrap().is_some());
     assert_eq!(w.check_log().await.len(), 1);
     // What it named is still free.
-    w.accepted(Item { blobs: vec![blob.clone()], ..with(vec![Change::AddReference(reference("boot", 1))]) }).await;
+    w.accepted(Item { blobs: vec![blob.clone()], ..with(vec![propose("boot", 1)]) }).await;
     assert_eq!(w.store.blob(blob.sha256).await.unwrap().unwrap(), blob.bytes);
 }

@@ -53,10 +53,14 @@ pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
         Change::PutKey(key("minilm", 1, KeyState::DecryptOnly)),
         Change::PutKey(key("minilm", 2, KeyState::Active)),
         Change::PutKey(key("corpus", 1, KeyState::Active)),
-        Change::AddReference(reference("boot", 1)),
-        Change::AddReference(reference("boot", 2)),
-        Change::AddReference(reference("other", 1)),
-        Change::AddReference(reference("unnamed", 1)),
+        propose("boot", 1),
+        approve("boot", 1),
+        propose("boot", 2),
+        approve("boot", 2),
+        propose("other", 1),
+        approve("other", 1),
+        propose("unnamed", 1),
+        approve("unnamed", 1),
         Change::GrantLease(several),
         Change::GrantLease(lease(2, 2, "minilm", now + 1000)),
         Change::GrantLease(lease(3, 2, "minilm", now - 1)),
@@ -78,7 +82,7 @@ pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
         assert_eq!(w.store.key(name, *version).await.unwrap().as_ref(), Some(found));
     }
     assert_eq!(read.keys[&("minilm".to_owned(), 1)].version, 2);
-    assert_eq!(read.references, [reference("boot", 2), reference("other", 1)]);
+    assert_eq!(read.references, [in_force("boot", 2), in_force("other", 1)]);
     assert_eq!((read.reference_generation, read.policy_generation, read.node_live), (4, 0, 1));
     let live: Vec<_> = read.asset_live.iter().map(|(name, live)| (name.as_str(), *live)).collect();
     assert_eq!(live, [("bare", 0), ("corpus", 1), ("minilm", 2), ("none", 0)]);

@@ -1,6 +1,6 @@
 use crate::{World, rows::*};
-use strongroom_protocol::{EnrolmentId, lease::LeaseState};
-use strongroom_store::{Change, StoreError};
+use strongroom_protocol::{EnrolmentId, admin::ReferenceState, lease::LeaseState};
+use strongroom_store::{Change, StoreError, model::ReferenceRow};
 
 pub(crate) async fn a_vault_is_initialised_once(w: World) {
     assert_eq!(w.store.vault().await.unwrap(), None);
@@ -37,9 +37,12 @@ pub(crate) async fn lists_have_their_order(w: World) {
         Change::PutNode(node(2)),
         Change::CreateAsset(asset("minilm")),
         Change::CreateAsset(asset("corpus")),
-        Change::AddReference(reference("boot", 1)),
-        Change::AddReference(reference("boot", 2)),
-        Change::AddReference(reference("a", 1)),
+        propose("boot", 1),
+        approve("boot", 1),
+        propose("boot", 2),
+        approve("boot", 2),
+        propose("a", 1),
+        approve("a", 1),
         Change::ProposePolicy(policy(1)),
         Change::ProposePolicy(policy(2)),
         Change::CreateToken(token(2)),
@@ -50,7 +53,8 @@ pub(crate) async fn lists_have_their_order(w: World) {
     // Node 2 was enrolled before node 1.
     assert_eq!(w.store.nodes().await.unwrap(), [node(2), node(1)]);
     assert_eq!(w.store.assets().await.unwrap(), [asset("corpus"), asset("minilm")]);
-    let references = [reference("a", 1), reference("boot", 1), reference("boot", 2)];
+    let old = ReferenceRow { state: ReferenceState::Superseded, ..in_force("boot", 1) };
+    let references = [in_force("a", 1), old, in_force("boot", 2)];
     assert_eq!(w.store.all_references().await.unwrap(), references);
     assert_eq!(w.store.policies().await.unwrap(), [policy(2), policy(1)]);
     let tokens: Vec<_> = w.store.tokens().await.unwrap().into_iter().map(|token| token.row).collect();
@@ -90,15 +94,18 @@ pub(crate) async fn leases_are_listed_by_what_they_are_now(w: World) {
     assert_eq!(numbers(w.store.lapsed_leases(1006, 1).await.unwrap()), [1]);
 }
 
-pub(crate) async fn the_newest_reference_is_in_force(w: World) {
+pub(crate) async fn the_approved_reference_is_in_force(w: World) {
     w.accepted(with(vec![
-        Change::AddReference(reference("boot", 1)),
-        Change::AddReference(reference("boot", 2)),
-        Change::AddReference(reference("other", 1)),
+        propose("boot", 1),
+        approve("boot", 1),
+        propose("boot", 2),
+        approve("boot", 2),
+        propose("other", 1),
+        approve("other", 1),
     ]))
     .await;
     let (found, generation) = w.store.references(&["other".into(), "boot".into()]).await.unwrap();
-    assert_eq!((found, generation), (vec![reference("boot", 2), reference("other", 1)], 3));
+    assert_eq!((found, generation), (vec![in_force("boot", 2), in_force("other", 1)], 3));
 }
 
 pub(crate) async fn leases_are_found_by_node_and_by_key(w: World) {

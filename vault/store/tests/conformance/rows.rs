@@ -7,7 +7,7 @@ use std::{
 use strongroom_ledger::{Action, Actor, ActorKind, Record, Subject, SubjectKind, Timestamp, Verdict};
 use strongroom_protocol::{
     Bytes, DecisionId, EnrolmentId, Fixed, LeaseId, NodeId,
-    admin::{CreateAsset, Integrity, KeyState, PolicyState, ReferenceValues, Role},
+    admin::{CreateAsset, Integrity, KeyState, PolicyState, ReferenceState, ReferenceValues, Role},
     challenge::Nonce,
     enrol::NodeState,
     evidence::{PcrBank, PcrMap},
@@ -106,6 +106,7 @@ pub(crate) fn node(n: u8) -> NodeRow {
         hostname: Some(format!("node-{n}")),
         tpm: "IBM swtpm 1".into(),
         last_pcrs: Some(values()),
+        last_boot_log: Some(bytes32(n)),
         enrolled_at: 1000 - i64::from(n),
     }
 }
@@ -149,7 +150,30 @@ pub(crate) fn key(asset: &str, version: u32, state: KeyState) -> KeyRow {
 }
 
 pub(crate) fn reference(name: &str, version: u32) -> ReferenceRow {
-    ReferenceRow { name: name.into(), version, values: values(), source: "import".into(), recorded_at: 7 }
+    ReferenceRow {
+        name: name.into(),
+        version,
+        values: values(),
+        source: "import".into(),
+        recorded_at: 7,
+        proposed_by: "alice".into(),
+        state: ReferenceState::Proposed,
+        approved_by: None,
+    }
+}
+
+/// A version as it is read once bob has approved it.
+pub(crate) fn in_force(name: &str, version: u32) -> ReferenceRow {
+    let (state, approved_by) = (ReferenceState::InForce, Some("bob".into()));
+    ReferenceRow { state, approved_by, ..reference(name, version) }
+}
+
+pub(crate) fn propose(name: &str, version: u32) -> Change {
+    Change::ProposeReference(reference(name, version))
+}
+
+pub(crate) fn approve(name: &str, version: u32) -> Change {
+    Change::ApproveReference(name.into(), version, "bob".into())
 }
 
 pub(crate) fn policy(n: u8) -> PolicyRow {

@@ -74,13 +74,13 @@ async fn a_deadlock_is_tried_again() {
     });
     let holds = "SELECT count(*) FROM pg_locks WHERE relation = 'generations'::regclass AND mode = 'RowShareLock'";
     while database.sql(holds).unwrap() == "0" {}
-    let committed = sequencer.commit(vec![with(vec![Change::AddReference(reference("boot", 1))])]).await.unwrap();
+    let committed = sequencer.commit(vec![with(vec![propose("boot", 1), approve("boot", 1)])]).await.unwrap();
     assert_eq!(accepted(committed[0].clone()).index, 0);
     intruder.join().unwrap().unwrap();
     // The statistics come a moment later.
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     while database.sql(deadlocks).unwrap() == "0" {}
-    assert_eq!(store.references(&["boot".into()]).await.unwrap(), (vec![reference("boot", 1)], 1));
+    assert_eq!(store.references(&["boot".into()]).await.unwrap(), (vec![in_force("boot", 1)], 1));
     assert_eq!(check_log(&*store).await.len(), 1);
 }
 

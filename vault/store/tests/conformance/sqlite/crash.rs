@@ -376,6 +376,7 @@ pass_on! {
     fn key(asset: &str, version: u32) -> Option<Versioned<KeyRow>>;
     fn keys(asset: &str) -> Vec<Versioned<KeyRow>>;
     fn references(names: &[String]) -> (Vec<ReferenceRow>, i64);
+    fn reference_versions(name: &str) -> (Vec<ReferenceRow>, i64);
     fn all_references() -> Vec<ReferenceRow>;
     fn enforced_policy() -> EnforcedPolicy;
     fn policy_generation() -> i64;

@@ -1,0 +1,49 @@
+//! What a node showed last, as an endorser may propose it: PCR values, the events behind them, files.
+
+use crate::{
+    problem::{Answer, Refused},
+    vault::Vault,
+};
+use strongroom_attest::{
+    TpmClaims,
+    log::{BootLog, events},
+    tpm::HashAlg,
+};
+use strongroom_protocol::{admin::ReferenceValues, evidence::PcrBank};
+use strongroom_store::model::NodeRow;
+
+/// The PCR that the running kernel extends, in a log of its own.
+pub(crate) const IMA_PCR: u8 = 10;
+
+/// The hash of a bank.
+pub(crate) fn hash_of(bank: PcrBank) -> HashAlg {
+    match bank {
+        PcrBank::Sha256 => HashAlg::Sha256,
+        PcrBank::Sha384 => HashAlg::Sha384,
+    }
+}
+
+/// The values that a quote vouches for, without PCR 10: it holds another value with each program that is
+/// run, so no set could be matched by it.
+pub(crate) fn of_quote(claims: &TpmClaims) -> ReferenceValues {
+    let mut pcrs = claims.pcr_values().clone();
+    pcrs.0.remove(&IMA_PCR);
+    ReferenceValues::of(claims.bank(), pcrs)
+}
+
+/// What a node showed when it last attested; PCR values alone if it only enrolled, none if it did neither.
+pub(crate) async fn of_node(vault: &Vault, node: &NodeRow) -> Answer<Option<ReferenceValues>> {
+    let Some(mut values) = node.last_pcrs.clone() else { return Ok(None) };
+    // A vault of another time may have kept it.
+    values.pcrs.0.remove(&IMA_PCR);
+    let log = match node.last_boot_log {
+        Some(sha256) => vault.store.blob(sha256).await?,
+        None => None,
+    };
+    if let Some(log) = log {
+        let bank = hash_of(values.bank);
+        let listed = move || BootLog::parse(&log).map(|log| events::listed(&log, bank)).unwrap_or_default();
+        values.events = tokio::task::spawn_blocking(listed).await.map_err(Refused::internal)?;
+    }
+    Ok(Some(values))
+}
