@@ -1,4 +1,4 @@
-//! Evidence in, claims out: verification of TPM enrolment and TPM quotes.
+//! Evidence in, claims out: verification of TPM enrolment, TPM quotes, boot logs and IMA logs.
 //!
 //! Pure: no I/O, no clock, no system library, no unsafe code. Time, trust anchors, CRLs and the
 //! recorded identity are arguments, so that the same bytes give the same verdict tomorrow.
@@ -9,6 +9,10 @@
 //!             EK + AK name ──make_credential──> Credential, PendingActivation    row  E5
 //!             enrolled record ──check_same_identity──>                           row  E6
 //! release     QuoteEvidence + QuoteExpectation ──quote::verify──> TpmClaims      rows Q1 to Q8
+//! logs        boot log, quoted PCRs ──log::verify──> BootClaims                   rows L1 to L7
+//!             IMA log, PCR 10 ──ima::verify──> Measured ──claims(lists)──> ImaClaims   row  L8
+//!             both, caller ──workload::claims──> WorkloadClaims                  row  L9
+//! ahead       a unified kernel image ──Uki::parse──> what PCR 11 will hold
 //! either      Refused { row, what was wrong, what to do };  rows::Report lists each row's verdict
 //! ```
 //!
@@ -28,6 +32,7 @@ mod refused;
 pub mod rows;
 pub mod tpm;
 pub mod uki;
+pub mod workload;
 
 #[cfg(test)]
 mod stand_in;

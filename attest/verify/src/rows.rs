@@ -42,6 +42,9 @@ pub const BOOT_LOG: [(&str, &str); 7] = [
 /// Rows of an IMA log.
 pub const IMA_LOG: [(&str, &str); 1] = [("L8", "IMA log: hashes, violations, boot_aggregate, the quoted PCR 10")];
 
+/// Row of what runs on a node.
+pub const WORKLOAD: [(&str, &str); 1] = [("L9", "workload identity from measured sources only")];
+
 /// The report of an IMA log. `covered`: PCR 10 was given; `boot_aggregate`: so were PCRs 0 to 9.
 pub fn ima_report(covered: bool, boot_aggregate: bool, refused: Option<&crate::ima::ImaRefused>) -> Report {
     Report::of_each(&IMA_LOG, |_| match refused {

@@ -71,6 +71,14 @@ fn l1_edge_files_have_a_named_verdict() {
 }
 
 #[test]
+fn l1_the_log_of_a_tdx_guest_is_refused_by_name() {
+    let Some(path) = vectors() else { return };
+    let refused = verify(&fs::read(path.join("../tdx/ccel-ovmf.bin")).unwrap(), None).unwrap_err();
+    println!("ccel-ovmf.bin: {refused}");
+    assert_eq!(refused, LogRefused::L1NotOfPcrs { index: 1 });
+}
+
+#[test]
 fn l8_a_real_ima_log_is_read_whole() {
     let Some(path) = vectors() else { return };
     let text = fs::read(path.join("../ima/ascii_runtime_measurements")).unwrap();

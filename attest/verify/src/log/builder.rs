@@ -5,7 +5,7 @@ use crate::tpm::HashAlg;
 
 /// One event to be written.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub pcr: u32,
     pub kind: EventType,
     /// What the digests are of.
@@ -15,25 +15,25 @@ pub(super) struct Written {
 
 /// A log to be written.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub algorithms: Vec<HashAlg>,
     pub events: Vec<Written>,
 }
 
-pub(super) fn event(pcr: u32, kind: EventType, data: impl Into<Vec<u8>>) -> Written {
+pub(crate) fn event(pcr: u32, kind: EventType, data: impl Into<Vec<u8>>) -> Written {
     let data = data.into();
     Written { pcr, kind, measured: data.clone(), data }
 }
 
-pub(super) fn measured(pcr: u32, kind: EventType, measured: &[u8], data: impl Into<Vec<u8>>) -> Written {
+pub(crate) fn measured(pcr: u32, kind: EventType, measured: &[u8], data: impl Into<Vec<u8>>) -> Written {
     Written { pcr, kind, measured: measured.to_vec(), data: data.into() }
 }
 
-pub(super) fn separator(pcr: u32) -> Written {
+pub(crate) fn separator(pcr: u32) -> Written {
     event(pcr, EventType::SEPARATOR, [0; 4])
 }
 
-pub(super) fn utf16(text: &str) -> Vec<u8> {
+pub(crate) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
@@ -51,17 +51,17 @@ pub(super) fn signature_list(kind: Guid, entry: &[u8]) -> Vec<u8> {
     [&kind.0[..], &sizes, &[7; 16], entry].concat()
 }
 
-pub(super) fn config(name: &str, value: &[u8]) -> Written {
+pub(crate) fn config(name: &str, value: &[u8]) -> Written {
     let guid = if name.starts_with("db") { Guid::IMAGE_SECURITY } else { Guid::GLOBAL };
     event(7, EventType::EFI_VARIABLE_DRIVER_CONFIG, variable(guid, name, value))
 }
 
-pub(super) fn action(pcr: u32, text: &str) -> Written {
+pub(crate) fn action(pcr: u32, text: &str) -> Written {
     event(pcr, EventType::EFI_ACTION, text)
 }
 
 /// A boot with Secure Boot, GRUB and a kernel, as real machines do it.
-pub(super) fn boot() -> Writer {
+pub(crate) fn boot() -> Writer {
     let list = signature_list(Guid::CERT_X509, b"certificate");
     let authority = [&[7; 16][..], b"certificate"].concat();
     let mut events = vec![
@@ -99,7 +99,7 @@ pub(super) fn boot() -> Writer {
 }
 
 impl Writer {
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = header(&self.algorithms);
         for event in &self.events {
             out.extend(event.pcr.to_le_bytes());
@@ -122,24 +122,24 @@ impl Writer {
     }
 
     /// The place of the first event of this kind in this PCR.
-    pub(super) fn place(&self, pcr: u32, kind: EventType) -> usize {
+    pub(crate) fn place(&self, pcr: u32, kind: EventType) -> usize {
         self.events.iter().position(|event| event.pcr == pcr && event.kind == kind).unwrap()
     }
 
     /// The event of this UEFI variable.
-    pub(super) fn variable(&mut self, name: &str) -> usize {
+    pub(crate) fn variable(&mut self, name: &str) -> usize {
         let name = utf16(name);
         let named = |event: &Written| event.pcr == 7 && event.data.get(32..32 + name.len()) == Some(&name[..]);
         self.events.iter().position(named).unwrap()
     }
 
-    pub(super) fn insert(&mut self, at: usize, event: Written) -> &mut Self {
+    pub(crate) fn insert(&mut self, at: usize, event: Written) -> &mut Self {
         self.events.insert(at, event);
         self
     }
 }
 
-pub(super) fn header(algorithms: &[HashAlg]) -> Vec<u8> {
+pub(crate) fn header(algorithms: &[HashAlg]) -> Vec<u8> {
     let mut spec = b"Spec ID Event03\0\0\0\0\0\0\x02\x6a\x02".to_vec();
     spec.extend(u32::try_from(algorithms.len()).unwrap().to_le_bytes());
     for algorithm in algorithms {

@@ -154,6 +154,9 @@ fn header(reader: &mut Reader<'_>) -> Result<Vec<(u16, usize)>, LogRefused> {
             malformed("it does not begin with Spec ID Event03")
         });
     }
+    if pcr != 0 && kind == EventType::NO_ACTION {
+        return Err(LogRefused::L1NotOfPcrs { index: pcr });
+    }
     if pcr != 0 || kind != EventType::NO_ACTION || digest.iter().any(|&byte| byte != 0) {
         return Err(malformed("the event that holds it is not an EV_NO_ACTION of PCR 0 with a digest of zeros"));
     }

@@ -85,7 +85,7 @@ fn section(loader: &mut Loader, event: &Event<'_>, open: &mut Option<(u32, &'sta
 }
 
 /// The text that an event's digest is of.
-fn text(event: &Event<'_>) -> Option<String> {
+pub(crate) fn text(event: &Event<'_>) -> Option<String> {
     utf16(event).or_else(|| {
         let said = std::str::from_utf8(event.data()).ok()?.trim_end_matches('\0');
         let texts = LABELS.iter().filter_map(|label| said.strip_prefix(label)).chain([said]);

@@ -27,6 +27,7 @@ mod variable;
 pub use event::{BootLog, Event, MAX_EVENTS};
 pub use examine::{Examined, examine};
 pub use kind::EventType;
+pub(crate) use loader::text as text_of;
 pub use quoted::PHASES;
 pub use refused::LogRefused;
 pub use replay::{Bank, Replay};
@@ -85,6 +86,6 @@ pub fn judge(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) ->
 }
 
 #[cfg(test)]
-mod builder;
+pub(crate) mod builder;
 #[cfg(test)]
 mod tests;

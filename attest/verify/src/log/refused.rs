@@ -35,6 +35,14 @@ pub enum LogRefused {
         /// The algorithms that it has, as far as they are known.
         banks: Vec<HashAlg>,
     },
+    /// L1: a log of the measurement registers of a confidential guest (CCEL), which are not PCRs.
+    #[error(
+        "L1: the log is of a measurement register {index}, not of a TPM's PCRs: give the TPM's log, not the CCEL table"
+    )]
+    L1NotOfPcrs {
+        /// The register that its header names.
+        index: u32,
+    },
     /// L1: the header is not that of a crypto-agile log.
     #[error("L1: the log's header is malformed: {problem}: read the log again from the kernel")]
     L1Header {
@@ -226,6 +234,7 @@ impl LogRefused {
             | Self::L1TooManyEvents { .. }
             | Self::L1Sha1Format
             | Self::L1NoBank { .. }
+            | Self::L1NotOfPcrs { .. }
             | Self::L1Header { .. }
             | Self::L1Truncated { .. }
             | Self::L1Digests { .. }
