@@ -99,7 +99,7 @@ impl Error {
 
     /// Whether the vault does not have the part of the IMA log that was left out.
     pub(crate) fn wants_whole_log(&self) -> bool {
-        self.problem().is_some_and(|problem| problem.reasons == [IMA_LOG_INCOMPLETE])
+        self.problem().is_some_and(|problem| problem.reasons.iter().any(|reason| reason == IMA_LOG_INCOMPLETE))
     }
 
     /// The vault's problem document, where this is one.
