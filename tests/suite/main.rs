@@ -14,6 +14,7 @@ mod audit;
 mod boot;
 mod crash;
 mod docs;
+mod evidence;
 mod leases;
 mod measured;
 mod memory;

@@ -5,6 +5,10 @@
 //! for this request. Only then is a refusal a denial of that node (see
 //! [`Refused::is_signed_for_this_request`]).
 
+mod examine;
+
+pub use examine::{ExaminedQuote, Found, Known, Values, examine_found};
+
 use crate::{
     Refused, Report, Tolerance, rows,
     tpm::{Attest, BankSelection, HashAlg, ParseError, Public, Scheme, Signature, SigningScheme, qualified_name},

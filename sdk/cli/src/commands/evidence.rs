@@ -1,5 +1,15 @@
 //! `strongroom evidence`.
 
+mod explain;
+mod given;
+mod logs;
+pub(crate) mod pcrs;
+mod quote_file;
+mod tpm2;
+mod verdict;
+mod verify;
+pub(crate) mod words;
+
 use crate::{
     context::{Context, read_capped},
     output::{Answer, Failure},
@@ -25,11 +35,23 @@ pub(crate) enum Evidence {
         #[arg(long)]
         ask_vault: bool,
     },
+    /// Judge evidence in files as a vault would, offline: each check by its row, with its verdict and the claims
+    #[command(
+        after_help = "Example:\n  strongroom evidence verify --kind tcg-log binary_bios_measurements --pcrs pcrs.json"
+    )]
+    Verify(verify::Verify),
+    /// Say in words what logs and quotes show, and why a check refused
+    #[command(after_help = "Example:\n  strongroom evidence explain binary_bios_measurements evidence.json")]
+    Explain(explain::Explain),
 }
 
 impl Evidence {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let Self::Collect { statement, ask_vault } = self;
+        let (statement, ask_vault) = match self {
+            Self::Collect { statement, ask_vault } => (statement, ask_vault),
+            Self::Verify(command) => return command.run(),
+            Self::Explain(command) => return command.run(),
+        };
         let statement = match statement {
             Some(path) => read_capped(&path, limits::STATEMENT as u64)?,
             None => Vec::new(),

@@ -1,0 +1,114 @@
+//! `strongroom evidence explain`: what logs and quotes show, in words.
+
+use super::{
+    logs,
+    quote_file::QuoteFile,
+    tpm2::{self, Beside},
+    verdict::Found,
+    words,
+};
+use crate::{
+    context::read_capped,
+    output::{Answer, Failure},
+    plain,
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use strongroom::protocol::limits;
+use strongroom_attest::{Verdict, ima::ImaLog, log::BootLog};
+
+/// Arguments of `evidence explain`.
+#[derive(clap::Args)]
+pub(crate) struct Explain {
+    /// Boot logs, IMA logs, items of evidence in JSON: told by their content
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// One file, explained.
+struct Explained {
+    kind: &'static str,
+    found: Found,
+    text: String,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let mut text = String::new();
+        let mut documents = Vec::new();
+        for path in &self.files {
+            let explained = explain(path)?;
+            let name = plain::line(&path.display().to_string());
+            text.push_str(&format!("{name}: {}\n{}", explained.kind, explained.text));
+            text.push_str(&refusals(&explained.found));
+            let lines: Vec<&str> = explained.text.lines().collect();
+            documents.push(json!({
+                "file": name,
+                "kind": explained.kind,
+                "rows": explained.found.rows,
+                "claims": Value::Object(explained.found.claims),
+                "words": lines,
+            }));
+        }
+        text.push_str(
+            "\nWhat stands after `said:` is the log's own word: types and texts of boot events are in no digest, and\n\
+             paths of files are named by whoever mounted them. `strongroom evidence verify` says what a quote vouches for.\n",
+        );
+        Answer::new(&json!({ "files": documents }), text)
+    }
+}
+
+fn explain(path: &Path) -> Result<Explained, Failure> {
+    let bytes = read_capped(path, limits::BODY as u64)?;
+    let name = path.display();
+    if bytes.is_empty() {
+        return Err(Failure::usage(format!("{name}: the file is empty")));
+    }
+    if let Some(b'{' | b'[') = bytes.trim_ascii_start().first() {
+        let file = QuoteFile::read(std::slice::from_ref(&path.to_owned()), None, None)?;
+        let found = tpm2::judge(&file, &Beside::default())?;
+        if let Some(why) = &found.malformed {
+            return Err(Failure::usage(format!("{name}: malformed: {}", plain::line(why))));
+        }
+        let mut text = words::quote(&found);
+        if let Some(log) = &file.boot_log {
+            text.push_str(&boot_log(log));
+        }
+        for log in file.ima_log.iter().filter(|_| file.ima_offset == 0) {
+            text.push_str(&ima_log(log));
+        }
+        return Ok(Explained { kind: "evidence of a TPM 2.0", found, text });
+    }
+    let boot = logs::boot_log(&bytes, None);
+    if boot.malformed.is_none() {
+        return Ok(Explained { kind: "boot log", found: boot, text: boot_log(&bytes) });
+    }
+    let ima = logs::ima_log(&bytes, None, false, None);
+    match (&ima.malformed, &boot.malformed) {
+        (None, _) => Ok(Explained { kind: "IMA log", found: ima, text: ima_log(&bytes) }),
+        (Some(_), why) => Err(Failure::usage(format!(
+            "{name}: no boot log, no IMA log, no item of evidence in JSON ({})",
+            plain::line(why.as_deref().unwrap_or_default())
+        ))),
+    }
+}
+
+fn boot_log(bytes: &[u8]) -> String {
+    let examined = strongroom_attest::log::examine(bytes, None);
+    BootLog::parse(bytes).map_or_else(|_| String::new(), |log| words::boot(&log, &examined))
+}
+
+fn ima_log(bytes: &[u8]) -> String {
+    ImaLog::parse(bytes, 0).map_or_else(|_| String::new(), |log| words::ima(&log))
+}
+
+/// Every row that refused: what it checks, why, what to do.
+fn refusals(found: &Found) -> String {
+    let mut text = String::new();
+    for row in found.rows.iter().filter(|row| row.verdict == Verdict::Refused) {
+        let why = row.note.as_deref().unwrap_or_default();
+        text.push_str(&format!("{} refused ({}): {}\n", row.row, row.title, plain::line(why)));
+        text.push_str(&format!("  what to do: {}\n", words::remedy(row.row)));
+    }
+    text
+}

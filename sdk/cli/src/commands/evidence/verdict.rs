@@ -1,0 +1,157 @@
+//! What `evidence verify` found, and how it is told.
+
+use super::pcrs::PcrValues;
+use crate::{
+    output::{Answer, Failure},
+    plain,
+};
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, fmt::Write as _};
+use strongroom::protocol::claims::Listed;
+use strongroom_attest::{Verdict, log::events::meaning, rows::Row, tpm::HashAlg};
+
+/// What was found in evidence.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Every row of its kind.
+    pub rows: Vec<Row>,
+    /// Why the bytes are not of the kind that was named: nothing was judged then.
+    pub malformed: Option<String>,
+    /// Rows whose refusal cannot be allowed: without them there is nothing left to believe.
+    pub final_rows: Vec<&'static str>,
+    /// Claims by kind of evidence: `tpm`, `boot`, `ima`, `workload`.
+    pub claims: Map<String, Value>,
+    /// Whether a signature vouches for them.
+    pub vouched: BTreeMap<&'static str, bool>,
+    /// PCRs that differ from the reference set; `None` where no set was given.
+    pub differing: Option<Vec<u8>>,
+    /// How the files stand to the reference set's lists.
+    pub listed: Option<Listed>,
+    /// Further members of the JSON document, such as `pcrs`.
+    pub members: Map<String, Value>,
+    /// What a person reads under the rows.
+    pub text: String,
+}
+
+impl Found {
+    pub(super) fn malformed(why: String) -> Self {
+        Self { malformed: Some(why), ..Self::default() }
+    }
+
+    /// Takes over what was found in a log beside a quote. That a log is no log refuses; the quote is one still.
+    pub(super) fn take(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.final_rows.extend(other.final_rows);
+        self.claims.extend(other.claims);
+        self.vouched.extend(other.vouched);
+        self.listed = self.listed.take().or(other.listed);
+        self.members.extend(other.members);
+        self.text.push_str(&other.text);
+    }
+
+    /// Holds values against those of a reference set.
+    pub(super) fn compare(
+        &mut self,
+        reference: &PcrValues,
+        value: impl Fn(HashAlg, u8) -> Option<Vec<u8>>,
+    ) -> Result<(), Failure> {
+        let known = |bank| reference.0.get(&bank).is_some_and(|of| of.keys().any(|&pcr| value(bank, pcr).is_some()));
+        let chosen = reference.bank(known).or_else(|| reference.bank(|_| true));
+        let (bank, expected) = chosen.ok_or_else(|| Failure::usage("--reference holds no values"))?;
+        let differs = |(pcr, expected): (&u8, &Vec<u8>)| (value(bank, *pcr).as_ref() != Some(expected)).then_some(*pcr);
+        self.differing = Some(expected.iter().filter_map(differs).collect());
+        Ok(())
+    }
+
+    /// The answer: every row with its verdict, claims, and whether all that was checked holds.
+    pub(super) fn answer(self, kind: &str, files: &[String], allow: &[String]) -> Result<Answer, Failure> {
+        let names = files.join(" ");
+        if let Some(why) = self.malformed {
+            return Err(Failure::usage(format!("{names}: malformed: {}", plain::line(&why))));
+        }
+        let allowed = |row: &Row| {
+            row.verdict == Verdict::Refused
+                && allow.iter().any(|allowed| allowed == row.row)
+                && !self.final_rows.contains(&row.row)
+        };
+        let refusing: Vec<&str> = self
+            .rows
+            .iter()
+            .filter(|row| row.verdict == Verdict::Refused && !allowed(row))
+            .map(|row| row.row)
+            .collect();
+        let (reference, against) = reference(self.differing.as_deref(), self.listed.as_ref());
+        let matches = reference.as_ref().is_none_or(|reference| reference["matches"] == json!(true));
+        let holds = refusing.is_empty() && matches;
+        let mut document = Map::new();
+        document.insert("kind".into(), json!(kind));
+        document.insert("files".into(), json!(files));
+        document.insert("holds".into(), json!(holds));
+        document.insert("refused".into(), json!(refusing));
+        let mut text = String::new();
+        let mut rows = Vec::new();
+        for row in &self.rows {
+            let allowed = allowed(row);
+            let Row { row: id, title, verdict, note } = row;
+            let shown = if allowed { "allowed".to_owned() } else { verdict.to_string() };
+            let _ = writeln!(text, "{id}  {shown:<11}  {title}");
+            if let Some(note) = note {
+                let _ = writeln!(text, "                 {}", plain::line(note));
+            }
+            let mut value = json!(row);
+            if let (true, Some(fields)) = (allowed, value.as_object_mut()) {
+                fields.insert("allowed".into(), json!(true));
+            }
+            rows.push(value);
+        }
+        document.insert("rows".into(), json!(rows));
+        document.insert("allowed".into(), json!(allow));
+        document.insert("claims".into(), Value::Object(self.claims));
+        document.insert("vouched".into(), json!(self.vouched));
+        document.extend(reference.map(|reference| ("reference".to_owned(), reference)));
+        document.extend(self.members);
+        text.push_str(&self.text);
+        text.push_str(&against);
+        let unchecked: Vec<&str> =
+            self.rows.iter().filter(|row| row.verdict == Verdict::NotChecked).map(|row| row.row).collect();
+        let verdict = match (holds, refusing.is_empty(), unchecked.is_empty()) {
+            (true, _, true) => "holds".to_owned(),
+            (true, _, false) => format!("what was checked holds; not checked: {}", unchecked.join(", ")),
+            (false, false, _) => format!("refused by {}", refusing.join(", ")),
+            (false, true, _) => "refused: it is not as the reference set".to_owned(),
+        };
+        let _ = writeln!(text, "{}: {verdict}", plain::line(&names));
+        let mut answer = Answer::new(&document, text)?;
+        answer.holds = holds;
+        Ok(answer)
+    }
+}
+
+/// How evidence stands to a reference set: for programs, and for people.
+fn reference(differing: Option<&[u8]>, listed: Option<&Listed>) -> (Option<Value>, String) {
+    let Some(differing) = differing else { return (None, String::new()) };
+    let mut text = String::new();
+    for &pcr in differing {
+        let _ = writeln!(text, "PCR {pcr} differs from the reference set: {}", meaning(pcr));
+    }
+    let mut files = true;
+    if let Some(Listed { unlisted, forbidden, missing, examples }) = listed {
+        files = *unlisted == 0 && *forbidden == 0 && missing.is_empty();
+        for (count, what) in
+            [(*forbidden, "forbidden by the reference set"), (*unlisted, "not among its accepted ones")]
+        {
+            if count > 0 {
+                let _ = writeln!(text, "files that were measured and are {what}: {count}");
+            }
+        }
+        for file in examples {
+            let why = if file.forbidden { "forbidden" } else { "not accepted" };
+            let _ = writeln!(text, "  {why}: {} {}", plain::line(&file.digest), plain::line(&file.path));
+        }
+        for digest in missing {
+            let _ = writeln!(text, "required by the reference set and not measured: {}", plain::line(digest));
+        }
+    }
+    let document = json!({ "matches": differing.is_empty() && files, "differing": differing, "files": listed });
+    (Some(document), text)
+}
