@@ -21,9 +21,11 @@ test: build ## All tests but the long ones
 	$(CARGO) test --workspace --locked
 	target/debug/strongroom policy test policies/baseline
 	.ci/python test
+	FUZZ_SECONDS=5 .ci/fuzz attest/verify
 
-# Ignored tests are the children that others start, some of which kill themselves: never run by name.
-test-long: test fuzz ## The long suites too: every fuzz target for FUZZ_SECONDS each
+# Other ignored tests are the children that tests start, some of which kill themselves: never run by name.
+test-long: test fuzz ## The long suites too: all measured boots; every fuzz target for FUZZ_SECONDS each
+	$(CARGO) test --workspace --locked --test suite measured:: -- --ignored --test-threads 1
 
 lint: setup ## Formatting, clippy, licences, bans, sources
 	@.ci/lint

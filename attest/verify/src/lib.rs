@@ -35,6 +35,8 @@ pub mod uki;
 pub mod workload;
 
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod stand_in;
 
 pub use enrol::{EkIdentity, TrustAnchors};

@@ -129,10 +129,13 @@ fn l8_the_first_template_is_read_too() {
     }
 }
 
+/// A field as it is hashed, and as it is shown.
+type Field = (&'static [u8], &'static str);
+
 /// A log of two entries in one template, binary and ASCII: `fields` of the second, as they are hashed and as they are shown.
-fn templated(template: &str, form: entry::Form, fields: &[(&[u8], &str)]) -> [Vec<u8>; 2] {
+fn templated(template: &str, form: entry::Form, fields: &[Field]) -> [Vec<u8>; 2] {
     let first = [(&b"sha256:\0aggregate"[..], "sha256:616767726567617465"), (b"boot_aggregate\0", "boot_aggregate")];
-    let of = |template: &str, fields: &[(&[u8], &str)]| {
+    let of = |template: &str, fields: &[Field]| {
         let data: Vec<u8> = fields.iter().flat_map(|(bytes, _)| form.field(&[bytes])).collect();
         let hash = form.hash.digest(&[&data]);
         let pcr = if form.big_endian { 10_u32.to_be_bytes() } else { 10_u32.to_le_bytes() };
@@ -150,17 +153,17 @@ const USUAL: entry::Form = entry::Form { hash: HashAlg::Sha1, big_endian: false 
 
 #[test]
 fn l8_every_template_of_the_kernel_is_read_in_both_forms() {
-    let ng: (&[u8], &str) = (b"sha256:\0file", "sha256:66696c65");
-    let name: (&[u8], &str) = (b"/bin/job\0", "/bin/job");
-    let (none, bytes): ((&[u8], &str), (&[u8], &str)) = ((b"", ""), (b"\x03\x02", "0302"));
-    let modsig: (&[u8], &str) = (b"sha512:\0m", "sha512:6d");
-    let numbers: [(&[u8], &str); 3] = [(b"\xe8\x03\0\0", "1000"), (b"\0\0\0\0", "0"), (b"\xed\x81", "33261")];
-    let names: (&[u8], &str) = (b"security.ima|security.selinux\0", "security.ima|security.selinux");
+    let ng: Field = (b"sha256:\0file", "sha256:66696c65");
+    let name: Field = (b"/bin/job\0", "/bin/job");
+    let (none, bytes): (Field, Field) = ((b"", ""), (b"\x03\x02", "0302"));
+    let modsig: Field = (b"sha512:\0m", "sha512:6d");
+    let numbers: [Field; 3] = [(b"\xe8\x03\0\0", "1000"), (b"\0\0\0\0", "0"), (b"\xed\x81", "33261")];
+    let names: Field = (b"security.ima|security.selinux\0", "security.ima|security.selinux");
     let evm: Vec<_> = [ng, name, bytes, names, bytes, bytes].into_iter().chain(numbers).collect();
     let bare: Vec<_> = [ng, name, none, none, none, none].into_iter().chain(numbers).collect();
-    let verity: (&[u8], &str) = (b"verity:sha256:\0file", "verity:sha256:66696c65");
-    let own: (&[u8], &str) = (b"ima:sha256:\0file", "ima:sha256:66696c65");
-    let all: [(&str, &[(&[u8], &str)], &str); 14] = [
+    let verity: Field = (b"verity:sha256:\0file", "verity:sha256:66696c65");
+    let own: Field = (b"ima:sha256:\0file", "ima:sha256:66696c65");
+    let all: [(&str, &[Field], &str); 14] = [
         ("ima-ng", &[ng, name], "sha256"),
         ("ima-sig", &[ng, name, bytes], "sha256"),
         ("ima-sig", &[ng, name, none], "sha256"),
@@ -187,6 +190,8 @@ fn l8_every_template_of_the_kernel_is_read_in_both_forms() {
             let mut wrong = bytes.clone();
             wrong[at] ^= 1;
             ImaLog::parse(&wrong, 0).expect_err(template);
+            let form = if bytes.starts_with(b"10") { "ascii" } else { "binary" };
+            crate::seeds::keep("ima_log", &format!("{form}-{}", template.replace('|', "-")), &bytes);
         }
     }
     for unknown in ["ima-new", "", "n-ng|d-ng", "d-ng", "d-ng|n-ng|new", "d|n"] {
@@ -201,8 +206,7 @@ fn l8_every_template_of_the_kernel_is_read_in_both_forms() {
 
 #[test]
 fn l8_logs_of_other_banks_and_byte_orders_are_read() {
-    let fields: [(&[u8], &str); 3] =
-        [(b"sha256:\0file", "sha256:66696c65"), (b"/bin/job\0", "/bin/job"), (b"\x03", "03")];
+    let fields: [Field; 3] = [(b"sha256:\0file", "sha256:66696c65"), (b"/bin/job\0", "/bin/job"), (b"\x03", "03")];
     for hash in [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512] {
         for big_endian in [false, true] {
             let [binary, ascii] = templated("ima-sig", entry::Form { hash, big_endian }, &fields);

@@ -5,7 +5,7 @@ use super::{
     event::{BootLog, Event},
     kind::EventType,
 };
-use crate::{Tolerance, quote::hex};
+use crate::{Tolerance, quote::hex, tpm::HashAlg};
 use strongroom_protocol::claims::BootPath;
 
 /// PCR 4: programs that the boot manager loads. PCR 5: how it did, and the partition table.
@@ -38,20 +38,23 @@ enum Exit {
     Done,
 }
 
-/// Reads PCRs 4 and 5.
+/// Reads PCRs 4 and 5. What firmware says there is known by its digest, whatever type the event has: types are not
+/// authenticated, and with another one a text must not become a program, nor a program a text.
 pub(super) fn check(log: &BootLog<'_>) -> Result<BootPath, LogRefused> {
     let mut path = BootPath::default();
     let mut exit = Exit::Not;
+    let said = Said::by(log);
     for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
-        let text = event.kind() == EventType::EFI_ACTION;
         match event.pcr() {
             PROGRAMS | CONFIGURATION if event.kind() == EventType::SEPARATOR => {}
-            PROGRAMS if text && ACTIONS.contains(&event.text()) => {}
+            PROGRAMS if said.one_of(&ACTIONS, event).is_some() => {}
             // After ExitBootServices there are no boot services that could measure a program.
             PROGRAMS if exit == Exit::Done => return Err(LogRefused::L5AfterExit { event: event.number() }),
             PROGRAMS => path.images.extend(event.name_digest().map(hex)),
-            CONFIGURATION if text && STEPS.contains(&event.text()) => exit = exit_step(event, exit)?,
-            CONFIGURATION => path.configuration.extend(event.name_digest().map(hex)),
+            CONFIGURATION => match said.one_of(&STEPS, event) {
+                Some(step) => exit = exit_step(event, exit, step)?,
+                None => path.configuration.extend(event.name_digest().map(hex)),
+            },
             _ => {}
         }
     }
@@ -59,10 +62,28 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<BootPath, LogRefused> {
     if path.images.is_empty() { Err(LogRefused::L5NoImage) } else { Ok(path) }
 }
 
+/// What firmware says in PCRs 4 and 5, with the digests by which claims name things. Some measures a NUL with it.
+struct Said(Vec<(Vec<u8>, &'static [u8])>);
+
+impl Said {
+    fn by(log: &BootLog<'_>) -> Self {
+        let texts = || ACTIONS.into_iter().chain(STEPS);
+        let of = |algorithm: HashAlg| {
+            texts().flat_map(move |text| [&b""[..], b"\0"].map(|end| (algorithm.digest(&[text, end]), text)))
+        };
+        Self(log.naming().into_iter().flat_map(of).collect())
+    }
+
+    fn one_of(&self, texts: &[&'static [u8]], event: &Event<'_>) -> Option<&'static [u8]> {
+        let digest = event.name_digest()?;
+        self.0.iter().find(|(said, text)| said == digest && texts.contains(text)).map(|&(_, text)| text)
+    }
+}
+
 /// One step of leaving firmware. A call may fail, before or after it is announced, and is made again; success is
 /// announced before, and is the end.
-fn exit_step(event: &Event<'_>, exit: Exit) -> Result<Exit, LogRefused> {
-    match (exit, event.text()) {
+fn exit_step(event: &Event<'_>, exit: Exit, step: &'static [u8]) -> Result<Exit, LogRefused> {
+    match (exit, step) {
         (Exit::Not | Exit::Invoked, INVOCATION) => Ok(Exit::Invoked),
         (Exit::Not | Exit::Invoked, FAILURE) => Ok(exit),
         (Exit::Invoked, SUCCESS) => Ok(Exit::Done),

@@ -80,14 +80,15 @@ impl<'a> BootLog<'a> {
         self.padded
     }
 
+    /// The algorithm by whose digests claims name what was measured; `None` where [`Self::check_banks`] refuses.
+    pub(super) fn naming(&self) -> Option<HashAlg> {
+        NAMING.into_iter().find(|algorithm| self.algorithms.contains(algorithm))
+    }
+
     /// Refuses a log whose only digests are of SHA-1, or of algorithms that this crate does not know: it can be
     /// replayed, and proves nothing.
     pub(super) fn check_banks(&self) -> Result<(), LogRefused> {
-        if self.algorithms.iter().any(|algorithm| NAMING.contains(algorithm)) {
-            Ok(())
-        } else {
-            Err(LogRefused::L1NoBank { banks: self.algorithms.clone() })
-        }
+        self.naming().map(|_| ()).ok_or_else(|| LogRefused::L1NoBank { banks: self.algorithms.clone() })
     }
 }
 

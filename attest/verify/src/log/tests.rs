@@ -487,6 +487,8 @@ fn l3_another_type_hides_nothing_from_claims() {
     for (pcr, kind, others) in [
         (4, EventType::EFI_BOOT_SERVICES_APPLICATION, [EventType::IPL, EventType::EVENT_TAG]),
         (5, EventType::EFI_GPT_EVENT, [EventType::EFI_GPT_EVENT2, EventType::COMPACT_HASH]),
+        (4, EventType::EFI_ACTION, [EventType::ACTION, EventType::COMPACT_HASH]),
+        (5, EventType::EFI_ACTION, [EventType::ACTION, EventType::EVENT_TAG]),
         (7, EventType::EFI_VARIABLE_AUTHORITY, [EventType::EFI_SPDM_DEVICE_AUTHORITY; 2]),
         (8, EventType::IPL, [EventType::EVENT_TAG, EventType::COMPACT_HASH]),
         (9, EventType::EVENT_TAG, [EventType::IPL, EventType::COMPACT_HASH]),
@@ -666,6 +668,20 @@ fn rows_are_judged_one_by_one_for_people() {
     assert!(examined.refusal("L4").unwrap().contains("SecureBoot") && examined.refusal("L5").is_none());
     assert!(examined.replay.is_some() && examined.secure_boot.is_none());
     assert_eq!(verdicts(b"", None), [Refused, NotChecked, NotChecked, NotChecked, NotChecked, NotChecked, NotChecked]);
+}
+
+#[test]
+fn the_fuzzer_starts_from_logs_that_hold() {
+    let mut image = boot();
+    unified(&mut image);
+    let mut plain = boot();
+    plain.algorithms = vec![HashAlg::Sha256];
+    plain.events.retain(|event| event.pcr != 7 || event.kind == EventType::SEPARATOR);
+    let padded = [plain.bytes(), vec![0xff; 40]].concat();
+    for (name, bytes) in [("grub", boot().bytes()), ("image", image.bytes()), ("padded", padded)] {
+        verify(&bytes, None).unwrap();
+        crate::seeds::keep("boot_log", name, &bytes);
+    }
 }
 
 mod random {

@@ -104,6 +104,8 @@ fn q1_a_changed_byte_is_refused() {
     let message = case.attest.bytes();
     let signature = case.key.sign(&message, None);
     case.verify_bytes(&message, &signature).unwrap();
+    crate::seeds::keep("tpms_attest", "quote", &message);
+    crate::seeds::keep("tpmt_signature", "quote", &signature);
     // The clock is a claim that nothing else checks: only the signature protects it.
     let mut other = case.attest.clone();
     other.clock += 1;

@@ -61,6 +61,7 @@ fn sections_are_measured_by_name_and_content_in_the_stubs_order() {
         whole(".cmdline", "quiet"),
         KERNEL,
     ]);
+    crate::seeds::keep("uki", "magic", &file);
     let uki = Uki::parse(&file).unwrap();
     assert_eq!((uki.stub_version(), uki.command_line()), (Some(252), Some("quiet")));
     let digest = |bytes: &[u8]| HashAlg::Sha256.digest(&[bytes]);
@@ -123,6 +124,7 @@ fn the_first_profile_is_the_one_that_is_booted() {
         whole(".cmdline", "second"),
         whole(".osrel", "second"),
     ];
+    crate::seeds::keep("uki", "profiles", &image(&profiles));
     assert_eq!(names(&profiles), [".linux", ".cmdline", ".profile"]);
     assert_eq!(Uki::parse(&image(&profiles)).unwrap().command_line(), Some("first"));
     // Before version 257 there were no profiles, and of equal names the first counted.
