@@ -8,6 +8,7 @@ use strongroom_policy::{
     Bundle, Outcome, Policy, PolicyInput, Sources, Verdict, explain, input::input_schema, load_dir,
     settings::data_schema, test_bundle,
 };
+use strongroom_protocol::claims::Tolerance;
 use strongroom_reference::{keep_file, keep_part, keys, table};
 
 fn policies() -> PathBuf {
@@ -163,6 +164,28 @@ fn the_example_is_released_with_obligations_and_refused_with_reasons() {
     // The same input gives the same answer when it is replayed from what was stored.
     let stored = serde_json::to_value(&changed).unwrap();
     assert_eq!(policy.replay(&stored).unwrap(), denied);
+}
+
+/// What docs/security.md shows to be added to the baseline, added.
+#[test]
+fn the_rules_that_docs_show_refuse_what_they_say() {
+    let page = std::fs::read_to_string(policies().join("../docs/security.md")).unwrap();
+    let rules = page.split("```rego\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut files = baseline().files;
+    files.insert("more.rego".to_owned(), format!("package strongroom.release\n\n{rules}"));
+    let policy = Policy::prepare(Bundle::from_files(files).unwrap());
+    let codes = |change: &dyn Fn(&mut PolicyInput)| {
+        let mut input = good();
+        change(&mut input);
+        policy.evaluate(&input).unwrap().reason_codes()
+    };
+    assert_eq!(codes(&|_| {}), [""; 0]);
+    assert_eq!(codes(&|input| input.claims.boot.as_mut().unwrap().secure_boot.enabled = false), ["secure_boot_off"]);
+    let tolerated = |input: &mut PolicyInput| {
+        input.claims.boot.as_mut().unwrap().tolerances.push(Tolerance::ExitBootServicesMissing);
+    };
+    assert_eq!(codes(&tolerated), ["firmware_tolerated"]);
+    assert_eq!(codes(&|input| input.claims.boot = None), ["firmware_tolerated", "secure_boot_off"]);
 }
 
 #[test]

@@ -203,6 +203,7 @@ async fn put_node(
         tpm: enrolment.tpm.clone(),
         last_pcrs: Some(measurements::of_quote(claims)),
         last_boot_log: None,
+        last_boot: Some((claims.boot().reset_count, claims.boot().restart_count)),
         enrolled_at: now,
     };
     let mut record = vault.record(now, node_actor(id), Action::NodeEnrolled, subject(SubjectKind::Node, id))?;

@@ -2,6 +2,7 @@
 
 use crate::{
     problem::{Answer, Refused},
+    release::ima_state::ImaState,
     vault::Vault,
 };
 use strongroom_attest::{
@@ -44,6 +45,11 @@ pub(crate) async fn of_node(vault: &Vault, node: &NodeRow) -> Answer<Option<Refe
         let bank = hash_of(values.bank);
         let listed = move || BootLog::parse(&log).map(|log| events::listed(&log, bank)).unwrap_or_default();
         values.events = tokio::task::spawn_blocking(listed).await.map_err(Refused::internal)?;
+    }
+    let measured = vault.store.measured(node.id).await?;
+    if let Some(measured) = measured.filter(|measured| node.last_boot == Some(measured.row.boot)) {
+        let files = move || ImaState::read(&measured.row).map(|state| state.measured().files.clone());
+        values.files.accepted = Some(tokio::task::spawn_blocking(files).await.map_err(Refused::internal)??);
     }
     Ok(Some(values))
 }

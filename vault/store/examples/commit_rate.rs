@@ -129,6 +129,7 @@ fn furnish() -> Item {
             tpm: String::new(),
             last_pcrs: None,
             last_boot_log: None,
+            last_boot: None,
             enrolled_at: 0,
         })
     }));

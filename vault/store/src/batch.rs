@@ -1,6 +1,6 @@
 //! What goes into one commit, and what comes out of it.
 
-use crate::model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow};
+use crate::model::{AssetRow, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow};
 use strongroom_ledger::Record;
 use strongroom_protocol::{Fixed, LeaseId, NodeId, challenge::Nonce, lease::LeaseState, sha256};
 
@@ -22,6 +22,8 @@ pub enum Guard {
     Policy(Fixed<32>, i64),
     /// A token and the version of its row.
     Token(String, i64),
+    /// What a node has measured, and the version of its row.
+    Measured(NodeId, i64),
     /// The generation of the enforced policy.
     PolicyGeneration(i64),
     /// The generation of all reference values.
@@ -43,6 +45,7 @@ impl Guard {
             | Self::Lease(_, version)
             | Self::Policy(_, version)
             | Self::Token(_, version)
+            | Self::Measured(_, version)
             | Self::PolicyGeneration(version)
             | Self::ReferenceGeneration(version)
             | Self::TokenGeneration(version) => *version,
@@ -69,6 +72,8 @@ pub enum Change {
     CreateSite(SiteRow),
     /// Creates or replaces a node; another node's AK is refused.
     PutNode(NodeRow),
+    /// Keeps what a node has measured, in the place of what was kept before; refused if it is too long.
+    PutMeasured(MeasuredRow),
     /// Creates an asset; refused if it exists.
     CreateAsset(AssetRow),
     /// Replaces an asset's row; refused if there is none.

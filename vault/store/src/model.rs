@@ -75,9 +75,26 @@ pub struct NodeRow {
     /// SHA-256 of the boot log that explained them, kept as a blob; none where no verified log came with them.
     #[serde(default)]
     pub last_boot_log: Option<Fixed<32>>,
+    /// TPM reset and restart counts of that quote.
+    #[serde(default)]
+    pub last_boot: Option<(u32, u32)>,
     /// Unix seconds.
     pub enrolled_at: i64,
 }
+
+/// What a node's kernel has measured since its present boot, as far as quotes covered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasuredRow {
+    /// The node.
+    pub node: NodeId,
+    /// TPM reset and restart counts of the boot. There is one row a node: another boot takes its place.
+    pub boot: (u32, u32),
+    /// What the server wrote, at most [`MEASURED_BYTES`].
+    pub state: Vec<u8>,
+}
+
+/// Bytes that are kept of one boot.
+pub const MEASURED_BYTES: usize = 4 << 20;
 
 /// How many enrolments may wait for their activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use crate::{
     grounds::{Grounds, Requester},
     model::{
-        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
-        SiteRow, TokenRow, VaultRow, Versioned,
+        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow,
+        ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
     },
 };
 use async_trait::async_trait;
@@ -97,6 +97,8 @@ pub trait Store: Send + Sync + 'static {
     async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError>;
     /// All nodes, by time of enrolment.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
+    /// What a node has measured since its last boot that is known.
+    async fn measured(&self, node: NodeId) -> Result<Option<Versioned<MeasuredRow>>, StoreError>;
     /// Keeps an enrolment until it expires. One source has so many waiting, and so many of one EK
     /// ([`crate::model::WAITING`]): beyond that its new one takes the place of its oldest. When too many
     /// wait in all, the oldest of whoever has the most makes room.

@@ -2,5 +2,5 @@
 
 pub mod events;
 pub mod possession;
-mod reason;
+pub(crate) mod reason;
 pub mod sweep;

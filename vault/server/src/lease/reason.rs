@@ -1,11 +1,13 @@
 //! Why a lease was revoked, as the ledger has it: every replica reads the same.
 
 use crate::{problem::Answer, vault::Vault};
-use strongroom_ledger::{Action, Record, SubjectKind};
+use strongroom_ledger::{Action, Record, SubjectKind, Verdict};
 use strongroom_protocol::audit::AuditQuery;
 use strongroom_store::model::LeaseRow;
 
-/// The code of a denial that closes the lease which was to be renewed.
+/// The detail of a denied renewal that ended its lease: what became of the node.
+pub(crate) const LEASE_ENDED: &str = "lease_ended";
+/// The code of such a denial in records that are older than this detail.
 const REBOOTED: &str = "rebooted";
 /// Seconds of the ledger that are looked through. Who listens looks each second.
 const BACK: i64 = 900;
@@ -17,10 +19,17 @@ pub(super) async fn of_revocation(vault: &Vault, lease: &LeaseRow) -> Answer<Opt
     if let Some(record) = newest(vault, lease, of_lease, |record| record.lease == Some(lease.id)).await? {
         return Ok(Some(of_record(&record)));
     }
-    // A renewal that shows a reboot is denied, and takes its lease along.
-    let of_renewal = AuditQuery { node: node.clone(), reason: Some(REBOOTED.to_owned()), ..all() };
-    if newest(vault, lease, of_renewal, |record| record.lease == Some(lease.id)).await?.is_some() {
-        return Ok(Some(REBOOTED.to_owned()));
+    // A renewal that shows a reboot, or what must not run, is denied and takes its lease along.
+    let verdict = Some(Verdict::Denied.to_string());
+    let of_renewal =
+        AuditQuery { node: node.clone(), action: Some(Action::LeaseRenewed.to_string()), verdict, ..all() };
+    let ended = |record: &Record| {
+        let said = record.details.get(LEASE_ENDED).and_then(serde_json::Value::as_str).map(str::to_owned);
+        said.or_else(|| record.reasons.iter().find(|reason| *reason == REBOOTED).cloned())
+    };
+    let of_this = |record: &Record| record.lease == Some(lease.id) && ended(record).is_some();
+    if let Some(record) = newest(vault, lease, of_renewal, of_this).await? {
+        return Ok(ended(&record));
     }
     let of_many = AuditQuery { action: Some(Action::LeaseRevoked.to_string()), ..all() };
     let site = vault.store.node(lease.node).await?.and_then(|node| node.row.site);

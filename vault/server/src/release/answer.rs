@@ -42,14 +42,16 @@ pub(super) struct Granted {
     pub(super) terms: Terms,
     /// Seconds until the lease ends, until possession is proved, until fresh evidence.
     pub(super) times: (u64, u64, u64),
+    /// Up to where the vault has the node's IMA log, bytes.
+    pub(super) ima_offset: Option<u64>,
 }
 
 impl Granted {
     /// Takes what the sequencer committed.
-    pub(super) fn after(committed: Committed, decision: DecisionId, terms: Terms) -> Self {
+    pub(super) fn after(committed: Committed, decision: DecisionId, terms: Terms, ima_offset: Option<u64>) -> Self {
         let times = (terms.obligations.lease_seconds, terms.obligations.renew_after, terms.obligations.reattest_after);
         let Committed { record, salt, leaf, receipt, .. } = committed;
-        Self { decision, record, salt, leaf, receipt, terms, times }
+        Self { decision, record, salt, leaf, receipt, terms, times, ima_offset }
     }
 
     /// Derives the keys, seals them, signs the response.
@@ -61,7 +63,7 @@ impl Granted {
             decision_id: self.decision,
             lease: LeaseTerms { id: self.terms.lease, expires_in, renew_after, reattest_after },
             obligations: serde_json::to_value(&self.terms.obligations).map_err(Refused::internal)?,
-            ima_offset: None,
+            ima_offset: self.ima_offset,
             lease_secret: self.terms.secret,
             keys,
         };

@@ -4,12 +4,13 @@ use super::{
     answer::{Granted, Terms},
     evidence::Attested,
     facts::Facts,
-    judgement::Judgement,
+    judgement::{Drift, Judgement},
     kept::Kept,
     resend,
 };
 use crate::{
     events::{Notice, Whose},
+    lease::reason::LEASE_ENDED,
     measurements,
     problem::{Answer, Refused},
     queue::QueueError,
@@ -29,7 +30,7 @@ use strongroom_protocol::{
 };
 use strongroom_store::{
     Blob, Change, Guard, Item, Quota, Refusal,
-    model::{LeaseRow, NodeRow},
+    model::{LeaseRow, NodeRow, Versioned},
 };
 
 /// How often rows may change under a decision before the requester is asked to come back.
@@ -78,10 +79,12 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             "verdict" => if proposal.grant.is_some() { "released" } else { "denied" })
         .increment(1);
         if let Some(grant) = proposal.grant {
-            return Granted::after(committed, proposal.decision, grant).answer(vault, &attested, &judgement.facts);
+            let granted = Granted::after(committed, proposal.decision, grant, attested.logs.ima_offset());
+            return granted.answer(vault, &attested, &judgement.facts);
         }
-        if let Some(lease) = proposal.closed {
-            let reason = Some("rebooted".to_owned());
+        if let Some((lease, drift)) = proposal.closed {
+            tracing::warn!(%lease, node = %attested.node.row.id, drift = drift.as_str(), "a lease ended by its renewal");
+            let reason = Some(drift.as_str().to_owned());
             vault.events.tell(Notice { whose: Whose::Lease(lease), event: EventKind::Revoked, reason });
         }
         return Err(denied(proposal.decision, &judgement));
@@ -101,7 +104,7 @@ async fn reread(vault: &Vault, attested: &mut Attested) -> Answer<()> {
     if let Some(lease) = attested.asked.statement.lease {
         attested.renewed = vault.store.lease(lease).await?;
     }
-    Ok(())
+    attested.read_logs_again(vault).await
 }
 
 fn denied(decision: DecisionId, judgement: &Judgement) -> Refused {
@@ -116,8 +119,8 @@ struct Proposal {
     decision: DecisionId,
     item: Item,
     grant: Option<Terms>,
-    /// The lease that a denial closes.
-    closed: Option<LeaseId>,
+    /// The lease that a denial closes, and what became of its node.
+    closed: Option<(LeaseId, Drift)>,
 }
 
 impl Proposal {
@@ -134,8 +137,11 @@ impl Proposal {
         let grant = match (&judgement.obligations, renewal) {
             (None, _) => {
                 quotas.push(Quota::NodeDenials(node.id, vault.config.limits.denials_per_node_per_hour));
-                closed = rebooted_lease(attested, judgement);
-                changes.extend(closed.map(|lease| Change::CloseLease(lease, LeaseState::Revoked)));
+                if let Some((lease, drift)) = drifted_lease(attested, judgement) {
+                    guards.push(Guard::Lease(lease.row.id, lease.version));
+                    changes.push(Change::CloseLease(lease.row.id, LeaseState::Revoked));
+                    closed = Some((lease.row.id, drift));
+                }
                 None
             }
             (Some(obligations), false) => {
@@ -157,9 +163,18 @@ impl Proposal {
             }
         };
         changes.extend(measured(attested));
+        if let Some(kept) = &attested.logs.kept {
+            // Whatever the verdict: the quote vouches for the log, and a node that is denied for want of a
+            // reference set is one whose files an endorser may want to see.
+            guards.push(Guard::Measured(node.id, kept.version));
+            changes.extend(kept.next.row.clone().map(Change::PutMeasured));
+        }
 
         let lease = grant.as_ref().map(|g| g.lease).or(asked.statement.lease);
-        let record = record(vault, attested, judgement, lease, (&evidence, &explanation))?;
+        let mut record = record(vault, attested, judgement, lease, (&evidence, &explanation))?;
+        if let Some((_, drift)) = closed {
+            record.details.insert(LEASE_ENDED.to_owned(), drift.as_str().into());
+        }
         if let Some(terms) = grant.as_ref().filter(|_| !renewal) {
             changes.push(Change::GrantLease(lease_row(vault, attested, facts, terms, record.id)?));
         }
@@ -175,11 +190,12 @@ impl Proposal {
     }
 }
 
-/// A machine that was rebooted cannot hold what it held: its lease ends with the denial.
-fn rebooted_lease(attested: &Attested, judgement: &Judgement) -> Option<LeaseId> {
-    let lease = &attested.renewed.as_ref()?.row;
-    let own = lease.node == attested.node.row.id && lease.state == LeaseState::Live;
-    (own && judgement.row == Some("Q5")).then_some(lease.id)
+/// A machine that was rebooted cannot hold what it held, and one that is seen to run what it must not
+/// run must not: the lease ends with the denial.
+fn drifted_lease<'a>(attested: &'a Attested, judgement: &Judgement) -> Option<(&'a Versioned<LeaseRow>, Drift)> {
+    let lease = attested.renewed.as_ref()?;
+    let own = lease.row.node == attested.node.row.id && lease.row.state == LeaseState::Live;
+    Some((lease, judgement.drift.filter(|_| own)?))
 }
 
 /// Counted again inside the commit, where no other release can come between.
@@ -232,9 +248,12 @@ fn measured(attested: &Attested) -> Option<Change> {
     let seen = Some(measurements::of_quote(attested.claims.as_ref().ok()?));
     let log = attested.asked.quote.boot_log.as_ref().filter(|_| attested.logs.boot.held().is_some());
     let log = log.map(|log| Fixed(sha256(&log.0)));
+    let boot = attested.claims.as_ref().ok()?.boot();
+    let boot = Some((boot.reset_count, boot.restart_count));
     let row = &attested.node.row;
-    let changed = row.last_pcrs != seen || row.last_boot_log != log;
-    changed.then(|| Change::PutNode(NodeRow { last_pcrs: seen, last_boot_log: log, ..row.clone() }))
+    let changed = row.last_pcrs != seen || row.last_boot_log != log || row.last_boot != boot;
+    let shown = NodeRow { last_pcrs: seen, last_boot_log: log, last_boot: boot, ..row.clone() };
+    changed.then_some(Change::PutNode(shown))
 }
 
 fn record(

@@ -3,11 +3,13 @@
 use super::{logs::Logs, request::Asked};
 use crate::{
     admission::Peer,
+    enforced::Enforced,
     problem::{Answer, Refused},
     vault::Vault,
 };
 use std::sync::Arc;
 use strongroom_attest::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims, quote, tpm::Public};
+use strongroom_policy::settings::LogSettings;
 use strongroom_protocol::{
     Code, Problem,
     binding::{TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
@@ -52,13 +54,32 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
     };
     let logs = match &claims {
         Ok(claims) => {
-            let settings = enforced.policy.as_ref().map(|policy| policy.bundle().settings().logs).unwrap_or_default();
-            Logs::read(Arc::clone(&asked.quote), Arc::clone(claims), settings).await?
+            let (quote, claims) = (Arc::clone(&asked.quote), Arc::clone(claims));
+            Logs::read(vault.store.as_ref(), node.row.id, quote, claims, log_settings(&enforced)).await?
         }
         Err(_) => Logs::unread(),
     };
     let known = known.filter(|_| asked.statement.act == Act::Release);
     Ok(Attested { asked, node, claims, logs, known, renewed })
+}
+
+/// What the policy in force asks of logs.
+fn log_settings(enforced: &Enforced) -> LogSettings {
+    enforced.policy.as_ref().map(|policy| policy.bundle().settings().logs).unwrap_or_default()
+}
+
+impl Attested {
+    /// Reads the logs again: what is known of the node has grown since, or another policy is in force.
+    pub(super) async fn read_logs_again(&mut self, vault: &Vault) -> Answer<()> {
+        let Ok(claims) = &self.claims else { return Ok(()) };
+        if self.logs.kept.is_none() {
+            return Ok(());
+        }
+        let enforced = vault.policy.current(vault.store.as_ref()).await?;
+        let (quote, claims) = (Arc::clone(&self.asked.quote), Arc::clone(claims));
+        self.logs = Logs::read(vault.store.as_ref(), self.node.row.id, quote, claims, log_settings(&enforced)).await?;
+        Ok(())
+    }
 }
 
 fn verify(

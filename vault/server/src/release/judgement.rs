@@ -7,6 +7,7 @@ use crate::{
     vault::Vault,
 };
 use serde_json::{Value, json};
+use strongroom_attest::TpmClaims;
 use strongroom_policy::{
     input::PolicyInput,
     settings::{LogSettings, Need, Violations},
@@ -23,6 +24,27 @@ pub(super) struct Judgement {
     pub(super) obligations: Option<Obligations>,
     /// The row that refused a quote which the node did sign for this request, or a log beside it.
     pub(super) row: Option<&'static str>,
+    /// What became of the node since it was given what it holds.
+    pub(super) drift: Option<Drift>,
+}
+
+/// What a denial shows of a node, where it is the node that changed, or what is accepted of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drift {
+    /// Another boot than that of the lease.
+    Rebooted,
+    /// Its evidence does not hold, or shows what policy does not accept.
+    Drifted,
+}
+
+impl Drift {
+    /// The word in the ledger and in events.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rebooted => "rebooted",
+            Self::Drifted => "drifted",
+        }
+    }
 }
 
 impl Judgement {
@@ -36,10 +58,29 @@ impl Judgement {
                 let row = refused.row();
                 let code = if row == "Q5" { "rebooted".to_owned() } else { evidence_code(row) };
                 facts.deny(&code, refused.to_string());
-                return Ok(Self::denied(facts, None, Vec::new(), Some(row)));
+                let drift = match row {
+                    "Q5" => Some(Drift::Rebooted),
+                    // The selection is what a policy asks for, and another one may have come into force.
+                    "Q6" => None,
+                    _ => Some(Drift::Drifted),
+                };
+                return Ok(Self { drift, ..Self::denied(facts, None, Vec::new(), Some(row)) });
             }
         };
         let row = check_logs(attested, &mut facts);
+        let judged = Self::by_policy(vault, attested, claims, facts, row)?;
+        let drift = judged.shows_drift(attested, claims).then_some(Drift::Drifted);
+        Ok(Self { drift, ..judged })
+    }
+
+    /// The one evaluation.
+    fn by_policy(
+        vault: &Vault,
+        attested: &Attested,
+        claims: &TpmClaims,
+        mut facts: Facts,
+        row: Option<&'static str>,
+    ) -> Answer<Self> {
         let Some(policy) = facts.enforced.policy.clone() else {
             facts.deny("no_policy", "No policy is enforced, so nothing is released.");
             return Ok(Self::denied(facts, None, Vec::new(), row));
@@ -54,7 +95,7 @@ impl Judgement {
         match evaluation.obligations() {
             Some(obligations) if facts.denials.is_empty() => {
                 let obligations = Some(obligations.clone());
-                Ok(Self { facts, input: Some(input), denials: Vec::new(), obligations, row: None })
+                Ok(Self { facts, input: Some(input), denials: Vec::new(), obligations, row: None, drift: None })
             }
             _ => Ok(Self::denied(facts, Some(input), evaluation.denials().to_vec(), row)),
         }
@@ -66,7 +107,34 @@ impl Judgement {
         // A key that is gone is the answer only where nothing else is: who may get nothing at all
         // learns that first.
         facts.destroyed &= denials.iter().all(|denial| ["key_destroyed", "key_state"].contains(&denial.code.as_str()));
-        Self { facts, input, denials, obligations: None, row }
+        Self { facts, input, denials, obligations: None, row, drift: None }
+    }
+
+    /// True if the denial is for what the evidence shows of the node: a log that is one and does not hold, or a
+    /// claim that policy does not accept. What was not sent, quotas, the place and the key say nothing of it.
+    fn shows_drift(&self, attested: &Attested, claims: &TpmClaims) -> bool {
+        let logs = &attested.logs;
+        let refused = |malformed: Option<bool>| malformed == Some(false);
+        let (boot, ima) = (logs.boot.held().is_some(), logs.ima.held().is_some());
+        let shown = |denial: &Denial| {
+            let Some((of, what)) = denial.claim.as_deref().and_then(|claim| claim.split_once('.')) else {
+                return false;
+            };
+            match (of, what) {
+                // The selection as a whole is what a policy asks for.
+                ("tpm", "pcrs") => false,
+                ("tpm", what) => match what.strip_prefix("pcrs.") {
+                    Some(pcr) => pcr.parse().is_ok_and(|pcr: u8| claims.pcrs().contains_key(&pcr)),
+                    None => true,
+                },
+                ("boot", _) => boot,
+                ("ima", _) | ("workload", "caller_measured") => ima,
+                ("workload", _) => boot || ima,
+                _ => false,
+            }
+        };
+        let violated = self.facts.ima.as_ref().is_some_and(|ima| ima.violations > 0) && self.row == Some("L8");
+        refused(logs.boot.malformed()) || refused(logs.ima.malformed()) || violated || self.denials.iter().any(shown)
     }
 
     /// The reason codes, ascending, each once: all that the node learns.
@@ -127,7 +195,12 @@ fn check_logs(attested: &Attested, facts: &mut Facts) -> Option<&'static str> {
             let why = format!("L8: {} files were written while they were measured.", measured.violations);
             refused(facts, "L8", why);
         }
-        Shown::Held(_) => {}
+        Shown::Held(_) => {
+            if logs.kept.as_ref().is_some_and(|kept| kept.next.too_long) {
+                let message = "The node has measured more files since its boot than the vault keeps: reboot it.";
+                facts.deny("ima_files_too_many", message);
+            }
+        }
         Shown::Refused(refusal) => refused(facts, refusal.row, refusal.why.clone()),
         Shown::Incomplete => {
             let message = "The IMA log does not go on from where the vault has it: send the whole log.";

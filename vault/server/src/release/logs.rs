@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! quote held ──Logs::read──> boot: Shown<BootClaims>   every quoted PCR but 10 explained
-//!                            ima:  Shown<Measured>     PCR 10 explained, if it was quoted
+//! what is known of the node  ima:  Shown<Measured>     PCR 10 explained, if it was quoted
+//!                            kept: what is known of the node after this
 //! ```
 //!
 //! What a log shows is judged with everything else, so that one denial names all that is wrong. A log can be
 //! megabytes of events to hash: that happens on threads of its own, as many at a time as there are processors.
 
+use super::ima_state::{Known, Next};
 use crate::{
     measurements::{IMA_PCR, hash_of},
     problem::{Answer, Refused},
@@ -25,9 +27,11 @@ use strongroom_attest::{
 };
 use strongroom_policy::settings::{LogSettings, Violations};
 use strongroom_protocol::{
+    NodeId,
     claims::{BootClaims, WorkloadClaims},
     evidence::Tpm2Evidence,
 };
+use strongroom_store::Store;
 use tokio::sync::Semaphore;
 
 /// The PCRs that the first entry of an IMA log is of.
@@ -58,12 +62,22 @@ pub(super) struct LogRefusal {
     pub(super) row: &'static str,
     /// What was wrong, for people.
     pub(super) why: String,
+    /// True when the bytes are no log at all, so that they say nothing of the node.
+    pub(super) malformed: bool,
 }
 
 impl<T> Shown<T> {
     pub(super) fn held(&self) -> Option<&T> {
         match self {
             Self::Held(shown) => Some(shown),
+            _ => None,
+        }
+    }
+
+    /// Of a log that was refused, whether it is no log at all.
+    pub(super) fn malformed(&self) -> Option<bool> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.malformed),
             _ => None,
         }
     }
@@ -74,19 +88,55 @@ impl<T> Shown<T> {
 pub(super) struct Logs {
     pub(super) boot: Shown<Arc<BootClaims>>,
     pub(super) ima: Shown<Arc<Measured>>,
+    /// What is kept of the IMA log after this request; none where none was verified.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What a verified IMA log does to what the vault keeps of the node.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// Version of the row that it was judged from; 0 where there was none.
+    pub(super) version: i64,
+    pub(super) next: Next,
 }
 
 impl Logs {
     /// Where the quote was refused nothing vouches for a log.
     pub(super) fn unread() -> Self {
-        Self { boot: Shown::Unread, ima: Shown::Unread }
+        Self { boot: Shown::Unread, ima: Shown::Unread, kept: None }
     }
 
-    /// Reads the logs against what the quote vouches for.
-    pub(super) async fn read(quote: Arc<Tpm2Evidence>, claims: Arc<TpmClaims>, settings: LogSettings) -> Answer<Self> {
+    /// Reads the logs against what the quote vouches for, and what the vault knows of the node.
+    pub(super) async fn read(
+        store: &dyn Store,
+        node: NodeId,
+        quote: Arc<Tpm2Evidence>,
+        claims: Arc<TpmClaims>,
+        settings: LogSettings,
+    ) -> Answer<Self> {
+        let measures = claims.pcr_values().0.contains_key(&IMA_PCR) && quote.ima_log.is_some();
+        let row = if measures { store.measured(node).await? } else { None };
         let _turn = READING.acquire().await.map_err(Refused::internal)?;
-        let read = move || Self { boot: boot(&quote, &claims), ima: ima(&quote, &claims, settings) };
-        tokio::task::spawn_blocking(read).await.map_err(Refused::internal)
+        let read = move || {
+            let boot = boot(&quote, &claims);
+            let known = Known::of(row)?;
+            let (version, counters) = (known.version, claims.boot());
+            let counters = (counters.reset_count, counters.restart_count);
+            Ok(match ima(&quote, &claims, settings, &known, counters) {
+                Ok(measured) => {
+                    let next = known.next(node, counters, measured)?;
+                    let ima = Shown::Held(Arc::clone(&next.measured));
+                    Self { boot, ima, kept: Some(Kept { version, next }) }
+                }
+                Err(ima) => Self { boot, ima, kept: None },
+            })
+        };
+        tokio::task::spawn_blocking(read).await.map_err(Refused::internal)?
+    }
+
+    /// Where a later part of the IMA log may start, once what is to be kept was committed.
+    pub(super) fn ima_offset(&self) -> Option<u64> {
+        self.kept.as_ref()?.next.told
     }
 
     /// What runs on the node, as far as something measured shows it. `caller` are the caller bytes as JSON.
@@ -115,14 +165,21 @@ fn boot(quote: &Tpm2Evidence, claims: &TpmClaims) -> Shown<Arc<BootClaims>> {
     }
 }
 
-/// Row L8.
-fn ima(quote: &Tpm2Evidence, claims: &TpmClaims, settings: LogSettings) -> Shown<Arc<Measured>> {
+/// Row L8: the whole log, or what follows a place up to which the vault has it; what else became of it.
+fn ima(
+    quote: &Tpm2Evidence,
+    claims: &TpmClaims,
+    settings: LogSettings,
+    known: &Known,
+    boot: (u32, u32),
+) -> Result<Measured, Shown<Arc<Measured>>> {
     let values = &claims.pcr_values().0;
-    let Some(pcr) = values.get(&IMA_PCR) else { return Shown::Unread };
-    let Some(bytes) = &quote.ima_log else { return Shown::Missing };
-    if quote.ima_offset.is_some_and(|offset| offset > 0) {
-        return Shown::Incomplete;
-    }
+    let pcr = values.get(&IMA_PCR).ok_or(Shown::Unread)?;
+    let bytes = quote.ima_log.as_ref().ok_or(Shown::Missing)?;
+    let verified = match quote.ima_offset {
+        None | Some(0) => None,
+        Some(offset) => Some(known.up_to(boot, offset).ok_or(Shown::Incomplete)?),
+    };
     let expectation = ImaExpectation {
         bank: hash_of(claims.bank()),
         pcr: &pcr.0,
@@ -131,23 +188,20 @@ fn ima(quote: &Tpm2Evidence, claims: &TpmClaims, settings: LogSettings) -> Shown
             .filter(|(pcr, _)| BOOT_PCRS.contains(pcr))
             .map(|(&pcr, value)| (pcr, value.0.as_slice()))
             .collect(),
-        verified: None,
+        verified: verified.as_ref(),
         allow_violations: settings.violations == Violations::Allowed,
     };
-    match ima::verify(&bytes.0, &expectation) {
-        Ok(measured) => Shown::Held(Arc::new(measured)),
-        Err(refused) => Shown::Refused(LogRefusal::from(&refused)),
-    }
+    ima::verify(&bytes.0, &expectation).map_err(|refused| Shown::Refused(LogRefusal::from(&refused)))
 }
 
 impl From<&LogRefused> for LogRefusal {
     fn from(refused: &LogRefused) -> Self {
-        Self { row: refused.row(), why: refused.to_string() }
+        Self { row: refused.row(), why: refused.to_string(), malformed: refused.is_malformed() }
     }
 }
 
 impl From<&ImaRefused> for LogRefusal {
     fn from(refused: &ImaRefused) -> Self {
-        Self { row: refused.row(), why: refused.to_string() }
+        Self { row: refused.row(), why: refused.to_string(), malformed: refused.is_malformed() }
     }
 }

@@ -18,6 +18,7 @@ mod answer;
 mod commit;
 mod evidence;
 mod facts;
+pub(crate) mod ima_state;
 mod judgement;
 mod kept;
 mod logs;

@@ -59,6 +59,8 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
         receipt,
         terms: Terms { lease: lease.id, secret, obligations, with_keys: true },
         times,
+        // Nothing is written here: what the first answer told is told again, if it is still so.
+        ima_offset: attested.logs.kept.as_ref().filter(|kept| kept.next.row.is_none()).and_then(|kept| kept.next.told),
     };
     granted.answer(vault, &attested, &judgement.facts)
 }

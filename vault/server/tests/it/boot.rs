@@ -137,6 +137,11 @@ impl Ima {
     }
 }
 
+/// A file's digest as lists name it.
+pub(crate) fn digest_of(path: &str) -> String {
+    format!("sha256:{}", hex::encode(sha256(path.as_bytes())))
+}
+
 fn extend(pcr: &mut [u8; 32], digest: [u8; 32]) {
     *pcr = sha256(&[*pcr, digest].concat());
 }

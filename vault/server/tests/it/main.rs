@@ -16,6 +16,7 @@ mod leases;
 mod listening;
 mod logs;
 mod matrix;
+mod measured;
 mod processes;
 mod releases;
 mod revocation;

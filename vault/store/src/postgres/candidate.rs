@@ -106,6 +106,9 @@ pub(super) fn version_of(asked: &mut QueryBuilder<Postgres>, guard: &Guard) {
         Guard::Lease(id, _) => {
             asked.push("SELECT version FROM leases WHERE id = ").push_bind(id.as_array().to_vec());
         }
+        Guard::Measured(id, _) => {
+            asked.push("SELECT version FROM measured WHERE node = ").push_bind(id.as_array().to_vec());
+        }
         Guard::Policy(digest, _) => {
             asked.push("SELECT version FROM policies WHERE digest = ").push_bind(digest.0.to_vec());
         }

@@ -9,7 +9,9 @@ use crate::{
     batch::{Change, Closed},
     closing::Which,
     encoding::{key_state_name, to_json},
-    model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
+    model::{
+        AssetRow, KeyRow, LeaseRow, MEASURED_BYTES, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow,
+    },
     store::StoreError,
     unmade::{Applied, Unmade, refused},
 };
@@ -41,6 +43,7 @@ async fn make(tx: &mut WriteTransaction, change: &Change, now: i64) -> Applied {
     match change {
         Change::CreateSite(row) => create_site(tx, row).await,
         Change::PutNode(row) => put_node(tx, row).await,
+        Change::PutMeasured(row) => put_measured(tx, row).await,
         Change::CreateAsset(row) => create_asset(tx, row).await,
         Change::PutAsset(row) => put_asset(tx, row).await,
         Change::PutKey(row) => put_key(tx, row).await,
@@ -92,6 +95,23 @@ async fn put_node(tx: &mut WriteTransaction, row: &NodeRow) -> Applied {
     .bind(row.site.as_deref())
     .bind(row.enrolled_at)
     .bind(to_json(row)?);
+    tx.execute(put).await?;
+    Ok(())
+}
+
+async fn put_measured(tx: &mut WriteTransaction, row: &MeasuredRow) -> Applied {
+    if row.state.len() > MEASURED_BYTES {
+        return refused("more was measured than is kept of a boot");
+    }
+    let put = query(
+        "INSERT INTO measured AS old (node, version, reset_count, restart_count, state) VALUES ($1, 1, $2, $3, $4)
+             ON CONFLICT (node) DO UPDATE SET version = old.version + 1, reset_count = excluded.reset_count,
+                 restart_count = excluded.restart_count, state = excluded.state",
+    )
+    .bind(row.node.as_array().to_vec())
+    .bind(i64::from(row.boot.0))
+    .bind(i64::from(row.boot.1))
+    .bind(row.state.clone());
     tx.execute(put).await?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use crate::{
     encoding::{array, integer},
     grounds::{Grounds, Requester},
     model::{
-        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
-        SiteRow, TokenRow, VaultRow, Versioned,
+        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow,
+        ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
     },
     store::{Store, StoreError},
 };
@@ -103,6 +103,19 @@ impl Store for PostgresStore {
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.all(query("SELECT content FROM nodes ORDER BY enrolled_at, id"), rows::content).await
+    }
+
+    async fn measured(&self, node: NodeId) -> Result<Option<Versioned<MeasuredRow>>, StoreError> {
+        let asked = query("SELECT version, reset_count, restart_count, state FROM measured WHERE node = $1")
+            .bind(node.as_array().to_vec());
+        let Some(row) = self.row(asked).await? else { return Ok(None) };
+        let count = |column| {
+            let count: i64 = get(&row, column)?;
+            u32::try_from(count).map_err(|_| StoreError::Corrupt("a boot has a count that no TPM has".to_owned()))
+        };
+        let boot = (count("reset_count")?, count("restart_count")?);
+        let version = get(&row, "version")?;
+        Ok(Some(Versioned { row: MeasuredRow { node, boot, state: get(&row, "state")? }, version }))
     }
 
     async fn put_enrolment(&self, enrolment: &EnrolmentRow) -> Result<(), StoreError> {

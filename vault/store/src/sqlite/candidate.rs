@@ -127,7 +127,7 @@ impl WriteTransaction {
 
 fn bind_guard(statements: &mut Statements, guard: &Guard) -> Result<(), StoreError> {
     match guard {
-        Guard::Node(id, _) => statements.bind(id.as_array().to_vec()),
+        Guard::Node(id, _) | Guard::Measured(id, _) => statements.bind(id.as_array().to_vec()),
         Guard::Site(name, _) | Guard::Asset(name, _) | Guard::Token(name, _) => statements.bind(name.clone()),
         Guard::Key(asset, version, _) => {
             statements.bind(asset.clone())?;

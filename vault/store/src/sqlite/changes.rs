@@ -11,7 +11,9 @@ use super::{
 use crate::{
     batch::{Change, Closed},
     closing::Which,
-    model::{AssetRow, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow},
+    model::{
+        AssetRow, KeyRow, LeaseRow, MEASURED_BYTES, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow,
+    },
     store::StoreError,
     unmade::{Applied, Unmade, refused},
 };
@@ -43,6 +45,7 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
     match change {
         Change::CreateSite(row) => create_site(db, row).await,
         Change::PutNode(row) => put_node(db, row).await,
+        Change::PutMeasured(row) => put_measured(db, row).await,
         Change::CreateAsset(row) => create_asset(db, row).await,
         Change::PutAsset(row) => put_asset(db, row).await,
         Change::PutKey(row) => put_key(db, row).await,
@@ -100,6 +103,24 @@ async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
     .bind(row.site.as_deref())
     .bind(row.enrolled_at)
     .bind(to_json(row)?)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn put_measured(db: &mut SqliteConnection, row: &MeasuredRow) -> Applied {
+    if row.state.len() > MEASURED_BYTES {
+        return refused("more was measured than is kept of a boot");
+    }
+    query(
+        "INSERT INTO measured (node, version, reset_count, restart_count, state) VALUES (?, 1, ?, ?, ?)
+             ON CONFLICT (node) DO UPDATE SET version = version + 1, reset_count = excluded.reset_count,
+                 restart_count = excluded.restart_count, state = excluded.state",
+    )
+    .bind(row.node.as_array().to_vec())
+    .bind(i64::from(row.boot.0))
+    .bind(i64::from(row.boot.1))
+    .bind(row.state.as_slice())
     .execute(db)
     .await?;
     Ok(())

@@ -4,8 +4,8 @@ use super::{SqliteStore, log, rows, unavailable};
 use crate::{
     grounds::{Grounds, Requester},
     model::{
-        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, NodeRow, PolicyRow, ReferenceRow,
-        SiteRow, TokenRow, VaultRow, Versioned,
+        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow,
+        ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
     },
     store::{Store, StoreError},
 };
@@ -97,6 +97,19 @@ impl Store for SqliteStore {
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.all(query("SELECT row FROM nodes ORDER BY enrolled_at, id"), rows::json).await
+    }
+
+    async fn measured(&self, node: NodeId) -> Result<Option<Versioned<MeasuredRow>>, StoreError> {
+        let asked = query("SELECT version, reset_count, restart_count, state FROM measured WHERE node = ?")
+            .bind(node.as_array().to_vec());
+        let count = |row: &SqliteRow, column| row.try_get::<u32, _>(column).map_err(unavailable);
+        let read = |row: &SqliteRow| {
+            let boot = (count(row, "reset_count")?, count(row, "restart_count")?);
+            let state = row.try_get("state").map_err(unavailable)?;
+            let version = row.try_get("version").map_err(unavailable)?;
+            Ok(Versioned { row: MeasuredRow { node, boot, state }, version })
+        };
+        self.first(asked, read).await
     }
 
     async fn put_enrolment(&self, enrolment: &EnrolmentRow) -> Result<(), StoreError> {

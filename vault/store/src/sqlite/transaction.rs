@@ -228,7 +228,7 @@ async fn first_stale<'g>(
     let mut compared = query(AssertSqlSafe(format!("SELECT {}", columns.join(", "))));
     for guard in guards {
         compared = match guard {
-            Guard::Node(id, _) => compared.bind(id.as_array().to_vec()),
+            Guard::Node(id, _) | Guard::Measured(id, _) => compared.bind(id.as_array().to_vec()),
             Guard::Site(name, _) | Guard::Asset(name, _) | Guard::Token(name, _) => compared.bind(name.as_str()),
             Guard::Key(asset, version, _) => compared.bind(asset.as_str()).bind(i64::from(*version)),
             Guard::Lease(id, _) => compared.bind(id.as_array().to_vec()),
@@ -253,6 +253,7 @@ pub(super) fn version_of(guard: &Guard) -> &'static str {
         Guard::Key(..) => "SELECT version FROM keys WHERE asset = ? AND key_version = ?",
         Guard::Lease(..) => "SELECT version FROM leases WHERE id = ?",
         Guard::Policy(..) => "SELECT version FROM policies WHERE digest = ?",
+        Guard::Measured(..) => "SELECT version FROM measured WHERE node = ?",
         Guard::Token(..) => "SELECT version FROM tokens WHERE id = ?",
         Guard::PolicyGeneration(_) => "SELECT value FROM generations WHERE name = 'policy'",
         Guard::ReferenceGeneration(_) => "SELECT value FROM generations WHERE name = 'references'",

@@ -1,4 +1,8 @@
-use crate::{World, rows::*};
+use crate::{
+    World,
+    rows::*,
+    world::{accepted, refused},
+};
 use strongroom_protocol::{
     EnrolmentId,
     admin::{KeyState, PolicyState, ReferenceState as S},
@@ -6,7 +10,7 @@ use strongroom_protocol::{
     lease::LeaseState,
     statement::Access,
 };
-use strongroom_store::{Blob, Change, Item, Refusal};
+use strongroom_store::{Blob, Change, Guard, Item, Refusal, model::MEASURED_BYTES};
 
 /// The change alone is refused, for the rows' state.
 async fn conflicts(w: &World, change: Change) {
@@ -47,6 +51,30 @@ pub(crate) async fn a_node_is_put_with_its_own_ak_and_a_known_site(w: World) {
     assert_eq!((found.row, found.version), (approved, 2));
     assert!(w.store.node_by_ak(bytes32(1)).await.unwrap().is_none());
     assert!(w.store.node_by_ak(bytes32(9)).await.unwrap().is_some());
+}
+
+pub(crate) async fn what_a_node_measured_is_kept_of_its_last_boot(w: World) {
+    assert!(w.store.measured(node_id(1)).await.unwrap().is_none());
+    done(&w, Change::PutMeasured(measured(1, 7, b"one"))).await;
+    done(&w, Change::PutMeasured(measured(2, 7, b"other"))).await;
+    let found = w.store.measured(node_id(1)).await.unwrap().unwrap();
+    assert_eq!((found.row, found.version), (measured(1, 7, b"one"), 1));
+    let read = |version| Item { guards: vec![Guard::Measured(node_id(1), version)], ..item() };
+    let grow = |version, state| Item { changes: vec![Change::PutMeasured(measured(1, 8, state))], ..read(version) };
+    // Of two that go on from the same place at one time, the second has to look again.
+    let outcomes = w.commit(vec![grow(1, b"two"), grow(1, b"three")]).await;
+    accepted(outcomes[0].clone());
+    assert_eq!(refused(outcomes[1].clone()), Refusal::Stale(Guard::Measured(node_id(1), 1)));
+    let found = w.store.measured(node_id(1)).await.unwrap().unwrap();
+    assert_eq!((found.row, found.version), (measured(1, 8, b"two"), 2));
+    w.accepted(read(2)).await;
+    assert_eq!(w.refused(read(1)).await, Refusal::Stale(Guard::Measured(node_id(1), 1)));
+    assert_eq!(w.store.measured(node_id(2)).await.unwrap().unwrap().version, 1);
+
+    let full = vec![b'x'; MEASURED_BYTES];
+    done(&w, Change::PutMeasured(measured(1, 8, &full))).await;
+    assert_eq!(w.store.measured(node_id(1)).await.unwrap().unwrap().row.state.len(), MEASURED_BYTES);
+    conflicts(&w, Change::PutMeasured(measured(1, 8, &[&full[..], b"x"].concat()))).await;
 }
 
 pub(crate) async fn an_asset_is_created_once(w: World) {

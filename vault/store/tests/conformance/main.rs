@@ -83,6 +83,7 @@ macro_rules! every_backend {
             reads::a_list_of_leases_goes_on_where_it_ended,
             reads::the_use_of_a_token_is_noted,
             reads::the_approved_reference_is_in_force,
+            changes::what_a_node_measured_is_kept_of_its_last_boot,
             changes::what_came_before_an_approved_reference_is_superseded,
             reads::leases_are_found_by_node_and_by_key,
             grounds::who_asks_is_read_together,

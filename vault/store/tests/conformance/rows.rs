@@ -107,6 +107,7 @@ pub(crate) fn node(n: u8) -> NodeRow {
         tpm: "IBM swtpm 1".into(),
         last_pcrs: Some(values()),
         last_boot_log: Some(bytes32(n)),
+        last_boot: Some((n.into(), 0)),
         enrolled_at: 1000 - i64::from(n),
     }
 }
@@ -166,6 +167,11 @@ pub(crate) fn reference(name: &str, version: u32) -> ReferenceRow {
 pub(crate) fn in_force(name: &str, version: u32) -> ReferenceRow {
     let (state, approved_by) = (ReferenceState::InForce, Some("bob".into()));
     ReferenceRow { state, approved_by, ..reference(name, version) }
+}
+
+/// What node `n` has measured since its boot with this reset count.
+pub(crate) fn measured(n: u8, reset_count: u32, state: &[u8]) -> MeasuredRow {
+    MeasuredRow { node: node_id(n), boot: (reset_count, u32::MAX), state: state.to_vec() }
 }
 
 pub(crate) fn propose(name: &str, version: u32) -> Change {

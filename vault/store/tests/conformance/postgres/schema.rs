@@ -31,7 +31,7 @@ async fn start_together(options: PostgresOptions) {
 async fn replicas_that_start_together_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(options(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "3");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "4");
     assert_eq!(database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").unwrap(), "0");
 }
 
@@ -39,22 +39,22 @@ async fn replicas_that_start_together_make_one_schema() {
 async fn replicas_behind_a_pooler_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(pooled(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "3");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "4");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_program_are_left_alone() {
     let database = Cluster::shared().database().unwrap();
     let as_it_is = || async { PostgresStore::open_as_it_is(&options(&database)).await.map(drop) };
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 3 })));
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 4 })));
     assert_eq!(database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").unwrap(), "0");
     PostgresStore::open(&options(&database)).await.unwrap();
     as_it_is().await.unwrap();
 
-    database.sql("INSERT INTO migrations (number, sha256) VALUES (4, 'of the future')").unwrap();
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 4, wanted: 3 })));
-    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 4, .. })));
-    database.sql("DELETE FROM migrations WHERE number = 4; UPDATE migrations SET sha256 = 'changed'").unwrap();
+    database.sql("INSERT INTO migrations (number, sha256) VALUES (5, 'of the future')").unwrap();
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 5, wanted: 4 })));
+    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 5, .. })));
+    database.sql("DELETE FROM migrations WHERE number = 5; UPDATE migrations SET sha256 = 'changed'").unwrap();
     for error in [as_it_is().await, PostgresStore::open(&options(&database)).await.map(drop)] {
         assert!(error.unwrap_err().to_string().contains("migrations differ"));
     }

@@ -369,6 +369,7 @@ pass_on! {
     fn node(id: NodeId) -> Option<Versioned<NodeRow>>;
     fn node_by_ak(ak: Fixed<32>) -> Option<Versioned<NodeRow>>;
     fn nodes() -> Vec<NodeRow>;
+    fn measured(node: NodeId) -> Option<Versioned<MeasuredRow>>;
     fn put_enrolment(enrolment: &EnrolmentRow) -> ();
     fn enrolment(id: EnrolmentId) -> Option<EnrolmentRow>;
     fn asset(name: &str) -> Option<Versioned<AssetRow>>;
