@@ -172,7 +172,7 @@ fn the_rules_that_docs_show_refuse_what_they_say() {
     let page = std::fs::read_to_string(policies().join("../docs/security.md")).unwrap();
     let rules = page.split("```rego\n").nth(1).unwrap().split("```").next().unwrap();
     let mut files = baseline().files;
-    files.insert("more.rego".to_owned(), format!("package strongroom.release\n\n{rules}"));
+    files.insert("secure_boot.rego".to_owned(), format!("package strongroom.release\n\n{rules}"));
     let policy = Policy::prepare(Bundle::from_files(files).unwrap());
     let codes = |change: &dyn Fn(&mut PolicyInput)| {
         let mut input = good();
