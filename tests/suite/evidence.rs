@@ -3,6 +3,7 @@
 
 mod logs;
 mod quotes;
+mod reference;
 
 use serde_json::Value;
 use std::{

@@ -38,8 +38,8 @@ fn assets_and_references_are_made_and_changed_as_shown() {
     let values = endorser.home().join("values.json");
     fs::write(&values, json!({ "bank": "sha256", "pcrs": { "0": "A".repeat(43), "4": "A".repeat(43) } }).to_string())
         .unwrap();
-    let record = ["reference", "record", "gpu-nodes", "--values", values.to_str().unwrap()];
-    endorser.run(record).unwrap().done().unwrap();
+    let import = ["reference", "import", values.to_str().unwrap(), "--record", "gpu-nodes"];
+    endorser.run(import).unwrap().done().unwrap();
     let sets: Vec<ReferenceView> = endorser.ask(["reference", "list"]).unwrap();
     assert_eq!((sets[0].name.as_str(), sets[0].version, sets[0].values.pcrs.0.len()), ("gpu-nodes", 1, 2));
 }

@@ -140,7 +140,7 @@ mod tests {
                 vec!["node", "approve", &id, "--site", "fra-1", "--single-job"],
                 vec!["node", "revoke", &id, "--reason", "r"],
                 vec!["--json", "node", "status", &id],
-                vec!["reference", "record", "set", "--from-node", &id],
+                vec!["reference", "from-node", &id, "--record", "set"],
                 vec!["policy", "enforce", &id, "--token-file", "t"],
                 vec!["audit", "query", "--node", &id, "--json"],
             ] {

@@ -54,14 +54,15 @@ fn the_page_of_commands_says_who_may_run_each() {
 }
 
 /// Commands with a role, and the endpoint that each asks.
-const ASKS: [(&str, &str, &str); 27] = [
+const ASKS: [(&str, &str, &str); 28] = [
     ("node status", "get", "/v1/nodes/{id}"),
     ("site create", "post", "/v1/sites"),
     ("site list", "get", "/v1/sites"),
     ("node approve", "post", "/v1/nodes/{id}/approve"),
     ("node revoke", "post", "/v1/nodes/{id}/revoke"),
     ("node list", "get", "/v1/nodes"),
-    ("reference record", "post", "/v1/references"),
+    ("reference from-node", "get", "/v1/nodes/{id}/measurements"),
+    ("reference approve", "post", "/v1/references/{name}/{version}/approve"),
     ("reference list", "get", "/v1/references"),
     ("asset create", "post", "/v1/assets"),
     ("asset update", "post", "/v1/assets/{name}"),

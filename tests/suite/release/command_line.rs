@@ -23,7 +23,8 @@ fn the_main_job_by_the_command_line_alone() {
         desk.clone().with_token(out)
     };
     let olga = person("olga", Role::Operator);
-    let (carl, edna) = (person("carl", Role::Custodian), person("edna", Role::Endorser));
+    let carl = person("carl", Role::Custodian);
+    let (edna, emil) = (person("edna", Role::Endorser), person("emil", Role::Endorser));
     let (anne, paul) = (person("anne", Role::PolicyAuthor), person("paul", Role::PolicyApprover));
     let vera = person("vera", Role::Auditor);
     olga.run(["site", "create", "fra-1", "--jurisdiction", "DE"]).unwrap().done().unwrap();
@@ -38,7 +39,9 @@ fn the_main_job_by_the_command_line_alone() {
     assert_eq!(on.run(enrol).unwrap().code, Some(2), "enrolled twice");
     olga.run(["node", "approve", id, "--site", "fra-1", "--single-job"]).unwrap().done().unwrap();
     assert!(on.run(["node", "status"]).unwrap().done().unwrap().stdout.contains("approved, in site fra-1"));
-    edna.run(["reference", "record", "gpu-nodes", "--from-node", id]).unwrap().done().unwrap();
+    edna.run(["reference", "from-node", id, "--record", "gpu-nodes"]).unwrap().done().unwrap();
+    assert_eq!(edna.refused(["reference", "approve", "gpu-nodes", "1"]).unwrap().status, 403, "her own");
+    emil.run(["reference", "approve", "gpu-nodes", "1"]).unwrap().done().unwrap();
 
     let baseline = programs::project().join("policies/baseline");
     let proposed: Value = anne.ask(["policy", "propose", baseline.to_str().unwrap()]).unwrap();

@@ -85,7 +85,7 @@ pub fn examine_found(found: &Found<'_>, known: &Known<'_>) -> ExaminedQuote {
         attest.as_ref().map(|_| None).map_err(|error| Refused::Q2Structure(error.clone())),
         with(quote, |attest| bound(attest, known)),
         with(quote, |attest| signer(attest, known)),
-        Ok(later("no lease was given whose boot the quote could be compared with")),
+        Ok(Some("no lease was given whose boot the quote could be compared with".to_owned())),
         with(quote, |attest| selected(attest, found, known)),
         with(quote, |attest| digest(attest, values.as_ref(), signature.as_ref().ok())),
         measured(values.as_ref()),
@@ -110,12 +110,8 @@ pub fn examine_found(found: &Found<'_>, known: &Known<'_>) -> ExaminedQuote {
 /// `None`: it holds; a text: why it was not checked.
 type Outcome = Result<Option<String>, Refused>;
 
-fn later(reason: &str) -> Option<String> {
-    Some(reason.to_owned())
-}
-
 fn with(quote: Option<&Attest>, judge: impl FnOnce(&Attest) -> Outcome) -> Outcome {
-    quote.map_or_else(|| Ok(later("there is no quote to read")), judge)
+    quote.map_or_else(|| Ok(Some("there is no quote to read".to_owned())), judge)
 }
 
 /// Whether bytes end too early, or are more than any such structure has.
@@ -133,7 +129,9 @@ fn signed(
         Ok(signature) => signature,
         Err(error) => return (Err(Refused::Q1Malformed(error.clone())), None),
     };
-    let Some(ak) = ak else { return (Ok(later("the AK was not given: who signed the quote is not known")), None) };
+    let Some(ak) = ak else {
+        return (Ok(Some("the AK was not given: who signed the quote is not known".to_owned())), None);
+    };
     let got = signature.scheme();
     if ak.scheme() != Scheme::Signing(got) {
         let expected = match ak.scheme() {
@@ -163,7 +161,7 @@ fn or_nothing(hex: &str) -> &str {
 
 fn signer(attest: &Attest, known: &Known<'_>) -> Outcome {
     let (Some(ak), Some(ek_name)) = (known.ak, known.ek_name) else {
-        return Ok(later("the EK's name, or the whole public area of the AK, was not given"));
+        return Ok(Some("the EK's name, or the whole public area of the AK, was not given".to_owned()));
     };
     let expected = qualified_name(ek_name, &ak.name()).ok_or_else(|| Refused::Q4Record { ek_name: hex(ek_name) })?;
     if attest.qualified_signer == expected {
@@ -220,17 +218,19 @@ fn selected(attest: &Attest, found: &Found<'_>, known: &Known<'_>) -> Outcome {
         return Err(Refused::Q6Selection { expected: format!("{wanted}:{}", list.join(",")), got: got.join("; ") });
     }
     match (labelled(found, bank, &pcrs)?, known.wanted) {
-        (None, _) => Ok(later("the values of the PCRs were not given")),
+        (None, _) => Ok(Some("the values of the PCRs were not given".to_owned())),
         (Some(_), None) => {
-            Ok(later("the values are labelled as the selection says; which PCRs are wanted was not given"))
+            Ok(Some("the values are labelled as the selection says; which PCRs are wanted was not given".to_owned()))
         }
         (Some(_), Some(_)) => Ok(None),
     }
 }
 
 fn digest(attest: &Attest, values: Option<&(HashAlg, Values)>, signature: Option<&Signature>) -> Outcome {
-    let Some((_, values)) = values else { return Ok(later("the quoted values are not all there")) };
-    let Some(signature) = signature else { return Ok(later("the signature says by which hash, and cannot be read")) };
+    let Some((_, values)) = values else { return Ok(Some("the quoted values are not all there".to_owned())) };
+    let Some(signature) = signature else {
+        return Ok(Some("the signature says by which hash, and cannot be read".to_owned()));
+    };
     let values: Vec<_> = values.values().map(Vec::as_slice).collect();
     let digest = signature.scheme().hash.digest(&values);
     if digest == attest.pcr_digest {
@@ -241,7 +241,7 @@ fn digest(attest: &Attest, values: Option<&(HashAlg, Values)>, signature: Option
 }
 
 fn measured(values: Option<&(HashAlg, Values)>) -> Outcome {
-    let Some((_, values)) = values else { return Ok(later("the quoted values are not all there")) };
+    let Some((_, values)) = values else { return Ok(Some("the quoted values are not all there".to_owned())) };
     for pcr in MEASURED_BY_FIRMWARE {
         let Some(value) = values.get(&pcr) else {
             return Ok(Some(format!("PCR {pcr} was not quoted, so nothing shows that firmware measured the boot")));

@@ -1,67 +1,189 @@
-//! `strongroom reference`.
+//! `strongroom reference`: accepted measurements, taken from where they can be had, proposed by one person, put in
+//! force by another.
 
-use super::recorded;
+pub(super) mod difference;
+mod side;
+mod values;
+
+use super::{recorded, segment};
 use crate::{
-    context::{Context, read_json},
+    context::{Context, read_capped},
     output::{Answer, Failure, table},
 };
-use clap::{ArgGroup, Subcommand};
+use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::protocol::{
     NodeId,
-    admin::{RecordReference, Recorded, ReferenceView},
+    admin::{RecordReference, Recorded, ReferenceState, ReferenceValues, ReferenceView},
+    evidence::PcrBank,
+    limits,
 };
+use values::Choice;
+
+/// Largest unified kernel image that is read, bytes.
+const IMAGE: u64 = 1 << 30;
 
 /// Reference values.
 #[derive(Subcommand)]
 pub(crate) enum Reference {
-    /// Record a new version of a named set
+    /// Take what a node showed when it attested last
+    #[command(after_help = "Example:\n  strongroom reference from-node NODE_ID --record gpu-nodes")]
+    FromNode {
+        /// The node
+        #[arg(value_name = "NODE_ID", allow_hyphen_values = true)]
+        node: NodeId,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Take what a boot log leads to, and what an IMA log measured
     #[command(
-        group(ArgGroup::new("source").required(true).args(["from_node", "values"])),
-        after_help = "Example:\n  strongroom reference record gpu-nodes --from-node NODE_ID"
+        after_help = "Example:\n  strongroom reference from-eventlog binary_bios_measurements --pcrs 0-7,9 > gpu-nodes.json"
     )]
-    Record {
+    FromEventlog {
+        /// The boot log, as the kernel shows it in `binary_bios_measurements`
+        #[arg(value_name = "FILE")]
+        log: PathBuf,
+        /// An IMA log of the same machine: the files in it become the accepted ones
+        #[arg(long, value_name = "FILE")]
+        ima: Option<PathBuf>,
+        /// The bank
+        #[arg(long, value_name = "BANK", default_value = "sha256", value_parser = values::bank)]
+        bank: PcrBank,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Predict PCR 11 of a unified kernel image
+    #[command(after_help = "Example:\n  strongroom reference from-uki linux.efi --phase ready > image.json")]
+    FromUki {
+        /// The image, as firmware or the boot loader starts it
+        #[arg(value_name = "FILE")]
+        image: PathBuf,
+        /// How far the system has come up when it attests: `none`, or the last phase that it went through
+        #[arg(long, value_name = "PHASE", default_value = "ready", value_parser = values::phases)]
+        phase: values::Phases,
+        /// The bank
+        #[arg(long, value_name = "BANK", default_value = "sha256", value_parser = values::bank)]
+        bank: PcrBank,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Take values of a file: what `from-…` printed, or {"bank": "sha256", "pcrs": {"0": "…"}}
+    #[command(after_help = "Example:\n  strongroom reference import gpu-nodes.json --record gpu-nodes")]
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Put a version in force that somebody else proposed
+    #[command(after_help = "Example:\n  strongroom reference approve gpu-nodes 2")]
+    Approve {
         /// The set's name
         name: String,
-        /// Take the PCR values that this node showed last
-        #[arg(long, value_name = "NODE_ID", allow_hyphen_values = true)]
-        from_node: Option<NodeId>,
-        /// Take the values of a JSON file: {"bank": "sha256", "pcrs": {"0": "…"}}
-        #[arg(long, value_name = "FILE")]
-        values: Option<PathBuf>,
+        /// The version
+        version: u32,
     },
     /// All versions of all sets
     #[command(after_help = "Example:\n  strongroom reference list")]
     List,
+    /// Say where two sets, nodes or boots differ; ends with 1 if they do
+    #[command(after_help = "Example:\n  strongroom reference diff gpu-nodes node:NODE_ID")]
+    Diff {
+        /// NAME (the version in force) or NAME@VERSION of a set, `node:NODE_ID`, or a file: values in JSON, a boot log
+        first: String,
+        /// The same
+        second: String,
+    },
 }
 
 impl Reference {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
-            Self::Record { name, from_node, values } => {
-                let values = values.map(|path| read_json(&path)).transpose()?;
-                let body = RecordReference { name, from_node, values };
-                let answer: Recorded = context.admin()?.post("/v1/references", &body)?;
-                let version = answer.version.unwrap_or_default();
-                recorded(&format!("reference set {}, version {version}, recorded", body.name), &answer)
+            Self::FromNode { node, choice } => {
+                if choice.is_everything()
+                    && let Some(name) = &choice.record
+                {
+                    // The vault takes them from the node itself, and notes that it did.
+                    let body = RecordReference { name: name.clone(), from_node: Some(node), values: None };
+                    return propose(context, &body);
+                }
+                let values: ReferenceValues = context.admin()?.get(&format!("/v1/nodes/{node}/measurements"))?;
+                finish(context, values, &choice)
             }
-            Self::List => {
-                let sets: Vec<ReferenceView> = context.admin()?.get("/v1/references")?;
-                let rows: Vec<_> = sets
-                    .iter()
-                    .map(|set| {
-                        let pcrs: Vec<_> = set.values.pcrs.0.keys().map(ToString::to_string).collect();
-                        [
-                            set.name.clone(),
-                            set.version.to_string(),
-                            pcrs.join(","),
-                            set.recorded_at.clone(),
-                            set.source.clone(),
-                        ]
-                    })
-                    .collect();
-                Answer::new(&sets, table(["SET", "VERSION", "PCRS", "RECORDED", "FROM"], &rows))
+            Self::FromEventlog { log, ima, bank, choice } => {
+                let bytes = read_capped(&log, limits::BOOT_LOG as u64)?;
+                let mut values = values::of_boot_log(&log, &bytes, bank)?;
+                if let Some(path) = ima {
+                    let bytes = read_capped(&path, limits::IMA_LOG as u64)?;
+                    values.files.accepted = Some(values::of_ima_log(&path, &bytes)?);
+                }
+                finish(context, values, &choice)
             }
+            Self::FromUki { image, phase, bank, choice } => {
+                let bytes = read_capped(&image, IMAGE)?;
+                finish(context, values::of_image(&image, &bytes, bank, &phase)?, &choice)
+            }
+            Self::Import { file, choice } => finish(context, values::of_file(&file)?, &choice),
+            Self::Approve { name, version } => {
+                let path = format!("/v1/references/{}/{version}/approve", segment(&name)?);
+                let answer: Recorded = context.admin()?.post(&path, &serde_json::Map::new())?;
+                recorded(&format!("reference set {name}, version {version}, is in force"), &answer)
+            }
+            Self::List => list(context),
+            Self::Diff { first, second } => difference::answer(context, &first, &second),
         }
     }
+}
+
+/// Prints the values, or proposes them under a name.
+fn finish(context: &Context, values: ReferenceValues, choice: &Choice) -> Result<Answer, Failure> {
+    let values = choice.of(values)?;
+    if let Some(name) = &choice.record {
+        return propose(context, &RecordReference { name: name.clone(), from_node: None, values: Some(values) });
+    }
+    let text = serde_json::to_string_pretty(&values).unwrap_or_default();
+    Answer::new(&values, text)
+}
+
+fn propose(context: &Context, body: &RecordReference) -> Result<Answer, Failure> {
+    let admin = context.admin()?;
+    let answer: Recorded = admin.post("/v1/references", body)?;
+    let (name, version) = (&body.name, answer.version.unwrap_or_default());
+    let who = if admin.info().four_eyes_waived { "four eyes are waived here" } else { "somebody else has to" };
+    recorded(
+        &format!(
+            "reference set {name}, version {version}, proposed; it counts once it is approved ({who}):\n  \
+             strongroom reference approve {name} {version}"
+        ),
+        &answer,
+    )
+}
+
+fn list(context: &Context) -> Result<Answer, Failure> {
+    let sets: Vec<ReferenceView> = context.admin()?.get("/v1/references")?;
+    let rows: Vec<_> = sets
+        .iter()
+        .map(|set| {
+            let pcrs: Vec<_> = set.values.pcrs.0.keys().map(ToString::to_string).collect();
+            let state = match set.state {
+                ReferenceState::Proposed => "proposed",
+                ReferenceState::InForce => "in force",
+                ReferenceState::Superseded => "superseded",
+            };
+            [
+                set.name.clone(),
+                set.version.to_string(),
+                state.to_owned(),
+                pcrs.join(","),
+                values::lists(&set.values.files),
+                set.proposed_by.clone(),
+                set.approved_by.clone().unwrap_or_default(),
+                set.recorded_at.clone(),
+                set.source.clone(),
+            ]
+        })
+        .collect();
+    let head = ["SET", "VERSION", "STATE", "PCRS", "FILES", "PROPOSED BY", "APPROVED BY", "RECORDED", "FROM"];
+    Answer::new(&sets, table(head, &rows))
 }

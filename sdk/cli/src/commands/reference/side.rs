@@ -1,0 +1,91 @@
+//! One side of a comparison: a set, a node, values in a file, a boot log.
+
+use super::values;
+use crate::{
+    context::{Context, read_capped},
+    output::Failure,
+};
+use std::path::{Path, PathBuf};
+use strongroom::protocol::{
+    NodeId,
+    admin::{ReferenceState, ReferenceValues, ReferenceView},
+    evidence::PcrBank,
+    limits,
+};
+
+/// What an argument names.
+pub(super) enum Side {
+    /// Values, with what they are called.
+    Values(String, ReferenceValues),
+    /// A boot log, of which a bank is still to be chosen.
+    Log(PathBuf, Vec<u8>),
+}
+
+impl Side {
+    pub(super) fn read(context: &Context, text: &str) -> Result<Self, Failure> {
+        if let Some(id) = text.strip_prefix("node:") {
+            let node: NodeId =
+                id.parse().map_err(|e| Failure::usage(format!("`{}`: not a node's id: {e}", text.escape_debug())))?;
+            let values = context.admin()?.get(&format!("/v1/nodes/{node}/measurements"))?;
+            return Ok(Self::Values(text.to_owned(), values));
+        }
+        let path = Path::new(text);
+        if path.is_file() {
+            return Self::of_file(path);
+        }
+        let (name, version) = match text.split_once('@') {
+            Some((name, version)) => (name, Some(version.parse::<u32>().ok())),
+            None => (text, None),
+        };
+        let wrong = |problem: &str| {
+            Failure::usage(format!(
+                "`{}`: {problem}: give NAME or NAME@VERSION of a set, node:NODE_ID, or a file",
+                text.escape_debug()
+            ))
+        };
+        if strongroom::protocol::statement::check_asset_name(name).is_err() || version == Some(None) {
+            return Err(wrong("no such file, and no name of a set"));
+        }
+        let sets: Vec<ReferenceView> = context.admin()?.get("/v1/references")?;
+        let of_name = || sets.iter().filter(|set| set.name == name);
+        let chosen = match version.flatten() {
+            Some(version) => of_name().find(|set| set.version == version),
+            None => of_name().find(|set| set.state == ReferenceState::InForce),
+        };
+        let set = chosen.ok_or_else(|| {
+            wrong(if of_name().next().is_some() {
+                "the set has no such version, or none that is in force"
+            } else {
+                "there is neither a file nor a set of this name"
+            })
+        })?;
+        Ok(Self::Values(format!("{}@{}", set.name, set.version), set.values.clone()))
+    }
+
+    fn of_file(path: &Path) -> Result<Self, Failure> {
+        let bytes = read_capped(path, 4 * limits::BODY as u64)?;
+        if values::is_text(&bytes) {
+            return Ok(Self::Values(path.display().to_string(), values::of_file(path)?));
+        }
+        Ok(Self::Log(path.to_owned(), bytes))
+    }
+
+    /// The bank, where it is given.
+    pub(super) fn bank(&self) -> Option<PcrBank> {
+        match self {
+            Self::Values(_, values) => Some(values.bank),
+            Self::Log(..) => None,
+        }
+    }
+
+    /// The values in this bank.
+    pub(super) fn values(self, bank: PcrBank) -> Result<(String, ReferenceValues), Failure> {
+        match self {
+            Self::Values(name, values) => Ok((name, values)),
+            Self::Log(path, bytes) => {
+                let values = values::of_boot_log(&path, &bytes, bank)?;
+                Ok((path.display().to_string(), values))
+            }
+        }
+    }
+}

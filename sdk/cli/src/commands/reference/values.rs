@@ -1,0 +1,270 @@
+//! Reference values from logs, images and files, and what is chosen of them.
+
+use crate::{
+    commands::evidence::pcrs::{PcrValues, ReferenceFile},
+    context::read_capped,
+    output::Failure,
+    plain,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::Path,
+    str::FromStr,
+};
+use strongroom::protocol::{
+    admin::{FileLists, ReferenceEvent, ReferenceValues},
+    bytes::Bytes,
+    evidence::{PcrBank, PcrMap},
+    limits,
+};
+use strongroom_attest::{
+    ima::{ImaExpectation, ImaLog, verify},
+    log::{BootLog, PHASES, Replay, events, judge},
+    quote::Values,
+    tpm::HashAlg,
+    uki::Uki,
+};
+
+/// IMA's PCR changes with every program that is run: files are listed instead.
+const IMA: u8 = 10;
+/// PCR of unified kernel images.
+const UKI: u8 = 11;
+
+/// What is taken of the values, and what becomes of them.
+#[derive(clap::Args)]
+pub(crate) struct Choice {
+    /// Propose them as a new version of this set; without it they are printed
+    #[arg(long, value_name = "NAME")]
+    pub(super) record: Option<String>,
+    /// Take these PCRs only, such as 0-7,9
+    #[arg(long, value_name = "PCRS")]
+    pcrs: Option<PcrList>,
+    /// A file that must not be measured, or its digest (sha256:…); repeatable
+    #[arg(long, value_name = "FILE_OR_DIGEST")]
+    forbid: Vec<String>,
+    /// A file that must be measured, or its digest (sha256:…); repeatable
+    #[arg(long, value_name = "FILE_OR_DIGEST")]
+    require: Vec<String>,
+}
+
+/// PCRs as people write them: `0-7,9`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PcrList(BTreeSet<u8>);
+
+impl FromStr for PcrList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            let number = text.trim().parse::<u8>().ok().filter(|&pcr| pcr < 24);
+            number.ok_or_else(|| format!("`{}` is no PCR: they are 0 to 23", text.escape_debug()))
+        };
+        let mut pcrs = BTreeSet::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(format!("`{}` goes backwards", part.escape_debug()));
+            }
+            pcrs.extend(first..=last);
+        }
+        Ok(Self(pcrs))
+    }
+}
+
+impl Choice {
+    /// True if nothing is left out and nothing added.
+    pub(super) fn is_everything(&self) -> bool {
+        self.pcrs.is_none() && self.forbid.is_empty() && self.require.is_empty()
+    }
+
+    /// What is chosen of the values, with files added to the lists.
+    pub(super) fn of(&self, mut values: ReferenceValues) -> Result<ReferenceValues, Failure> {
+        if let Some(PcrList(chosen)) = &self.pcrs {
+            let there: BTreeSet<u8> = values.pcrs.0.keys().copied().collect();
+            let missing: Vec<_> = chosen.difference(&there).map(u8::to_string).collect();
+            if !missing.is_empty() {
+                return Err(Failure::usage(format!("--pcrs: there are no values of PCRs {}", missing.join(", "))));
+            }
+            values.pcrs.0.retain(|pcr, _| chosen.contains(pcr));
+        }
+        values.events.retain(|event| values.pcrs.0.contains_key(&event.pcr));
+        for (given, list) in [(&self.forbid, &mut values.files.forbidden), (&self.require, &mut values.files.required)]
+        {
+            for text in given {
+                let (digest, note) = digest_of(text)?;
+                list.insert(digest, note);
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// A digest as it was given, or that of the file at a path.
+fn digest_of(text: &str) -> Result<(String, String), Failure> {
+    if let Some((algorithm, value)) = text.rsplit_once(':')
+        && !value.is_empty()
+        && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && !algorithm.contains('/')
+    {
+        return Ok((text.to_ascii_lowercase(), String::new()));
+    }
+    let failed = |source: io::Error| {
+        Failure::usage(format!("{text}: {source}: give a file, or its digest as sha256: and hexadecimal"))
+    };
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut file = File::open(text).map_err(failed)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = io::Read::read(&mut file, &mut buffer).map_err(failed)?;
+        match buffer.get(..count) {
+            None | Some([]) => break,
+            Some(read) => context.update(read),
+        }
+    }
+    Ok((format!("sha256:{}", hex::encode(context.finish())), text.to_owned()))
+}
+
+/// `sha256` or `sha384`.
+pub(super) fn bank(text: &str) -> Result<PcrBank, String> {
+    match text {
+        "sha256" => Ok(PcrBank::Sha256),
+        "sha384" => Ok(PcrBank::Sha384),
+        _ => Err("a bank is sha256 or sha384".to_owned()),
+    }
+}
+
+/// The phases that a system has gone through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Phases(Vec<&'static str>);
+
+/// `none`, or the last phase.
+pub(super) fn phases(text: &str) -> Result<Phases, String> {
+    if text == "none" {
+        return Ok(Phases(Vec::new()));
+    }
+    let last = PHASES.iter().position(|phase| *phase == text);
+    let phases = last.and_then(|last| PHASES.get(..=last));
+    phases.map(|phases| Phases(phases.to_vec())).ok_or_else(|| format!("a phase is none, {}", PHASES.join(", ")))
+}
+
+pub(super) fn hash(bank: PcrBank) -> HashAlg {
+    match bank {
+        PcrBank::Sha256 => HashAlg::Sha256,
+        PcrBank::Sha384 => HashAlg::Sha384,
+    }
+}
+
+/// What a boot log leads to, of this bank; rows L1 to L6 have to hold.
+pub(super) fn of_boot_log(path: &Path, bytes: &[u8], bank: PcrBank) -> Result<ReferenceValues, Failure> {
+    let wrong = |problem: String| {
+        Failure::usage(format!(
+            "{}: {}; `strongroom evidence explain` says more",
+            path.display(),
+            plain::line(&problem)
+        ))
+    };
+    let log = BootLog::parse(bytes).map_err(|e| wrong(e.to_string()))?;
+    let replay = Replay::of(&log).map_err(|e| wrong(e.to_string()))?;
+    judge(&log, &replay, None).map_err(|e| wrong(e.to_string()))?;
+    let algorithm = hash(bank);
+    let found = replay.bank(algorithm);
+    let values = found.ok_or_else(|| wrong(format!("it has no {algorithm} digests: choose another --bank")))?;
+    let mut events = events::listed(&log, algorithm);
+    events.retain(|event| event.pcr != IMA);
+    Ok(ReferenceValues { events, ..ReferenceValues::of(bank, map(values)) })
+}
+
+fn map(values: &Values) -> PcrMap {
+    let values = values.iter().filter(|(pcr, _)| **pcr != IMA);
+    PcrMap(values.map(|(&pcr, value)| (pcr, Bytes(value.clone()))).collect())
+}
+
+/// The files that an IMA log measured, each with a path; row L8 has to hold as far as the log alone goes.
+pub(super) fn of_ima_log(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>, Failure> {
+    let wrong = |problem: String| Failure::usage(format!("{}: {}", path.display(), plain::line(&problem)));
+    let log = ImaLog::parse(bytes, 0).map_err(|e| wrong(e.to_string()))?;
+    let pcr = log.replay(HashAlg::Sha256);
+    let expect = ImaExpectation {
+        bank: HashAlg::Sha256,
+        pcr: &pcr,
+        boot: BTreeMap::new(),
+        verified: None,
+        allow_violations: false,
+    };
+    verify(bytes, &expect).map(|measured| measured.files).map_err(|e| wrong(e.to_string()))
+}
+
+/// What PCR 11 will hold once this image has booted and gone through these phases.
+pub(super) fn of_image(path: &Path, bytes: &[u8], bank: PcrBank, phases: &Phases) -> Result<ReferenceValues, Failure> {
+    let image = Uki::parse(bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let algorithm = hash(bank);
+    let Phases(phases) = phases;
+    let pcrs = PcrMap(BTreeMap::from([(UKI, Bytes(image.pcr11(algorithm, phases)))]));
+    let gone = phases.iter().map(|phase| ReferenceEvent {
+        pcr: UKI,
+        digest: Bytes(algorithm.digest(&[phase.as_bytes()])),
+        hint: format!("phase {phase}"),
+    });
+    let events = image.events(algorithm).into_iter().chain(gone).collect();
+    Ok(ReferenceValues { events, ..ReferenceValues::of(bank, pcrs) })
+}
+
+/// Values of a file: as they are printed here, or in hexadecimal.
+pub(super) fn of_file(path: &Path) -> Result<ReferenceValues, Failure> {
+    let bytes = read_capped(path, 4 * limits::BODY as u64)?;
+    if let Ok(values) = strongroom::protocol::objects::from_slice::<ReferenceValues>(&bytes)
+        && values.pcrs.0.values().all(|value| value.0.len() == values.bank.digest_length())
+    {
+        return Ok(values);
+    }
+    let ReferenceFile { values, files } = ReferenceFile::read(path)?;
+    let strong = |bank: HashAlg| matches!(bank, HashAlg::Sha256 | HashAlg::Sha384);
+    let (algorithm, values) = values
+        .bank(strong)
+        .ok_or_else(|| Failure::usage(format!("{}: no values of a SHA-256 or SHA-384 bank", path.display())))?;
+    let bank = if algorithm == HashAlg::Sha384 { PcrBank::Sha384 } else { PcrBank::Sha256 };
+    Ok(ReferenceValues { files, ..ReferenceValues::of(bank, map(values)) })
+}
+
+/// Whether bytes are meant as values rather than as a log.
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start().first(), Some(b'{'))
+        || std::str::from_utf8(bytes).is_ok_and(|text| PcrValues::parse(text).is_ok())
+}
+
+/// Lists in a word for a table.
+pub(super) fn lists(files: &FileLists) -> String {
+    let counts = [
+        ("accepted", files.accepted.as_ref().map_or(0, BTreeMap::len)),
+        ("forbidden", files.forbidden.len()),
+        ("required", files.required.len()),
+    ];
+    let shown: Vec<_> =
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pcrs_are_chosen_as_people_write_them() {
+        let list = |text: &str| text.parse::<PcrList>().map(|PcrList(pcrs)| pcrs.into_iter().collect::<Vec<_>>());
+        assert_eq!(list("0-2,9, 4").unwrap(), [0, 1, 2, 4, 9]);
+        assert_eq!(list("23").unwrap(), [23]);
+        for wrong in ["", "24", "7-0", "0-", "-1", "a", "0,,1"] {
+            assert!(list(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn phases_are_those_up_to_the_named_one() {
+        assert_eq!(phases("leave-initrd").unwrap().0, ["enter-initrd", "leave-initrd"]);
+        assert_eq!(phases("none").unwrap().0, [""; 0]);
+        assert!(phases("later").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! Reference values: taken from logs and nodes, compared, proposed by one, put in force by another.
+
+use super::Desk;
+use crate::world::World;
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+use strongroom_protocol::{
+    admin::{ReferenceState, ReferenceValues, ReferenceView, Role},
+    sha256,
+};
+use strongroom_tests::{Machine, Node, Ran};
+
+impl Desk {
+    fn reference(&self, arguments: &[&str]) -> Ran {
+        let arguments: Vec<&OsStr> = ["reference"].iter().chain(arguments).map(OsStr::new).collect();
+        self.run(&arguments)
+    }
+
+    /// The values that a command prints.
+    fn values(&self, arguments: &[&str]) -> ReferenceValues {
+        serde_json::from_str(&self.reference(arguments).done().unwrap().stdout).unwrap()
+    }
+}
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn values_are_taken_from_logs() {
+    let desk = Desk::new();
+    let machine = Machine::default();
+    let log = desk.file("boot.log", machine.boot_log().encode());
+    let values = desk.values(&["from-eventlog", text(&log)]);
+    for (pcr, value) in machine.boot_log().replay() {
+        assert_eq!(values.pcrs.0[&u8::try_from(pcr).unwrap()].0, value, "PCR {pcr}");
+    }
+    assert_eq!(values.events.len(), machine.boot_log().events.len());
+    assert!(values.events.iter().any(|event| event.pcr == 8 && event.hint.contains(&machine.kernel_cmdline)));
+
+    let some = desk.values(&["from-eventlog", text(&log), "--pcrs", "0-3,8"]);
+    assert_eq!(some.pcrs.0.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 8]);
+    assert!(some.events.iter().all(|event| some.pcrs.0.contains_key(&event.pcr)));
+    for wrong in [&["--pcrs", "0-3,10"][..], &["--pcrs", "24"], &["--bank", "sha384"], &["--bank", "sha1"]] {
+        let ran = desk.reference(&[&["from-eventlog", text(&log)], wrong].concat());
+        assert_eq!(ran.code, Some(2), "{wrong:?}: {}{}", ran.stdout, ran.stderr);
+    }
+
+    let node = Node::boot(&machine).unwrap();
+    node.ima().measure("/usr/bin/job", b"job").unwrap();
+    let ima = node.ima_log();
+    let kexec = desk.file("kexec", "a program");
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let lists = ["--ima", text(&ima), "--forbid", text(&kexec), "--require", &digest];
+    let listed = desk.values(&[&["from-eventlog", text(&log)], &lists[..]].concat()).files;
+    let of = |content: &[u8]| format!("sha256:{}", hex::encode(sha256(content)));
+    assert_eq!(listed.accepted.unwrap().get(&of(b"job")).map(String::as_str), Some("/usr/bin/job"));
+    assert!(listed.forbidden.contains_key(&of(b"a program")) && listed.required.contains_key(&digest));
+
+    // What is printed is what can be imported, and judged by.
+    let printed = desk.json("set.json", &values);
+    assert_eq!(desk.values(&["import", text(&printed)]), values);
+    desk.verify("tcg-log", &[&log], &["--reference", text(&printed)]).holds();
+    let other = Machine { firmware: 2, ..machine };
+    let other = desk.file("other.log", other.boot_log().encode());
+    let judged = desk.verify("tcg-log", &[&other], &["--reference", text(&printed)]);
+    judged.refused_by(&[]);
+    assert_eq!(judged.document["reference"]["differing"], json!([0]));
+    let cut = desk.file("cut", &std::fs::read(&log).unwrap()[..300]);
+    assert_eq!(desk.reference(&["from-eventlog", text(&cut)]).code, Some(2));
+    assert_eq!(desk.reference(&["from-uki", text(&cut)]).code, Some(2));
+}
+
+#[test]
+fn a_difference_is_told_by_what_it_is() {
+    let desk = Desk::new();
+    let usual = Machine::default();
+    let log = desk.file("boot.log", usual.boot_log().encode());
+    let set = desk.json("set.json", &desk.values(&["from-eventlog", text(&log)]));
+    let ran = desk.reference(&["diff", text(&set), text(&log)]).done().unwrap();
+    assert!(ran.stdout.contains("are the same"), "{}", ran.stdout);
+
+    let other = Machine { kernel_cmdline: "/vmlinuz root=/dev/vda single\u{1b}[2J".into(), ..usual.clone() };
+    let other = desk.file("other.log", other.boot_log().encode());
+    let ran = desk.reference(&["diff", text(&set), text(&other)]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("PCR 8 differs: kernel command line"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("/dev/vda single") && ran.stdout.contains(&usual.kernel_cmdline), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\u{1b}'));
+    let ran = desk.run(&["--json", "reference", "diff", text(&set), text(&other)].map(OsStr::new));
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let differing: Vec<_> = document["pcrs"].as_array().unwrap().iter().map(|pcr| pcr["pcr"].clone()).collect();
+    assert_eq!(differing, [json!(8), json!(9)]);
+    assert_eq!(document["same"], false);
+
+    // Bare values have no events: nothing is guessed.
+    let values = other_values(&desk, &log);
+    let ran = desk.reference(&["diff", text(&values), text(&log)]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stdout.contains("PCR 4 differs") && ran.stdout.contains("is not known"), "{}", ran.stdout);
+    assert_eq!(desk.reference(&["diff", "no-such-file.json", text(&log)]).code, Some(2));
+}
+
+fn other_values(desk: &Desk, log: &std::path::Path) -> std::path::PathBuf {
+    let mut values = desk.values(&["from-eventlog", text(log)]);
+    values.events.clear();
+    values.pcrs.0.get_mut(&4).unwrap().0[0] ^= 1;
+    desk.json("values.json", &values)
+}
+
+#[test]
+fn a_set_is_proposed_by_one_and_approved_by_another() {
+    let world = World::found::<1>(&[]);
+    let node = world.node();
+    node.approve(&world.vault, "fra-1").unwrap();
+    let edna = world.vault.cli(Role::Endorser).unwrap();
+    let admin = world.vault.cli(Role::Admin).unwrap();
+    let token = world.vault.beside("emil.token");
+    let create = ["token", "create", "--person", "emil", "--role", "endorser", "--expires-in", "1d", "--out"];
+    admin.run(create.iter().copied().chain([text(&token)])).unwrap().done().unwrap();
+    let emil = edna.clone().with_token(token.clone());
+    let id = node.id.to_string();
+
+    let shown: ReferenceValues = edna.ask(["reference", "from-node", &id]).unwrap();
+    assert!(shown.pcrs.0.contains_key(&0) && !shown.pcrs.0.contains_key(&10), "{shown:?}");
+    let ran = edna.run(["reference", "from-node", &id, "--record", "gpu-nodes"]).unwrap().done().unwrap();
+    assert!(ran.stdout.contains("strongroom reference approve gpu-nodes 1"), "{}", ran.stdout);
+    assert_eq!(edna.refused(["reference", "approve", "gpu-nodes", "1"]).unwrap().status, 403);
+    let state = || {
+        let sets: Vec<ReferenceView> = edna.ask(["reference", "list"]).unwrap();
+        sets.iter().map(|set| (set.version, set.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(state(), [(1, ReferenceState::Proposed)]);
+    // Nothing of it is in force; it can be compared by its version.
+    assert_eq!(edna.run(["reference", "diff", "gpu-nodes", "gpu-nodes@1"]).unwrap().code, Some(2));
+    let side = format!("node:{id}");
+    emil.run(["reference", "diff", "gpu-nodes@1", &side]).unwrap().done().unwrap();
+    emil.run(["reference", "approve", "gpu-nodes", "1"]).unwrap().done().unwrap();
+    assert_eq!(state(), [(1, ReferenceState::InForce)]);
+    emil.run(["reference", "diff", "gpu-nodes", &side]).unwrap().done().unwrap();
+
+    // A second version, of other values.
+    let log = Machine { kernel: 2, ..Machine::default() }.boot_log().encode();
+    let path = edna.home().join("other.log");
+    std::fs::write(&path, log).unwrap();
+    let record = ["reference", "from-eventlog", text(&path), "--pcrs", "0-9", "--record", "gpu-nodes"];
+    edna.run(record).unwrap().done().unwrap();
+    let ran = emil.run(["reference", "diff", "gpu-nodes", "gpu-nodes@2"]).unwrap();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stdout.contains("PCR 4 differs"), "{}", ran.stdout);
+    emil.run(["reference", "approve", "gpu-nodes", "2"]).unwrap().done().unwrap();
+    assert_eq!(state(), [(1, ReferenceState::Superseded), (2, ReferenceState::InForce)]);
+    let ran = emil.run(["reference", "diff", "gpu-nodes", &side]).unwrap();
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    let listed = edna.run(["reference", "list"]).unwrap().done().unwrap().stdout;
+    assert!(listed.contains("in force") && listed.contains("emil"), "{listed}");
+}
+
+/// PCR 11 of an image that nobody has booted: its sections, then the phases.
+#[test]
+fn an_image_is_predicted() {
+    let desk = Desk::new();
+    let image = desk.file("linux.efi", image(&[(".linux", b"kernel"), (".cmdline", b"root=/dev/vda")]));
+    let values = desk.values(&["from-uki", text(&image), "--phase", "enter-initrd"]);
+    let words = [&b".linux\0"[..], b"kernel", b".cmdline\0", b"root=/dev/vda", b"enter-initrd"];
+    let expected = words.iter().fold([0; 32], |value, word| sha256(&[value, sha256(word)].concat()));
+    assert_eq!(values.pcrs.0.len(), 1);
+    assert_eq!(values.pcrs.0[&11].0, expected);
+    assert_eq!(values.events.last().unwrap().hint, "phase enter-initrd");
+    assert_ne!(desk.values(&["from-uki", text(&image)]).pcrs, values.pcrs);
+    assert_eq!(desk.reference(&["from-uki", text(&image), "--phase", "soon"]).code, Some(2));
+}
+
+/// A PE file with these sections.
+fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut file = vec![0; 0x40];
+    file[..2].copy_from_slice(b"MZ");
+    file[0x3c] = 0x40;
+    file.extend(b"PE\0\0\x64\x86");
+    file.extend(u16::try_from(sections.len()).unwrap().to_le_bytes());
+    file.extend([0; 16]);
+    let mut at = file.len() + 40 * sections.len();
+    for (name, content) in sections {
+        let mut name = name.as_bytes().to_vec();
+        name.resize(8, 0);
+        file.extend(name);
+        for number in [content.len(), 0x1000, content.len(), at] {
+            file.extend(u32::try_from(number).unwrap().to_le_bytes());
+        }
+        file.extend([0; 16]);
+        at += content.len();
+    }
+    sections.iter().for_each(|(_, content)| file.extend(*content));
+    file
+}
+
+/// The commands as pages show them, word for word but for the files' names.
+#[test]
+fn commands_run_as_the_pages_show_them() {
+    let desk = Desk::new();
+    let node = Node::boot(&Machine::default()).unwrap();
+    node.ima().measure("/usr/bin/job", b"job").unwrap();
+    let (boot, ima) = (node.boot_log(), node.ima_log());
+    let (boot, ima) = (text(&boot), text(&ima));
+    let done = |arguments: &[&str]| desk.cli.run(arguments).unwrap().done().unwrap().stdout;
+    let printed = done(&["reference", "from-eventlog", boot, "--ima", ima]);
+    let set = desk.file("gpu-nodes.json", printed);
+    let kexec = desk.file("kexec", "kexec");
+    done(&["reference", "import", text(&set), "--pcrs", "0-7,9", "--forbid", text(&kexec)]);
+    let image = desk.file("linux.efi", image(&[(".linux", b"kernel")]));
+    done(&["reference", "from-uki", text(&image), "--phase", "ready"]);
+    done(&["evidence", "explain", boot, ima]);
+    let pcrs = done(&["--json", "evidence", "verify", "--kind", "tcg-log", boot, "--reference", text(&set)]);
+    let pcrs = desk.file("pcrs.json", pcrs);
+    done(&["evidence", "verify", "--kind", "tcg-log", boot, "--pcrs", text(&pcrs)]);
+    node.ima().violate("/var/log/wtmp").unwrap();
+    done(&["evidence", "verify", "--kind", "ima-log", ima, "--allow", "L8"]);
+    let Some(azure) = super::vectors("azure-vtpm") else { return };
+    let (quote, ak) = (azure.join("quote.bin"), azure.join("akpub.pem"));
+    let bound = ["--ak", text(&ak), "--bind", "6368616c6c656e6765"];
+    done(&[&["evidence", "verify", "--kind", "tpm2", text(&quote)], &bound[..]].concat());
+}
