@@ -2,6 +2,7 @@
 
 mod logs;
 mod release;
+mod renewal;
 mod site;
 
 use strongroom_tests::measured::Parts;

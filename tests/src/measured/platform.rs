@@ -48,6 +48,7 @@ impl Default for Software {
 pub struct Platform {
     parts: Parts,
     root_ca: PathBuf,
+    another: String,
     dir: TempDir,
     boots: u32,
 }
@@ -63,13 +64,18 @@ impl Platform {
         tpm.shut_down().context("shutting the new TPM down")?;
         fs::copy(&parts.variables, dir.path().join("variables.fd"))?;
         File::create(dir.path().join("state.img"))?.set_len(STATE)?;
-        root::make(parts, &dir.path().join("root.img"))?;
-        Ok(Self { parts: parts.clone(), root_ca, dir, boots: 0 })
+        let another = root::make(parts, &dir.path().join("root.img"))?;
+        Ok(Self { parts: parts.clone(), root_ca, another, dir, boots: 0 })
     }
 
     /// PEM: the root of the CA that its TPM's certificates are of.
     pub fn root_ca(&self) -> &Path {
         &self.root_ca
+    }
+
+    /// SHA-256 of [`root::ANOTHER`], lower-case hexadecimal. Asking the guest would have it read, and so measured.
+    pub fn another_sha256(&self) -> &str {
+        &self.another
     }
 
     /// Boots, and returns when the first program on the root disk says that it is up.

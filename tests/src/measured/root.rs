@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
+use strongroom_protocol::sha256;
 
 /// Where `strongroom` lies in the guest.
 pub const PROGRAM: &str = "/usr/bin/strongroom";
@@ -17,20 +18,24 @@ pub const PROGRAM: &str = "/usr/bin/strongroom";
 pub const JOB: &str = "/usr/bin/job";
 /// `strongroom` with a byte more, which changes nothing but its digest.
 pub const ANOTHER: &str = "/usr/bin/another";
+/// A file that nobody reads unless told to. There is no `/etc/passwd`, which tools read when it suits them: whether it
+/// is measured would differ from boot to boot.
+pub const NOTE: &str = "/etc/motd";
 /// What libtss2 opens by itself to reach the kernel's TPM.
 const TCTI: &str = "/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0";
 /// Size of the disk in MiB: room for the programs of an unoptimised build.
 const SIZE: &str = "192M";
 
 /// Makes the disk, an ext4 file system without a partition table, by way of a directory beside it. Needs no rights.
-pub fn make(parts: &Parts, disk: &Path) -> anyhow::Result<()> {
+/// SHA-256 of the file that is [`ANOTHER`] in the guest, lower-case hexadecimal.
+pub fn make(parts: &Parts, disk: &Path) -> anyhow::Result<String> {
     let tree = disk.with_extension("tree");
     for directory in ["bin", "sbin", "usr/bin", "etc", "proc", "sys", "dev", "tmp", "run"] {
         fs::create_dir_all(tree.join(directory))?;
     }
     shell(parts, &tree)?;
     program(&tree.join("sbin/start"), include_bytes!("guest/start"))?;
-    fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
+    fs::write(within(&tree, Path::new(NOTE)), "welcome\n")?;
 
     let mut needed = BTreeSet::from([PathBuf::from(TCTI)]);
     needed.extend(libraries(Path::new(TCTI))?);
@@ -43,6 +48,7 @@ pub fn make(parts: &Parts, disk: &Path) -> anyhow::Result<()> {
     let another = within(&tree, Path::new(ANOTHER));
     fs::copy(within(&tree, Path::new(PROGRAM)), &another)?;
     File::options().append(true).open(&another)?.write_all(b"\0")?;
+    let digest = hex::encode(sha256(&fs::read(&another)?));
     for library in needed {
         let copy = within(&tree, &library);
         if let Some(directory) = copy.parent() {
@@ -53,7 +59,7 @@ pub fn make(parts: &Parts, disk: &Path) -> anyhow::Result<()> {
 
     run(bare(Path::new("mke2fs")).args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(disk).arg(SIZE))?;
     fs::remove_dir_all(tree)?;
-    Ok(())
+    Ok(digest)
 }
 
 /// Busybox under all its names.

@@ -14,26 +14,34 @@ fn refused(told: Told, expected: &[&str]) -> String {
     explained
 }
 
+/// The digest that was opened.
+fn opened(told: Told) -> String {
+    match told {
+        Told::Opened(digest) => digest,
+        Told::Refused { reasons, explained } => panic!("refused for {reasons:?}: {explained}"),
+    }
+}
+
 #[test]
 fn a_measured_node_opens_what_references_allow_and_nothing_that_they_do_not() {
     let Some(parts) = parts("a_measured_node_opens_what_references_allow_and_nothing_that_they_do_not") else { return };
     let mut site = Site::found(&parts, &[]);
     let mut guest = site.enrol(&Software::default());
-    site.refer_and_seal(&mut guest);
+    site.refer_and_seal(&mut guest, None);
 
-    let Told::Opened(digest) = site.tell(open(&mut guest, root::PROGRAM)) else { panic!("refused") };
+    let digest = opened(site.tell(&open(&mut guest, root::PROGRAM)));
     println!("opened in the guest: SHA-256 {digest}");
     assert_eq!(digest, site.digest());
 
     // Another program, in memory: IMA does not measure what lies in a tmpfs.
     done(&mut guest, "cp /usr/bin/strongroom /run/unmeasured && echo >>/run/unmeasured");
-    let explained = refused(site.tell(open(&mut guest, "/run/unmeasured")), &["caller_not_measured"]);
+    let explained = refused(site.tell(&open(&mut guest, "/run/unmeasured")), &["caller_not_measured"]);
     assert!(explained.contains("workload.caller_measured"), "{explained}");
 
     // Another program, on the disk. From now on nothing is released until the next boot, whoever asks.
-    let explained = refused(site.tell(open(&mut guest, root::ANOTHER)), &["file_not_listed"]);
+    let explained = refused(site.tell(&open(&mut guest, root::ANOTHER)), &["file_not_listed"]);
     assert!(explained.contains(root::ANOTHER), "{explained}");
-    refused(site.tell(open(&mut guest, root::PROGRAM)), &["file_not_listed"]);
+    refused(site.tell(&open(&mut guest, root::PROGRAM)), &["file_not_listed"]);
     guest.shut_down().unwrap();
 }
 
@@ -44,7 +52,7 @@ fn another_command_line_or_initramfs_is_refused_and_named() {
     let mut site = Site::found(&parts, &[]);
     let usual = Software::default();
     let mut guest = site.enrol(&usual);
-    site.refer_and_seal(&mut guest);
+    site.refer_and_seal(&mut guest, None);
     guest.shut_down().unwrap();
 
     let line = format!("{} single", usual.command_line);
@@ -52,13 +60,13 @@ fn another_command_line_or_initramfs_is_refused_and_named() {
         [Software { command_line: line, ..usual.clone() }, Software { mark: "another".into(), ..usual.clone() }]
     {
         let mut guest = site.boot(&changed);
-        let explained = refused(site.tell(open(&mut guest, root::PROGRAM)), &["reference_mismatch"]);
+        let explained = refused(site.tell(&open(&mut guest, root::PROGRAM)), &["reference_mismatch"]);
         assert!(explained.contains("tpm.pcrs.9"), "{explained}");
         guest.shut_down().unwrap();
     }
 
     // The usual one again is let in.
     let mut guest = site.boot(&usual);
-    let Told::Opened(digest) = site.tell(open(&mut guest, root::PROGRAM)) else { panic!("refused") };
+    let digest = opened(site.tell(&open(&mut guest, root::PROGRAM)));
     assert_eq!(digest, site.digest());
 }

@@ -4,9 +4,8 @@ use crate::world::{act, content};
 use serde_json::{Value, json};
 use std::fs;
 use strongroom_protocol::{
-    Bytes, NodeId,
-    admin::{CreateAsset, Integrity, RecordReference, ReferenceValues, Role, Site as Place},
-    evidence::{PcrBank, PcrMap},
+    NodeId,
+    admin::{CreateAsset, FileLists, Integrity, RecordReference, ReferenceValues, Role, Site as Place},
     sha256,
 };
 use strongroom_tests::{
@@ -30,6 +29,7 @@ pub(super) struct Site {
     pub(super) vault: Vault,
     pub(super) platform: Platform,
     data: Vec<u8>,
+    node: Option<NodeId>,
 }
 
 /// What a command in the guest was told.
@@ -61,7 +61,7 @@ impl Site {
             max_leases: None,
         };
         act(&vault.admin(Role::Custodian).unwrap(), "/v1/assets", &asset);
-        Self { vault, platform, data: content(4, 200_000) }
+        Self { vault, platform, data: content(4, 200_000), node: None }
     }
 
     /// The first boot: the machine joins and enrols, and the operator approves it as one with an agent.
@@ -78,6 +78,7 @@ impl Site {
         let node: NodeId = enrolled["node"].as_str().unwrap().parse().unwrap();
         let operator = self.vault.cli(Role::Operator).unwrap();
         operator.run(["node", "approve", &node.to_string(), "--site", "fra-1"]).unwrap().done().unwrap();
+        self.node = Some(node);
         start_agent(&mut guest);
         guest
     }
@@ -89,25 +90,41 @@ impl Site {
         guest
     }
 
-    /// Seals what is to be opened, when what the node shows has become the reference set. Before, all that it will do
-    /// is refused, and done: the list of files then has them all.
-    pub(super) fn refer_and_seal(&self, guest: &mut Guest) {
+    /// Makes what the node shows the reference set, as two people do it, and seals what is to be opened. Before, the
+    /// node does all that it will do, though it is refused: the list of files then has them all. With lists of files
+    /// that are given, they take that list's place.
+    pub(super) fn refer_and_seal(&self, guest: &mut Guest, files: Option<FileLists>) {
         guest.write("/run/state/data", &self.data).unwrap();
-        let Told::Refused { reasons, .. } = self.tell(seal(guest)) else { panic!("sealed without references") };
-        assert_eq!(reasons, ["reference_unusable"]);
         done(guest, &format!("{} --version", root::JOB));
+        let Told::Refused { reasons, .. } = self.tell(&seal(guest)) else { panic!("sealed without references") };
+        assert_eq!(reasons, ["reference_unusable"]);
+
+        // The vault saw what the machine itself says of itself.
+        let shown: ReferenceValues =
+            self.vault.admin(Role::Endorser).unwrap().get(&format!("/v1/nodes/{}/measurements", self.node())).unwrap();
         let (pcrs, boot, measured) = super::logs::verify(guest);
         assert_eq!(boot.loader.files.len(), 2, "initramfs and command line: {:?}", boot.loader);
+        let lockdown = done(guest, "cat /sys/kernel/security/lockdown");
+        assert!(lockdown.contains("[integrity]"), "{lockdown}");
         for path in ["/sbin/start", "/bin/busybox", root::PROGRAM, root::JOB] {
             assert!(measured.files.values().any(|measured| measured == path), "{path}: {:?}", measured.files);
         }
-        let pcrs = pcrs.into_iter().filter(|(pcr, _)| PCRS.contains(pcr) && *pcr != 10);
-        let mut values =
-            ReferenceValues::of(PcrBank::Sha256, PcrMap(pcrs.map(|(pcr, value)| (pcr, Bytes(value))).collect()));
-        values.files.accepted = Some(measured.files);
-        let set = RecordReference { name: REFERENCES.into(), from_node: None, values: Some(values) };
-        act(&self.vault.admin(Role::Endorser).unwrap(), "/v1/references", &set);
+        assert_eq!(shown.files.accepted.as_ref(), Some(&measured.files));
+        assert_eq!(shown.pcrs.0.len(), PCRS.len() - 1, "all but PCR 10");
+        for (pcr, value) in &shown.pcrs.0 {
+            assert_eq!(value.0, pcrs[pcr], "PCR {pcr}");
+        }
+
+        let (from_node, values) = match files {
+            None => (Some(self.node()), None),
+            Some(files) => (None, Some(ReferenceValues { files, ..shown })),
+        };
+        self.vault.refer(&RecordReference { name: REFERENCES.into(), from_node, values }).unwrap();
         seal(guest).done().unwrap();
+    }
+
+    fn node(&self) -> NodeId {
+        self.node.unwrap()
     }
 
     /// SHA-256 of what is sealed, lower-case hexadecimal.
@@ -116,16 +133,20 @@ impl Site {
     }
 
     /// What became of a command that asked for keys.
-    pub(super) fn tell(&self, ran: Ran) -> Told {
+    pub(super) fn tell(&self, ran: &Ran) -> Told {
         if ran.code == Some(0) {
             let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
             return Told::Opened(answer["sha256"].as_str().unwrap_or_default().to_owned());
         }
         let problem = ran.problem().unwrap();
-        let decision = problem.decision_id.unwrap().to_string();
-        let auditor = self.vault.cli(Role::Auditor).unwrap();
-        let explained = auditor.run(["explain", &decision]).unwrap().done().unwrap().stdout;
+        let explained = self.explain(&problem.decision_id.unwrap().to_string());
         Told::Refused { reasons: problem.reasons, explained }
+    }
+
+    /// What `strongroom explain` says of a decision.
+    pub(super) fn explain(&self, decision: &str) -> String {
+        let auditor = self.vault.cli(Role::Auditor).unwrap();
+        auditor.run(["explain", decision]).unwrap().done().unwrap().stdout
     }
 }
 
