@@ -82,15 +82,25 @@ impl fmt::Display for BootCounters {
 /// What a quote showed. Exists only after every row held: [`verify`] alone makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TpmClaims {
+    /// The AK's name, lower-case hexadecimal.
     ak_name: String,
+    /// The bank that the values are of.
     bank: PcrBank,
+    /// The quoted values by PCR, lower-case hexadecimal.
     pcrs: BTreeMap<u8, String>,
+    /// Counts TPM resets: reboots.
     reset_count: u32,
+    /// Counts TPM restarts and resumes since the last reset.
     restart_count: u32,
+    /// False where the clock may have gone back, because the TPM was shut down without notice.
     safe: bool,
+    /// Milliseconds that the TPM has been powered.
     clock: u64,
+    /// The TPM's firmware, as its vendor counts, lower-case hexadecimal.
     firmware_version: String,
+    /// The AK's name qualified by those above it, lower-case hexadecimal.
     qualified_signer: String,
+    /// Deviations that were accepted.
     tolerances: Vec<Tolerance>,
     #[serde(skip)]
     values: PcrMap,
@@ -299,7 +309,12 @@ fn bank_hash(bank: PcrBank) -> HashAlg {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('?', char::from);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn one(form: Form, bytes: &[u8], number: u64) -> Result<(Entry, &[u8]), ImaRefus
         }
     };
     let violation = logged.iter().all(|&byte| byte == 0);
-    if !violation && form.hash.digest(&[&data]) != logged {
+    if !violation && form.hash.hash(&[&data]).as_ref() != logged {
         return Err(ImaRefused::L8Hash { entry: number });
     }
     Ok((Entry { number, violation, data, digest, path, end: 0 }, reader.rest))

@@ -45,6 +45,17 @@ impl Entry {
     pub fn extended(&self, algorithm: HashAlg) -> Vec<u8> {
         if self.violation { vec![0xff; algorithm.digest_length()] } else { algorithm.digest(&[&self.data]) }
     }
+
+    /// Extends a value of PCR 10 by the entry.
+    pub(super) fn extend(&self, algorithm: HashAlg, value: &mut Vec<u8>) {
+        let extended = if self.violation {
+            algorithm.hash(&[value, &self.extended(algorithm)])
+        } else {
+            algorithm.hash(&[value, algorithm.hash(&[&self.data]).as_ref()])
+        };
+        value.clear();
+        value.extend_from_slice(extended.as_ref());
+    }
 }
 
 /// How a kernel writes: the hash beside each entry, and the order of bytes in numbers.
@@ -62,10 +73,13 @@ impl Form {
     }
 
     /// A field of a template's data: its length, then itself.
-    pub(super) fn field(self, parts: &[&[u8]]) -> Vec<u8> {
+    /// Appends a field of a template's data: its length, then its parts.
+    pub(super) fn push(self, data: &mut Vec<u8>, parts: &[&[u8]]) {
         let length = u32::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).unwrap_or(u32::MAX);
-        let length = if self.big_endian { length.to_be_bytes() } else { length.to_le_bytes() };
-        [&length[..]].into_iter().chain(parts.iter().copied()).collect::<Vec<_>>().concat()
+        data.extend(if self.big_endian { length.to_be_bytes() } else { length.to_le_bytes() });
+        for part in parts {
+            data.extend_from_slice(part);
+        }
     }
 }
 
@@ -139,7 +153,8 @@ pub(super) fn fields(form: Form, number: u64, data: &[u8]) -> Result<(String, St
 
 /// A file's digest as claims and lists name it.
 pub(super) fn name_digest(algorithm: &str, value: &[u8]) -> String {
-    format!("{}:{}", algorithm.strip_prefix("ima:").unwrap_or(algorithm), crate::quote::hex(value))
+    let algorithm = algorithm.strip_prefix("ima:").unwrap_or(algorithm);
+    [algorithm, ":", &crate::quote::hex(value)].concat()
 }
 
 /// A path as text. One that is no UTF-8 is shown with replacement characters; its bytes are in the hash.

@@ -131,8 +131,9 @@ impl ImaLog {
 
     /// What PCR 10 of this bank holds after all entries, starting from zeros.
     pub fn replay(&self, bank: HashAlg) -> Vec<u8> {
-        let start = vec![0; bank.digest_length()];
-        self.entries.iter().fold(start, |value, entry| bank.digest(&[&value, &entry.extended(bank)]))
+        let mut value = vec![0; bank.digest_length()];
+        self.entries.iter().for_each(|entry| entry.extend(bank, &mut value));
+        value
     }
 }
 
@@ -140,7 +141,9 @@ impl ImaLog {
 pub fn verify(bytes: &[u8], expect: &ImaExpectation<'_>) -> Result<Measured, ImaRefused> {
     let before = expect.verified.map_or(0, |verified| verified.entries);
     let log = ImaLog::parse(bytes, before)?;
-    let covered = cover(&log, expect)?;
+    let count = cover(&log, expect)?;
+    let covered = log.entries.get(..count).unwrap_or_default();
+    let end = covered.last().map_or(0, |last| last.end as u64);
     let mut measured = match expect.verified {
         Some(verified) => verified.clone(),
         None => Measured {
@@ -152,24 +155,24 @@ pub fn verify(bytes: &[u8], expect: &ImaExpectation<'_>) -> Result<Measured, Ima
             files: BTreeMap::new(),
         },
     };
-    for entry in covered {
+    for entry in log.entries.into_iter().take(count) {
         if entry.violation {
             if !expect.allow_violations {
-                return Err(ImaRefused::L8Violation { entry: entry.number, path: entry.path.clone() });
+                return Err(ImaRefused::L8Violation { entry: entry.number, path: entry.path });
             }
             measured.violations += 1;
         } else if entry.number > 1 {
-            measured.files.entry(entry.digest.clone()).or_insert_with(|| entry.path.clone());
+            measured.files.entry(entry.digest).or_insert(entry.path);
         }
     }
-    measured.entries = before.saturating_add(covered.len() as u64);
-    measured.bytes = measured.bytes.saturating_add(covered.last().map_or(0, |last| last.end as u64));
+    measured.entries = before.saturating_add(count as u64);
+    measured.bytes = measured.bytes.saturating_add(end);
     measured.pcr = Bytes(expect.pcr.to_vec());
     Ok(measured)
 }
 
-/// The entries that lead to PCR 10's value: the shortest prefix that does.
-fn cover<'a>(log: &'a ImaLog, expect: &ImaExpectation<'_>) -> Result<&'a [Entry], ImaRefused> {
+/// How many entries lead to PCR 10's value: the shortest prefix that does.
+fn cover(log: &ImaLog, expect: &ImaExpectation<'_>) -> Result<usize, ImaRefused> {
     let bank = expect.bank;
     let mut value = expect.verified.map_or_else(|| vec![0; bank.digest_length()], |verified| verified.pcr.0.clone());
     let mut count = 0;
@@ -178,10 +181,10 @@ fn cover<'a>(log: &'a ImaLog, expect: &ImaExpectation<'_>) -> Result<&'a [Entry]
         let Some(entry) = entries.next() else {
             return Err(ImaRefused::L8NotCovered { bank, quoted: hex(expect.pcr) });
         };
-        value = bank.digest(&[&value, &entry.extended(bank)]);
+        entry.extend(bank, &mut value);
         count += 1;
     }
-    Ok(log.entries.get(..count).unwrap_or_default())
+    Ok(count)
 }
 
 /// The first entry is of the PCRs that the boot left: 0 to 7 by SHA-1, 0 to 9 by others (Linux,

@@ -136,10 +136,15 @@ type Field = (&'static [u8], &'static str);
 fn templated(template: &str, form: entry::Form, fields: &[Field]) -> [Vec<u8>; 2] {
     let first = [(&b"sha256:\0aggregate"[..], "sha256:616767726567617465"), (b"boot_aggregate\0", "boot_aggregate")];
     let of = |template: &str, fields: &[Field]| {
-        let data: Vec<u8> = fields.iter().flat_map(|(bytes, _)| form.field(&[bytes])).collect();
+        let field = |bytes: &[u8]| {
+            let mut field = Vec::new();
+            form.push(&mut field, &[bytes]);
+            field
+        };
+        let data: Vec<u8> = fields.iter().flat_map(|(bytes, _)| field(bytes)).collect();
         let hash = form.hash.digest(&[&data]);
         let pcr = if form.big_endian { 10_u32.to_be_bytes() } else { 10_u32.to_le_bytes() };
-        let binary = [&pcr[..], &hash, &form.field(&[template.as_bytes()]), &form.field(&[&data])].concat();
+        let binary = [&pcr[..], &hash, &field(template.as_bytes()), &field(&data)].concat();
         let shown: String = fields.iter().flat_map(|(_, shown)| [" ", shown]).collect();
         [binary, format!("10 {} {template}{shown}\n", hex(&hash)).into_bytes()]
     };

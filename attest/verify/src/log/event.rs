@@ -135,7 +135,7 @@ impl<'a> Event<'a> {
 
     /// Whether every digest is the hash of these bytes.
     pub fn digests_are_of(&self, measured: &[u8]) -> bool {
-        !self.digests.is_empty() && self.digests.iter().all(|(id, digest)| id.digest(&[measured]) == *digest)
+        !self.digests.is_empty() && self.digests.iter().all(|(id, digest)| id.hash(&[measured]).as_ref() == *digest)
     }
 }
 

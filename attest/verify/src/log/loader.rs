@@ -86,14 +86,19 @@ fn section(loader: &mut Loader, event: &Event<'_>, open: &mut Option<(u32, &'sta
 
 /// The text that an event's digest is of.
 pub(crate) fn text(event: &Event<'_>) -> Option<String> {
-    utf16(event).or_else(|| {
-        let said = std::str::from_utf8(event.data()).ok()?.trim_end_matches('\0');
-        let texts = LABELS.iter().filter_map(|label| said.strip_prefix(label)).chain([said]);
-        let of = |text: &str| {
-            event.digests_are_of(text.as_bytes()) || event.digests_are_of(&[text.as_bytes(), b"\0"].concat())
-        };
-        texts.into_iter().find(|text| of(text)).map(str::to_owned)
-    })
+    utf8(event).or_else(|| utf16(event))
+}
+
+fn utf8(event: &Event<'_>) -> Option<String> {
+    let said = std::str::from_utf8(event.data()).ok()?.trim_end_matches('\0');
+    // Text in UTF-16 is no text here, nor does a command line have a NUL in it.
+    if said.contains('\0') {
+        return None;
+    }
+    let texts = LABELS.iter().filter_map(|label| said.strip_prefix(label)).chain([said]);
+    let of =
+        |text: &str| event.digests_are_of(text.as_bytes()) || event.digests_are_of(&[text.as_bytes(), b"\0"].concat());
+    texts.into_iter().find(|text| of(text)).map(str::to_owned)
 }
 
 /// A text in UTF-16 whose digest is of it, with or without its NUL. systemd-boot measures a NUL of two bytes

@@ -38,7 +38,9 @@ impl Replay {
                     .or_default()
                     .entry(pcr)
                     .or_insert_with(|| start(pcr, startup_locality, algorithm));
-                *value = algorithm.digest(&[value, digest]);
+                let extended = algorithm.hash(&[value, digest]);
+                value.clear();
+                value.extend_from_slice(extended.as_ref());
             }
         }
         Ok(Self { banks, startup_locality })

@@ -368,6 +368,12 @@ fn l4_debug_mode_and_what_cannot_be_read_are_refused() {
     let mut endless = list;
     endless[24..28].copy_from_slice(&[0; 4]);
     value("dbx", endless);
+    let many = signature_list(Guid::CERT_X509, b"certificate").repeat(1024);
+    accepted(|log| {
+        let at = log.variable("db");
+        log.events[at] = config("db", &many);
+    });
+    value("db", [&many[..], &signature_list(Guid::CERT_X509, b"certificate")].concat());
 }
 
 #[test]

@@ -4,6 +4,9 @@ use super::{event::Event, guid::Guid, kind::Measured};
 use crate::quote::hex;
 use strongroom_protocol::claims::SignatureDatabase;
 
+/// Most certificates of a database that are listed. Machines have up to some tens.
+const MAX_CERTIFICATES: usize = 1024;
+
 /// Longest name that is read, in UTF-16 units. Names that matter here have at most twelve.
 const MAX_NAME: usize = 256;
 
@@ -59,7 +62,7 @@ pub(super) fn is_certificate(value: &[u8]) -> bool {
     matches!(value, &[0x30, 0x82, high, low, ref rest @ ..] if rest.len() == usize::from(u16::from_be_bytes([high, low])))
 }
 
-/// Reads the lists that a value holds; `None` if they do not fill it exactly.
+/// Reads the lists that a value holds; `None` if they do not fill it exactly, or hold more certificates than any.
 pub(super) fn database(value: &[u8]) -> Option<SignatureDatabase> {
     let digest = |bytes: &[u8]| hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     let mut database = SignatureDatabase { sha256: digest(value), ..SignatureDatabase::default() };
@@ -77,6 +80,9 @@ pub(super) fn database(value: &[u8]) -> Option<SignatureDatabase> {
         }
         for data in entries.chunks_exact(entry) {
             if Guid(*kind) == Guid::CERT_X509 {
+                if database.certificates.len() == MAX_CERTIFICATES {
+                    return None;
+                }
                 database.certificates.push(digest(data.get(16..)?));
             } else {
                 database.others = database.others.saturating_add(1);

@@ -6,7 +6,7 @@ use super::{Section, UkiRefused};
 const MAX_SECTIONS: usize = 4096;
 
 /// Most zeros that follow what the file holds of a section, bytes: alignment makes for a few thousand.
-const MAX_ZEROS: usize = 16 << 20;
+const MAX_ZEROS: usize = 1 << 20;
 
 /// One line of the section table.
 #[derive(Debug, Clone, Copy)]

@@ -154,4 +154,4 @@ fn what_is_no_image_is_refused_by_name() {
 }
 
 /// More in memory than is ever filled up with zeros.
-const MAX: usize = (16 << 20) + 7;
+const MAX: usize = (1 << 20) + 7;
