@@ -23,7 +23,8 @@ use std::{
 use strongroom_attest::{
     TpmClaims,
     ima::{self, ImaExpectation, ImaRefused, Measured},
-    log::{self, LogRefused, Quoted},
+    log::{self, BootLog, LogRefused, Quoted, Replay},
+    workload::{self, Sources},
 };
 use strongroom_policy::settings::{LogSettings, Violations};
 use strongroom_protocol::{
@@ -90,6 +91,8 @@ pub(super) struct Logs {
     pub(super) ima: Shown<Arc<Measured>>,
     /// What is kept of the IMA log after this request; none where none was verified.
     pub(super) kept: Option<Kept>,
+    /// What the boot log alone shows of the workload.
+    booted: WorkloadClaims,
 }
 
 /// What a verified IMA log does to what the vault keeps of the node.
@@ -103,7 +106,8 @@ pub(super) struct Kept {
 impl Logs {
     /// Where the quote was refused nothing vouches for a log.
     pub(super) fn unread() -> Self {
-        Self { boot: Shown::Unread, ima: Shown::Unread, kept: None }
+        let booted = WorkloadClaims::default();
+        Self { boot: Shown::Unread, ima: Shown::Unread, kept: None, booted }
     }
 
     /// Reads the logs against what the quote vouches for, and what the vault knows of the node.
@@ -114,11 +118,11 @@ impl Logs {
         claims: Arc<TpmClaims>,
         settings: LogSettings,
     ) -> Answer<Self> {
-        let measures = claims.pcr_values().0.contains_key(&IMA_PCR) && quote.ima_log.is_some();
-        let row = if measures { store.measured(node).await? } else { None };
+        let wanted = claims.pcr_values().0.contains_key(&IMA_PCR) && quote.ima_log.is_some();
+        let row = if wanted { store.measured(node).await? } else { None };
         let _turn = READING.acquire().await.map_err(Refused::internal)?;
         let read = move || {
-            let boot = boot(&quote, &claims);
+            let (boot, booted) = boot(&quote, &claims);
             let known = Known::of(row)?;
             let (version, counters) = (known.version, claims.boot());
             let counters = (counters.reset_count, counters.restart_count);
@@ -126,9 +130,9 @@ impl Logs {
                 Ok(measured) => {
                     let next = known.next(node, counters, measured)?;
                     let ima = Shown::Held(Arc::clone(&next.measured));
-                    Self { boot, ima, kept: Some(Kept { version, next }) }
+                    Self { boot, ima, kept: Some(Kept { version, next }), booted }
                 }
-                Err(ima) => Self { boot, ima, kept: None },
+                Err(ima) => Self { boot, ima, kept: None, booted },
             })
         };
         tokio::task::spawn_blocking(read).await.map_err(Refused::internal)?
@@ -141,27 +145,31 @@ impl Logs {
 
     /// What runs on the node, as far as something measured shows it. `caller` are the caller bytes as JSON.
     pub(super) fn workload(&self, caller: Option<&BTreeMap<String, Value>>) -> WorkloadClaims {
-        let executable = |facts: &BTreeMap<String, Value>| Some(facts.get("exe")?.get("sha256")?.as_str()?.to_owned());
-        let measured = |measured: &Arc<Measured>, caller| {
-            executable(caller).is_some_and(|sha256| measured.files.contains_key(&format!("sha256:{sha256}")))
-        };
-        WorkloadClaims {
-            caller_measured: self.ima.held().zip(caller).map(|(ima, caller)| measured(ima, caller)),
-            ..WorkloadClaims::default()
-        }
+        let sha256 = |facts: &BTreeMap<String, Value>| Some(facts.get("exe")?.get("sha256")?.as_str()?.to_owned());
+        // A caller of whose program no digest is known was not measured.
+        let executable = caller.map(|facts| sha256(facts).unwrap_or_default());
+        let files = self.ima.held().map(Arc::as_ref);
+        let of_caller = workload::claims(&Sources { files, executable: executable.as_deref(), ..Sources::default() });
+        WorkloadClaims { caller_measured: of_caller.caller_measured, ..self.booted.clone() }
     }
 }
 
-/// Rows L1 to L7.
-fn boot(quote: &Tpm2Evidence, claims: &TpmClaims) -> Shown<Arc<BootClaims>> {
-    let Some(bytes) = &quote.boot_log else { return Shown::Missing };
+/// Rows L1 to L7, and what the log shows of the workload (L9).
+fn boot(quote: &Tpm2Evidence, claims: &TpmClaims) -> (Shown<Arc<BootClaims>>, WorkloadClaims) {
+    let Some(bytes) = &quote.boot_log else { return (Shown::Missing, WorkloadClaims::default()) };
     let values: BTreeMap<u8, &[u8]> =
         claims.pcr_values().0.iter().map(|(&pcr, value)| (pcr, value.0.as_slice())).collect();
     let explained: Vec<u8> = values.keys().copied().filter(|&pcr| pcr != IMA_PCR).collect();
     let quoted = Quoted { bank: hash_of(claims.bank()), values, explained: &explained };
-    match log::verify(&bytes.0, Some(&quoted)) {
-        Ok((_, shown)) => Shown::Held(Arc::new(shown)),
-        Err(refused) => Shown::Refused(LogRefusal::from(&refused)),
+    let read = || {
+        let log = BootLog::parse(&bytes.0)?;
+        let shown = log::judge(&log, &Replay::of(&log)?, Some(&quoted))?;
+        let workload = workload::claims(&Sources { boot: Some((&log, &shown)), ..Sources::default() });
+        Ok::<_, LogRefused>((shown, workload))
+    };
+    match read() {
+        Ok((shown, workload)) => (Shown::Held(Arc::new(shown)), workload),
+        Err(refused) => (Shown::Refused(LogRefusal::from(&refused)), WorkloadClaims::default()),
     }
 }
 

@@ -24,11 +24,13 @@ pub(crate) struct Boot {
     pub(crate) command_line: &'static str,
     /// The kernel, PCR 9.
     pub(crate) kernel: &'static [u8],
+    /// A text that the system measures, PCR 12.
+    pub(crate) container: Option<&'static str>,
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Self { command_line: "/vmlinuz ro quiet", kernel: b"a kernel" }
+        Self { command_line: "/vmlinuz ro quiet", kernel: b"a kernel", container: None }
     }
 }
 
@@ -53,6 +55,7 @@ impl Boot {
             of_data(5, ACTION, b"Exit Boot Services Invocation"),
             of_data(5, ACTION, b"Exit Boot Services Returned with Success"),
         ]);
+        events.extend(self.container.map(|text| of_data(12, IPL, text.as_bytes())));
         events
     }
 

@@ -169,6 +169,18 @@ async fn violations_are_refused_unless_policy_allows_them() {
 }
 
 #[tokio::test]
+async fn a_container_that_was_measured_is_a_claim() {
+    let bench = Bench::new().await;
+    let (mut tpm, _) = bench.ready().await;
+    tpm.boot.container = Some("container sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+    assert_eq!(reasons(&bench, ask(&bench, &tpm, |_| {}).await).await, ["reference_mismatch"]);
+    let named = &tpm.boot.container.unwrap()["container ".len()..];
+    let view = kept(&bench).await;
+    assert_eq!(view["claims"]["workload"]["containers"], json!([named]));
+    assert_eq!(view["input"]["claims"]["workload"], view["claims"]["workload"]);
+}
+
+#[tokio::test]
 async fn a_caller_whose_program_ima_did_not_measure_gets_nothing() {
     let (bench, mut tpm) = measuring(json!({})).await;
     tpm.ima.as_mut().unwrap().run("/usr/bin/job");
