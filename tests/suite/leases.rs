@@ -2,6 +2,7 @@
 //! vault that is away, by a power cut.
 
 mod endings;
+mod measured;
 mod outages;
 mod switch;
 
