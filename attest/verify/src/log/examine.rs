@@ -58,7 +58,7 @@ pub fn examine(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Examined {
     let shown = readable.zip(quoted).and_then(|((_, replay), quoted)| {
         quoted::check(replay, quoted.bank, &quoted.values, quoted.explained, left).map_err(&mut note).ok()
     });
-    let Explained { pcrs: explained, phases, tolerances: missing } = shown.unwrap_or_default();
+    let Explained { pcrs: explained, phases, tolerances: missing, .. } = shown.unwrap_or_default();
     if log.as_ref().is_some_and(BootLog::padded) {
         tolerances.push(Tolerance::LogPadding);
     }

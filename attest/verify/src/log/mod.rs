@@ -78,7 +78,7 @@ pub fn judge(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) ->
         secure_boot,
         boot_path,
         loader,
-        startup_locality: replay.startup_locality(),
+        startup_locality: if shown.by_hardware { replay::HARDWARE } else { replay.startup_locality() },
         explained: shown.pcrs,
         phases: shown.phases.into_iter().map(str::to_owned).collect(),
         tolerances,

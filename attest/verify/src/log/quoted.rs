@@ -4,6 +4,8 @@ use super::{LogRefused, boot_path::MISSING, replay::Replay};
 use crate::{Tolerance, quote::hex, tpm::HashAlg};
 use std::collections::BTreeMap;
 
+/// PCR 0, which hardware may have extended before startup.
+const CODE: u8 = 0;
 /// PCR 5, whose last events some firmware keeps out of the log.
 const CONFIGURATION: u8 = 5;
 /// PCR 11, which the system extends as it comes up.
@@ -30,6 +32,8 @@ pub(super) struct Explained {
     pub pcrs: Vec<u8>,
     /// The phases that PCR 11 had gone through.
     pub phases: Vec<&'static str>,
+    /// PCR 0 shows that hardware measured before the TPM was started.
+    pub by_hardware: bool,
     /// What was accepted.
     pub tolerances: Vec<Tolerance>,
 }
@@ -53,6 +57,8 @@ pub(super) fn check(
         };
         if replayed == quoted {
             // It is what the log says.
+        } else if pcr == CODE && replay.by_hardware(algorithm) == Some(quoted) {
+            shown.by_hardware = true;
         } else if pcr == CONFIGURATION && !exit_recorded {
             let (tolerance, _) = MISSING.iter().find(|(_, steps)| after(steps) == quoted).ok_or_else(as_it_stands)?;
             shown.tolerances.push(*tolerance);

@@ -14,36 +14,47 @@ pub type Bank = BTreeMap<u8, Vec<u8>>;
 /// The data of the event that says in which locality the TPM was started (PFP 1.06, §10.4.5.3).
 const STARTUP_LOCALITY: &[u8; 16] = b"StartupLocality\0";
 
+/// The locality of what hardware measures.
+pub(super) const HARDWARE: u8 = 4;
+
 /// What the PCRs hold after a log, in every bank that the log has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     banks: BTreeMap<HashAlg, Bank>,
     startup_locality: u8,
+    /// PCR 0 by bank, if hardware measured before startup, as an event says and the startup locality does not.
+    by_hardware: BTreeMap<HashAlg, Vec<u8>>,
 }
 
 impl Replay {
     /// Extends the PCRs by every event of the log that extends.
     ///
     /// PCRs start from zeros, PCR 0 with the startup locality in its last byte (TCG TPM 2.0 Library, Part
-    /// 3, `TPM2_Startup`; Part 1, §34.3: a hash sequence before startup leaves 4).
+    /// 3, `TPM2_Startup`).
     pub fn of(log: &BootLog<'_>) -> Result<Self, LogRefused> {
-        let startup_locality = startup_locality(log.events())?;
+        let (startup_locality, by_hardware) = startup(log.events())?;
         let mut banks: BTreeMap<HashAlg, Bank> = log.algorithms().iter().map(|&id| (id, Bank::new())).collect();
+        let mut others: BTreeMap<HashAlg, Vec<u8>> = BTreeMap::new();
         for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
             // INVARIANT: the parser lets only events that extend nothing name a PCR above 23.
             let Ok(pcr) = u8::try_from(event.pcr()) else { continue };
             for &(algorithm, digest) in event.digests() {
-                let value = banks
-                    .entry(algorithm)
-                    .or_default()
-                    .entry(pcr)
-                    .or_insert_with(|| start(pcr, startup_locality, algorithm));
-                let extended = algorithm.hash(&[value, digest]);
-                value.clear();
-                value.extend_from_slice(extended.as_ref());
+                let bank = banks.entry(algorithm).or_default();
+                let value = bank.entry(pcr).or_insert_with(|| start(pcr, startup_locality, algorithm));
+                extend(algorithm, value, digest);
+                if by_hardware && pcr == 0 {
+                    let value = others.entry(algorithm).or_insert_with(|| start(0, HARDWARE, algorithm));
+                    extend(algorithm, value, digest);
+                }
             }
         }
-        Ok(Self { banks, startup_locality })
+        Ok(Self { banks, startup_locality, by_hardware: others })
+    }
+
+    /// What PCR 0 holds if hardware measured before the TPM was started, which leaves 4 there (Part 1, §34.3);
+    /// `None` if no event says so, or the startup locality is given.
+    pub(super) fn by_hardware(&self, algorithm: HashAlg) -> Option<&[u8]> {
+        self.by_hardware.get(&algorithm).map(Vec::as_slice)
     }
 
     /// The locality in which the TPM was started: 0, 3 or 4.
@@ -75,6 +86,12 @@ impl Replay {
     }
 }
 
+fn extend(algorithm: HashAlg, value: &mut Vec<u8>, digest: &[u8]) {
+    let extended = algorithm.hash(&[value, digest]);
+    value.clear();
+    value.extend_from_slice(extended.as_ref());
+}
+
 /// What a PCR holds before anything is measured.
 fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
     let mut value = vec![0; algorithm.digest_length()];
@@ -84,7 +101,9 @@ fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
     value
 }
 
-fn startup_locality(events: &[Event<'_>]) -> Result<u8, LogRefused> {
+/// The startup locality, and whether the first event of PCR 0 says that hardware measured before startup and
+/// nothing gives the locality: the profile then leaves open what PCR 0 began with.
+fn startup(events: &[Event<'_>]) -> Result<(u8, bool), LogRefused> {
     let mut found = None;
     let mut extended = false;
     let mut hardware = false;
@@ -109,6 +128,5 @@ fn startup_locality(events: &[Event<'_>]) -> Result<u8, LogRefused> {
         };
         return Err(LogRefused::L2Locality { event: event.number(), problem });
     }
-    // A measurement by hardware before startup leaves 4 there (Part 1, §34.3), whether or not the log says so.
-    Ok(found.unwrap_or(if hardware { 4 } else { 0 }))
+    Ok((found.unwrap_or(0), hardware && found.is_none()))
 }
