@@ -1,6 +1,7 @@
 //! `strongroom evidence` and `strongroom reference` on real evidence: a software TPM's, and that of machines and
 //! clouds in `../shared/vectors`.
 
+mod decisions;
 mod logs;
 mod quotes;
 mod reference;

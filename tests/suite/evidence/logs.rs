@@ -68,6 +68,11 @@ fn what_is_no_log_is_malformed() {
     let whole = desk.file("whole", &log);
     desk.verify("ima-log", &[&whole], &[]).malformed("--kind tcg-log");
     desk.verify("tpm2", &[&whole], &[]).malformed("no quote");
+    // A number that may be a PCR's is no log yet; an entry of another PCR is one.
+    let number = desk.file("number", [&[2, 0, 0, 0][..], &[7; 1180]].concat());
+    desk.verify("ima-log", &[&number], &[]).malformed("does not begin with an entry of PCR 10");
+    let other = desk.file("other", format!("11 {} ima-ng sha1:{} /init\n", "ab".repeat(20), "cd".repeat(20)));
+    desk.verify("ima-log", &[&other], &[]).refused_by(&["L8"]);
     let text = desk.file("text", "what is this\n");
     let empty = desk.file("empty", "");
     for kind in ["tcg-log", "ima-log", "tpm2"] {

@@ -26,8 +26,12 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
+        Self::of(&Machine::default())
+    }
+
+    fn of(machine: &Machine) -> Self {
         let desk = Desk::new();
-        let node = Node::boot(&Machine::default()).unwrap();
+        let node = Node::boot(machine).unwrap();
         node.ima().measure("/usr/bin/job", b"job").unwrap();
         let collector = node.collector().unwrap();
         let selection = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..16).collect() };
@@ -67,7 +71,8 @@ fn evidence_of_a_node_is_judged_as_far_as_it_is_known() {
     for row in ["E1", "E2", "E3", "E4", "E5", "E6", "Q1", "Q3", "Q4", "Q5", "Q6"] {
         assert_eq!(judged.row(row), "not_checked", "{row}");
     }
-    assert_eq!(judged.document["vouched"], json!({ "boot": false, "ima": false, "tpm": false }));
+    let nobody = json!({ "boot": false, "ima": false, "tpm": false, "workload": false });
+    assert_eq!((judged.row("L9"), &judged.document["vouched"]), ("not_checked", &nobody));
 
     let judged = case.judge(&case.item, &["--ak", ak, "--cert", ek, "--roots", roots, "--bind", &case.bind]);
     judged.holds();
@@ -75,7 +80,7 @@ fn evidence_of_a_node_is_judged_as_far_as_it_is_known() {
         assert_eq!(judged.row(row), "passed", "{row}: {:#}", judged.document["rows"]);
     }
     assert!(judged.note("E2").contains("path and validity hold"), "{}", judged.note("E2"));
-    assert_eq!(judged.document["vouched"], json!({ "boot": true, "ima": true, "tpm": true }));
+    assert_eq!(judged.document["vouched"], json!({ "boot": true, "ima": true, "tpm": true, "workload": false }));
     let claims = &judged.document["claims"];
     assert_eq!(claims["boot"]["secure_boot"]["enabled"], true);
     assert_eq!(claims["ima"]["boot_aggregate_checked"], true);
@@ -277,4 +282,25 @@ fn evidence_in_sha_1_is_refused_by_name() {
     let case = Case::new();
     let options = ["--cert", case.ek.to_str().unwrap(), "--roots", roots.to_str().unwrap()];
     case.judge(&case.item, &options).refused_by(&["E2"]);
+}
+
+/// A root hash on a measured command line is a claim, as long as the log leads to the quoted values.
+#[test]
+fn a_verity_root_is_told_from_a_measured_command_line() {
+    let root = "ab".repeat(32);
+    let kernel_cmdline = format!("/vmlinuz root=/dev/mapper/root ro roothash={root}");
+    let case = Case::of(&Machine { kernel_cmdline, ..Machine::default() });
+    let ak = ["--ak", case.ak.to_str().unwrap()];
+    let judged = case.judge(&case.item, &ak);
+    judged.holds();
+    assert_eq!(judged.row("L9"), "passed");
+    assert_eq!(judged.document["claims"]["workload"]["verity_root"], json!(root));
+    assert_eq!(judged.document["vouched"]["workload"], true);
+    let log = Machine::default().boot_log();
+    let judged = case.changed(|item| item.boot_log = Some(Bytes(log.encode())), &ak);
+    judged.refused_by(&["L7"]);
+    assert_eq!(
+        (judged.row("L9"), &judged.document["claims"]["workload"]["verity_root"]),
+        ("not_checked", &Value::Null)
+    );
 }

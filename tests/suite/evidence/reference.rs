@@ -124,6 +124,7 @@ fn a_set_is_proposed_by_one_and_approved_by_another() {
     let shown: ReferenceValues = edna.ask(["reference", "from-node", &id]).unwrap();
     assert!(shown.pcrs.0.contains_key(&0) && !shown.pcrs.0.contains_key(&10), "{shown:?}");
     let ran = edna.run(["reference", "from-node", &id, "--record", "gpu-nodes"]).unwrap().done().unwrap();
+    assert!(ran.stderr.contains("no boot log yet"), "{}", ran.stderr);
     assert!(ran.stdout.contains("strongroom reference approve gpu-nodes 1"), "{}", ran.stdout);
     assert_eq!(edna.refused(["reference", "approve", "gpu-nodes", "1"]).unwrap().status, 403);
     let state = || {

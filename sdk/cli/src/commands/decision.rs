@@ -1,5 +1,7 @@
 //! `strongroom decision` and `strongroom explain`.
 
+mod causes;
+
 use super::{
     audit::{entries_table, fetch},
     entries,
@@ -88,6 +90,7 @@ impl Explain {
         }
         if !view.denials.is_empty() {
             text.push_str(&explain(&view.denials));
+            text.push_str(&causes::text(&admin, &view));
         } else if verdict == "released" {
             text.push_str("no rule denied it, and the policy allows it\n");
             text.push_str(&obliged(&view.obligations));

@@ -20,6 +20,10 @@ use strongroom::protocol::{
 };
 use values::Choice;
 
+/// What a set of a node that has only enrolled lacks.
+const NO_EVENTS: &str = "the node has sent no boot log yet, so these values come without events, and no difference from \
+                         them can be explained: let it ask for a key once, which may be denied, and take them then";
+
 /// Largest unified kernel image that is read, bytes.
 const IMAGE: u64 = 1 << 30;
 
@@ -101,15 +105,17 @@ impl Reference {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::FromNode { node, choice } => {
-                if choice.is_everything()
-                    && let Some(name) = &choice.record
-                {
-                    // The vault takes them from the node itself, and notes that it did.
-                    let body = RecordReference { name: name.clone(), from_node: Some(node), values: None };
-                    return propose(context, &body);
-                }
                 let values: ReferenceValues = context.admin()?.get(&format!("/v1/nodes/{node}/measurements"))?;
-                finish(context, values, &choice)
+                let silent = values.events.is_empty().then(|| NO_EVENTS.to_owned());
+                let answer = match &choice.record {
+                    // The vault takes them from the node itself, and notes that it did.
+                    Some(name) if choice.is_everything() => {
+                        let body = RecordReference { name: name.clone(), from_node: Some(node), values: None };
+                        propose(context, &body)
+                    }
+                    _ => finish(context, values, &choice),
+                };
+                Ok(answer?.warn(silent))
             }
             Self::FromEventlog { log, ima, bank, choice } => {
                 let bytes = read_capped(&log, limits::BOOT_LOG as u64)?;

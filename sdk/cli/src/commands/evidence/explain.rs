@@ -13,7 +13,10 @@ use crate::{
     plain,
 };
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 use strongroom::protocol::limits;
 use strongroom_attest::{Verdict, ima::ImaLog, log::BootLog};
 
@@ -39,7 +42,7 @@ impl Explain {
         for path in &self.files {
             let explained = explain(path)?;
             let name = plain::line(&path.display().to_string());
-            text.push_str(&format!("{name}: {}\n{}", explained.kind, explained.text));
+            let _ = write!(text, "{name}: {}\n{}", explained.kind, explained.text);
             text.push_str(&refusals(&explained.found));
             let lines: Vec<&str> = explained.text.lines().collect();
             documents.push(json!({
@@ -107,8 +110,8 @@ fn refusals(found: &Found) -> String {
     let mut text = String::new();
     for row in found.rows.iter().filter(|row| row.verdict == Verdict::Refused) {
         let why = row.note.as_deref().unwrap_or_default();
-        text.push_str(&format!("{} refused ({}): {}\n", row.row, row.title, plain::line(why)));
-        text.push_str(&format!("  what to do: {}\n", words::remedy(row.row)));
+        let _ = writeln!(text, "{} refused ({}): {}", row.row, row.title, plain::line(why));
+        let _ = writeln!(text, "  what to do: {}", words::remedy(row.row));
     }
     text
 }

@@ -3,11 +3,11 @@
 use super::{verdict::Found, words};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use strongroom::protocol::admin::FileLists;
+use strongroom::protocol::{admin::FileLists, claims::BootClaims};
 use strongroom_attest::{
     Report, Verdict,
-    ima::{ImaExpectation, ImaLog, ImaRefused, verify},
-    log::{BootLog, Examined, LogRefused, Quoted, Replay, examine},
+    ima::{ImaExpectation, ImaLog, ImaRefused, Measured, verify},
+    log::{BootLog, Examined, LogRefused, Quoted, Replay, examine, judge},
     quote::Values,
     rows,
     tpm::HashAlg,
@@ -23,12 +23,8 @@ const PCRS: u8 = 24;
 /// Judges a boot log, with the values of one bank that it has to lead to.
 pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Found {
     let first = examine(bytes, None);
-    let explains = |pcr: u8| {
-        // What the log does not touch above the firmware's PCRs is others' to explain.
-        pcr != IMA && (pcr < FIRMWARE || first.replay.as_ref().is_some_and(|replay| replay.touches(pcr)))
-    };
     let explained: Vec<u8> =
-        quoted.iter().flat_map(|(_, values)| values.keys().copied()).filter(|&pcr| explains(pcr)).collect();
+        quoted.map(|(bank, values)| explains(first.replay.as_ref(), bank, values)).unwrap_or_default();
     let mut examined = match quoted {
         Some((bank, values)) => {
             let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
@@ -64,6 +60,31 @@ pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Foun
         final_rows: vec!["L1", "L2"],
         ..Found::default()
     }
+}
+
+/// The PCRs that a log has to explain. What it does not touch above the firmware's PCRs, and somebody did, is others'
+/// to explain.
+fn explains(replay: Option<&Replay>, bank: HashAlg, values: &Values) -> Vec<u8> {
+    let touched = |pcr: u8| replay.is_some_and(|replay| replay.touches(pcr));
+    let left = |pcr: u8, value: &Vec<u8>| replay.and_then(|replay| replay.value(bank, pcr)).as_ref() == Some(value);
+    let explained =
+        values.iter().filter(|(pcr, value)| **pcr != IMA && (**pcr < FIRMWARE || touched(**pcr) || left(**pcr, value)));
+    explained.map(|(&pcr, _)| pcr).collect()
+}
+
+/// The claims of a boot log of which every row holds, the quoted values included.
+pub(super) fn verified(log: &BootLog<'_>, (bank, values): (HashAlg, &Values)) -> Option<BootClaims> {
+    let replay = Replay::of(log).ok()?;
+    let explained = explains(Some(&replay), bank, values);
+    let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+    judge(log, &replay, Some(&Quoted { bank, values, explained: &explained })).ok()
+}
+
+/// What IMA measured as far as the quoted PCR 10 covers it.
+pub(super) fn measured(bytes: &[u8], (bank, values): (HashAlg, &Values), allow_violations: bool) -> Option<Measured> {
+    let pcr = values.get(&IMA)?;
+    let boot = values.iter().filter(|(pcr, _)| **pcr < IMA).map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+    verify(bytes, &ImaExpectation { bank, pcr, boot, verified: None, allow_violations }).ok()
 }
 
 /// Every bank of the log, every PCR that it touches and all that firmware closes, lower-case hexadecimal.
@@ -223,9 +244,18 @@ fn no_ima_log(bytes: &[u8], error: &ImaRefused) -> Option<String> {
         ImaRefused::L8Pcr { entry: 1, .. } if BootLog::parse(bytes).is_ok() => {
             Some("L8: this is a boot log: give it with --kind tcg-log".to_owned())
         }
-        ImaRefused::L8Pcr { entry: 1, pcr } if *pcr >= u32::from(PCRS) => Some(format!(
+        ImaRefused::L8Pcr { entry: 1, .. } if !names_template(bytes) => Some(format!(
             "L8: it does not begin with an entry of PCR {IMA}: give binary_runtime_measurements or ascii_runtime_measurements as the kernel shows them"
         )),
         error => error.is_malformed().then(|| error.to_string()),
     }
+}
+
+/// Whether the first entry has a template's name in its place: an IMA log, if one of another PCR.
+fn names_template(bytes: &[u8]) -> bool {
+    // Binary: PCR, SHA-1 hash, length of the name. ASCII: PCR, hash, name.
+    let binary = bytes.get(28..).unwrap_or_default();
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let ascii = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).nth(2).unwrap_or_default();
+    [binary, ascii].iter().any(|name| name.starts_with(b"ima") || name.starts_with(b"evm-"))
 }

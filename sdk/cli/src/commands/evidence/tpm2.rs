@@ -14,9 +14,11 @@ use strongroom::protocol::sha256;
 use strongroom_attest::{
     EkIdentity, Refused, TrustAnchors, Verdict,
     enrol::{check_ak, verify_ek_certificate},
-    quote::{self, ExaminedQuote, Known},
+    log::BootLog,
+    quote::{self, ExaminedQuote, Known, Values},
     rows::{ENROLMENT, Row},
     tpm::{Attest, HashAlg, Public, Signature, qualified_name},
+    workload::{self, Sources},
 };
 
 /// What a person gives beside a quote.
@@ -237,10 +239,30 @@ fn beside_quote(
             answer.take(logs::ima_part(log, file.ima_offset));
         }
     }
+    if file.boot_log.is_some() || file.ima_log.is_some() {
+        workload(answer, file, quoted, signed, beside);
+    }
     if let Some(reference) = &beside.reference {
         answer.compare(&reference.values, |bank, pcr| {
             quoted.filter(|(of, _)| *of == bank).and_then(|(_, values)| values.get(&pcr).cloned())
         })?;
     }
     Ok(())
+}
+
+/// Row L9: what runs, from logs that lead to the quoted values. Without a caller nobody can say whether it was measured.
+fn workload(answer: &mut Found, file: &QuoteFile, quoted: Option<(HashAlg, &Values)>, signed: bool, beside: &Beside) {
+    let log = file.boot_log.as_ref().and_then(|bytes| BootLog::parse(bytes).ok());
+    let boot = log.as_ref().and_then(|log| Some((log, logs::verified(log, quoted?)?)));
+    let files = file.ima_log.as_ref().filter(|_| file.ima_offset == 0);
+    let files = files.and_then(|bytes| logs::measured(bytes, quoted?, beside.allow_violations));
+    let sources = Sources {
+        boot: boot.as_ref().map(|(log, claims)| (*log, claims)),
+        files: files.as_ref(),
+        ..Sources::default()
+    };
+    let (report, claims) = workload::examine(&sources);
+    answer.vouched.insert("workload", signed && report.verdict("L9") == Some(Verdict::Passed));
+    answer.rows.extend(report.rows);
+    answer.claims.insert("workload".to_owned(), json!(claims));
 }

@@ -19,7 +19,7 @@ use strongroom::protocol::limits;
 use strongroom_attest::{
     log::{BootLog, Replay},
     quote::Values,
-    rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE},
+    rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE, WORKLOAD},
     tpm::HashAlg,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -72,7 +72,8 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let mut known = [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG].concat().into_iter().map(|(row, _)| row);
+        let mut known =
+            [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG, &WORKLOAD].concat().into_iter().map(|(row, _)| row);
         for row in &self.allow {
             if !known.clone().any(|known| known == row) {
                 let rows: Vec<_> = known.by_ref().collect();

@@ -13,6 +13,7 @@ use strongroom::protocol::{
 use strongroom_attest::{
     ima::{Entry, ImaLog, Measured},
     log::{BootLog, Examined, events},
+    rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE, WORKLOAD},
     tpm::HashAlg,
 };
 
@@ -239,14 +240,21 @@ pub(super) fn quote(found: &Found) -> String {
     numbers.sort_unstable();
     let pcrs: Vec<String> = numbers.iter().map(u8::to_string).collect();
     let signed = word("scheme");
-    let mut text = match pcrs.is_empty() {
-        false => format!("  a quote of {} PCRs {}, signed {signed}\n", word("bank"), pcrs.join(", ")),
-        true => format!("  a quote, signed {signed}; the values that it is of are not all there\n"),
+    let mut text = if pcrs.is_empty() {
+        format!("  a quote, signed {signed}; the values that it is of are not all there\n")
+    } else {
+        format!("  a quote of {} PCRs {}, signed {signed}\n", word("bank"), pcrs.join(", "))
     };
     let _ = writeln!(text, "  the machine's boot: reset {}, restart {}", word("reset_count"), word("restart_count"));
     let bound = word("extra_data");
     let _ = writeln!(text, "  it binds {}", if bound.is_empty() { "nothing" } else { &bound });
     text
+}
+
+/// What a row checks; `None` if there is no such row.
+pub(crate) fn meaning_of_row(row: &str) -> Option<&'static str> {
+    let all = [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG, &WORKLOAD];
+    all.into_iter().flatten().find(|(known, _)| *known == row).map(|(_, title)| *title)
 }
 
 /// What a person can do about a row that refused.

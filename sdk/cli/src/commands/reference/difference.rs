@@ -34,6 +34,10 @@ pub(crate) struct DifferingPcr {
     first: Option<Bytes>,
     /// The second's.
     second: Option<Bytes>,
+    /// Whether the first's events of this PCR are known.
+    first_events: bool,
+    /// Whether the second's are.
+    second_events: bool,
     /// Events that differ; empty where the events of one are not known.
     changes: Vec<Change>,
 }
@@ -87,10 +91,20 @@ pub(crate) fn pcrs(first: &ReferenceValues, second: &ReferenceValues) -> Vec<Dif
         .filter(|(_, first, second)| first != second)
         .map(|(pcr, a, b)| {
             // Without events of one side, all of the other's would seem to differ.
-            let known = has(&first.events, pcr) && has(&second.events, pcr);
+            let (first_events, second_events) = (has(&first.events, pcr), has(&second.events, pcr));
+            let known = first_events && second_events;
             let found = events.iter().find(|difference| difference.pcr == pcr).filter(|_| known);
             let changes = found.map(|found| found.changes.clone()).unwrap_or_default();
-            DifferingPcr { pcr, holds: meaning(pcr), what: what(pcr, &changes), first: a, second: b, changes }
+            DifferingPcr {
+                pcr,
+                holds: meaning(pcr),
+                what: what(pcr, &changes),
+                first: a,
+                second: b,
+                first_events,
+                second_events,
+                changes,
+            }
         })
         .collect()
 }
@@ -131,10 +145,14 @@ impl DifferingPcr {
         };
         side(&a, &self.first);
         side(&b, &self.second);
-        if self.changes.is_empty() && self.first.is_some() && self.second.is_some() {
-            text.push_str(
-                "  which event differs is not known: one of the two has no events, or the log does not show it\n",
-            );
+        let values = self.first.is_some() && self.second.is_some();
+        for (name, known) in [(&a, self.first_events), (&b, self.second_events)] {
+            if values && !known {
+                let _ = writeln!(text, "  which event differs is not known: {name} has no boot log's events of it");
+            }
+        }
+        if values && self.first_events && self.second_events && self.changes.is_empty() {
+            text.push_str("  the events are the same: something extended it that no log shows\n");
         }
         for change in self.changes.iter().take(SHOWN) {
             for (name, place) in [(&a, &change.first), (&b, &change.second)] {
