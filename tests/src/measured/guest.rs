@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
+    path::PathBuf,
     process::Child,
     thread,
     time::{Duration, Instant},
@@ -114,10 +115,9 @@ impl Guest {
         self.read("/sys/kernel/security/ima/binary_runtime_measurements")
     }
 
-    /// The unified kernel image that it was booted from, if it was.
-    pub fn unified_image(&self) -> anyhow::Result<Vec<u8>> {
-        let path = self.hardware.unified_image();
-        fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    /// The file of the unified kernel image that it was booted from, if it was.
+    pub fn unified_image(&self) -> PathBuf {
+        self.hardware.unified_image()
     }
 
     /// Keeps what lies in `/run/state` for later boots, and powers off in order: the TPM is told.

@@ -55,13 +55,14 @@ fn another_command_line_or_initramfs_is_refused_and_named() {
     site.refer_and_seal(&mut guest, None);
     guest.shut_down().unwrap();
 
-    let line = format!("{} single", usual.command_line);
-    for changed in
-        [Software { command_line: line, ..usual.clone() }, Software { mark: "another".into(), ..usual.clone() }]
-    {
+    let line = Software { command_line: format!("{} single", usual.command_line), ..usual.clone() };
+    let initramfs = Software { mark: "another".into(), ..usual.clone() };
+    for (changed, name) in [(line, "kernel command line"), (initramfs, "initrd")] {
         let mut guest = site.boot(&changed);
         let explained = refused(site.tell(&open(&mut guest, root::PROGRAM)), &["reference_mismatch"]);
-        assert!(explained.contains("tpm.pcrs.9"), "{explained}");
+        for said in ["tpm.pcrs.9".to_owned(), format!("PCR 9 differs: {name}\n")] {
+            assert!(explained.contains(&said), "{said} in {explained}");
+        }
         guest.shut_down().unwrap();
     }
 
