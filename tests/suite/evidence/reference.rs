@@ -191,7 +191,9 @@ fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
         file.extend([0; 16]);
         at += content.len();
     }
-    sections.iter().for_each(|(_, content)| file.extend(*content));
+    for (_, content) in sections {
+        file.extend(*content);
+    }
     file
 }
 
