@@ -25,6 +25,8 @@ const FIRMWARE: u32 = 8;
 /// Firmware's own code, and Secure Boot.
 const CODE: u32 = 0;
 const SECURE_BOOT: u32 = 7;
+/// Programs that firmware started.
+const BOOT_PATH: u32 = 4;
 /// Where firmware of some vendors measures on after the separator: boot variables and tables, cards, its own.
 const LATE: [u32; 4] = [1, 2, 3, 6];
 /// PCRs 8 to 15 are the boot loader's and the system's; from 16 on PCRs can be reset without a reboot.
@@ -56,7 +58,7 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<Vec<Tolerance>, LogRefused> {
         tolerances.extend(check_digests(event)?);
         let place = usize::try_from(event.pcr()).ok().and_then(|pcr| closed.get_mut(pcr));
         let Some(closed) = place else {
-            tolerances.extend(by_systems(event));
+            tolerances.extend(by_systems(event)?);
             continue;
         };
         if event.kind() == EventType::SEPARATOR {
@@ -84,24 +86,26 @@ fn by_firmware(event: &Event<'_>, closed: bool) -> Result<Option<Tolerance>, Log
     let allowed = if closed { kind.after_separator() } else { kind.before_separator() };
     if allowed.contains(&pcr) {
         Ok(None)
-    } else if pcr == SECURE_BOOT || kind.name().is_none() || pcr == CODE && closed {
-        // What is read of PCR 7 is read by type. Types that nobody knows have no place in firmware's PCRs at all,
-        // and nothing of firmware's own code may follow its separator.
+    } else if [BOOT_PATH, SECURE_BOOT].contains(&pcr) || kind.name().is_none() || pcr == CODE && closed {
+        // What is read of PCR 7 is read by type, and what booted is not to be called something else. Types that
+        // nobody knows have no place in firmware's PCRs at all, and nothing of its own code may follow the separator.
         Err(LogRefused::misplaced(event, closed))
     } else if LATE.contains(&pcr) && closed {
         Ok(Some(Tolerance::FirmwareAfterSeparator))
     } else {
-        // No claim is read of PCRs 0 to 3 and 6, and those of 4 and 5 hold what was measured, of whatever type.
+        // No claim is read of PCRs 0 to 3 and 6, and those of PCR 5 hold what was measured, of whatever type.
         Ok(Some(Tolerance::VendorEvent))
     }
 }
 
 /// The same of PCRs from 8 on, of which every claim is made of digests, of whatever type.
-fn by_systems(event: &Event<'_>) -> Option<Tolerance> {
+fn by_systems(event: &Event<'_>) -> Result<Option<Tolerance>, LogRefused> {
     if event.pcr() >= STATIC {
-        Some(Tolerance::ResettablePcr)
+        Ok(Some(Tolerance::ResettablePcr))
+    } else if event.kind().name().is_none() {
+        Err(LogRefused::misplaced(event, false))
     } else {
-        (!BY_SYSTEMS.contains(&event.kind())).then_some(Tolerance::VendorEvent)
+        Ok((!BY_SYSTEMS.contains(&event.kind())).then_some(Tolerance::VendorEvent))
     }
 }
 

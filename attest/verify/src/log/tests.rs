@@ -253,6 +253,12 @@ fn l3_types_stand_where_they_may() {
     misplaced(config("SecureBoot", &[0]), true);
     misplaced(measured(0, EventType::EFI_PLATFORM_FIRMWARE_BLOB, b"x", [0; 16]), true);
     misplaced(measured(4, EventType(0x1234), b"x", []), true);
+    misplaced(measured(4, EventType::EFI_PLATFORM_FIRMWARE_BLOB, b"a boot loader", [0; 16]), true);
+    misplaced(measured(4, EventType::EFI_BOOT_SERVICES_DRIVER, b"a boot loader", [0; 32]), false);
+    for pcr in [8, 13, 15] {
+        let error = refused(|log| log.events.push(measured(pcr, EventType(0x1234), b"x", [])));
+        assert!(matches!(error, LogRefused::L3Misplaced { closed: false, .. }), "{error}");
+    }
     misplaced(measured(7, EventType::EFI_BOOT_SERVICES_APPLICATION, b"x", []), true);
 }
 
@@ -283,7 +289,7 @@ fn l3_what_vendors_do_otherwise_has_a_name() {
     tolerated(measured(1, EventType::EFI_PLATFORM_FIRMWARE_BLOB2, b"x", []), false, vendor);
     tolerated(measured(6, EventType::EFI_PLATFORM_FIRMWARE_BLOB, b"x", []), false, vendor);
     tolerated(event(5, EventType::EFI_VARIABLE_BOOT2, order()), true, vendor);
-    tolerated(measured(13, EventType(0x1234), b"x", []), true, vendor);
+    tolerated(measured(13, EventType::EFI_GPT_EVENT2, b"x", []), true, vendor);
     // Windows and Linux measure into these, and nothing of it is out of place.
     for (pcr, kind) in [(13, EventType::EVENT_TAG), (14, EventType::COMPACT_HASH), (14, EventType::IPL)] {
         assert!(accepted(|log| log.events.push(measured(pcr, kind, b"x", []))).tolerances.is_empty());

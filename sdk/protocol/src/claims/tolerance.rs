@@ -37,7 +37,7 @@ pub enum Tolerance {
     /// Boot variables, drivers of cards, tables or the manufacturer's own are measured after the separator of PCR 1,
     /// 2, 3 or 6.
     FirmwareAfterSeparator,
-    /// An event in a PCR from which no claim is read is of a type that the profile does not have there.
+    /// An event outside PCRs 4 and 7 is of a type that the profile has, and does not have there.
     VendorEvent,
     /// The log has events of PCRs 16 to 23, which can be reset without a reboot.
     ResettablePcr,
