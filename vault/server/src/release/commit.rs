@@ -4,7 +4,7 @@ use super::{
     answer::{Granted, Terms},
     evidence::Attested,
     facts::Facts,
-    judgement::{Drift, Judgement},
+    judgement::{Drift, Judgement, LEASE_MISMATCH},
     kept::Kept,
     resend,
 };
@@ -191,11 +191,14 @@ impl Proposal {
 }
 
 /// A machine that was rebooted cannot hold what it held, and one that is seen to run what it must not
-/// run must not: the lease ends with the denial.
+/// run must not: the lease ends with the denial. Another boot is the whole machine's, whoever shows it. All else
+/// may be of the asker's making (the quote covers neither its logs nor who it is), so only the lease's own holder
+/// can end a lease by it.
 fn drifted_lease<'a>(attested: &'a Attested, judgement: &Judgement) -> Option<(&'a Versioned<LeaseRow>, Drift)> {
     let lease = attested.renewed.as_ref()?;
     let own = lease.row.node == attested.node.row.id && lease.row.state == LeaseState::Live;
-    Some((lease, judgement.drift.filter(|_| own)?))
+    let held = judgement.denials.iter().all(|denial| denial.code != LEASE_MISMATCH);
+    Some((lease, judgement.drift.filter(|&drift| own && (held || drift == Drift::Rebooted))?))
 }
 
 /// Counted again inside the commit, where no other release can come between.

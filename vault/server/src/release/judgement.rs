@@ -16,6 +16,9 @@ use strongroom_protocol::{
     audit::Denial, enrol::NodeState, lease::LeaseState, obligations::Obligations, statement::Act,
 };
 
+/// The code of a renewal that is not by whoever the lease was granted to.
+pub(super) const LEASE_MISMATCH: &str = "lease_mismatch";
+
 /// A verdict with its reasons. Obligations are there exactly if it releases.
 pub(super) struct Judgement {
     pub(super) facts: Facts,
@@ -242,6 +245,6 @@ fn check_renewal(attested: &Attested, facts: &mut Facts) {
         ("recipient", lease.recipient_sha256.0 == asked.statement.recipient_sha256()),
     ];
     for (what, _) in same.iter().filter(|(_, same)| !same) {
-        facts.deny("lease_mismatch", format!("The lease was granted to another {what}."));
+        facts.deny(LEASE_MISMATCH, format!("The lease was granted to another {what}."));
     }
 }

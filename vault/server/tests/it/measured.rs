@@ -208,6 +208,27 @@ async fn evidence_that_does_not_hold_ends_the_lease_and_a_reboot_does() {
     assert_eq!(node.bench.last_record().await.details["lease_ended"], "rebooted");
 }
 
+/// Lease ids are no secrets, and logs are not signed: whoever is not the lease's holder cannot end it by bad evidence
+/// of the node, only by what is the whole machine's.
+#[tokio::test]
+async fn another_process_of_the_node_cannot_end_a_lease_by_its_evidence() {
+    let mut node = Measuring::new().await;
+    node.forbid(&["/usr/bin/nc"]).await;
+    let lease = node.granted(None, whole).await.lease.id;
+    let holder = std::mem::replace(&mut node.recipient, RecipientKey::generate().unwrap());
+    let other = crate::boot::Boot { command_line: "init=/bin/sh", ..node.tpm.boot.clone() };
+    let changed = move |item: &mut Tpm2Evidence| item.boot_log = Some(Bytes(other.log()));
+    assert_eq!(node.reasons(Some(lease), changed).await, json!(["evidence_l7", "lease_mismatch"]));
+    assert_eq!(node.state(lease).await, LeaseState::Live);
+    node.run("/usr/bin/nc");
+    assert_eq!(node.reasons(Some(lease), whole).await, json!(["file_forbidden", "lease_mismatch"]));
+    assert_eq!(node.state(lease).await, LeaseState::Live);
+    // What it showed is kept, and ends the lease when its holder comes.
+    node.recipient = holder;
+    assert_eq!(node.reasons(Some(lease), whole).await, json!(["file_forbidden"]));
+    assert_eq!(node.state(lease).await, LeaseState::Revoked);
+}
+
 #[tokio::test]
 async fn a_denial_that_says_nothing_of_the_node_ends_no_lease() {
     let node = Measuring::new().await;
