@@ -72,7 +72,6 @@ impl Form {
         if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
 
-    /// A field of a template's data: its length, then itself.
     /// Appends a field of a template's data: its length, then its parts.
     pub(super) fn push(self, data: &mut Vec<u8>, parts: &[&[u8]]) {
         let length = u32::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).unwrap_or(u32::MAX);

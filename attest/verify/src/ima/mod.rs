@@ -19,7 +19,7 @@ pub use refused::ImaRefused;
 
 use crate::{quote::hex, tpm::HashAlg};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strongroom_protocol::{
     Bytes,
     admin::FileLists,
@@ -88,9 +88,14 @@ impl Measured {
 
     fn held_against(&self, lists: &FileLists) -> Listed {
         let mut listed = Listed::default();
+        let hash = |digest: &str| digest.split_once(':').map(|(hash, _)| hash.to_owned());
+        let hashes: BTreeSet<_> = lists.forbidden.keys().map(|digest| hash(digest)).collect();
         for (digest, path) in &self.files {
             let forbidden = lists.forbidden.contains_key(digest);
-            let unlisted = lists.accepted.as_ref().is_some_and(|accepted| !accepted.contains_key(digest));
+            // By another hash than the forbidden ones are known by, it may be any of them.
+            let unknown = !hashes.is_empty() && !hashes.contains(&hash(digest));
+            let accepts = lists.accepted.as_ref().is_none_or(|accepted| accepted.contains_key(digest));
+            let unlisted = unknown || !accepts;
             listed.forbidden += u64::from(forbidden);
             listed.unlisted += u64::from(unlisted);
             if (forbidden || unlisted) && listed.examples.len() < EXAMPLES {

@@ -6,7 +6,9 @@ use crate::tpm::HashAlg;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImaRefused {
     /// Longer than any part of a log that is taken at one time.
-    #[error("L8: {actual} bytes are more than the {limit} that may be sent at one time: send the log in parts")]
+    #[error(
+        "L8: {actual} bytes are more than the {limit} that may be sent at one time: measure less (`ima_policy`), or restart the node"
+    )]
     L8TooLong {
         /// The cap, bytes.
         limit: usize,
@@ -14,7 +16,7 @@ pub enum ImaRefused {
         actual: usize,
     },
     /// More entries than are taken at one time.
-    #[error("L8: more than {limit} entries at one time: send the log in parts")]
+    #[error("L8: more than {limit} entries at one time: measure less (`ima_policy`), or restart the node")]
     L8TooManyEntries {
         /// The cap.
         limit: usize,

@@ -299,6 +299,10 @@ fn l8_files_are_held_against_lists() {
     assert_eq!((found.unlisted, found.forbidden), (0, 1));
     let job = ListedFile { digest: digest("/usr/bin/job"), path: "/usr/bin/job".into(), forbidden: true };
     assert_eq!(found.examples, [job]);
+    // A kernel that hashes otherwise does not hide what is forbidden.
+    let by_another_hash = [(format!("sha512:{}", "00".repeat(64)), "/usr/bin/other".to_owned())].into();
+    let found = held(&FileLists { forbidden: by_another_hash, ..FileLists::default() });
+    assert_eq!((found.unlisted, found.forbidden), (4, 0));
     let requiring = FileLists { required: list(&["/usr/bin/job", "/usr/bin/other"]), ..lists };
     assert_eq!(held(&requiring).missing, [digest("/usr/bin/other")]);
 }

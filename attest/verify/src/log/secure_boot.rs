@@ -49,6 +49,12 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<(SecureBoot, Option<Tolerance>)
         }
     }
     let tolerance = check_missing(found)?;
+    // A setting that is called an authority is not one that is missing.
+    for (found, (variable, _)) in found.iter().zip(VARIABLES) {
+        if found.is_none() && state.authorities.iter().any(|authority| authority.variable == variable) {
+            return Err(LogRefused::L4Missing { variable });
+        }
+    }
     let [secure_boot, pk, kek, db, dbx] = found.map(Option::unwrap_or_default);
     let database = |variable, value| variable::database(value).ok_or(LogRefused::L4Database { variable });
     state.pk = database("PK", pk)?;

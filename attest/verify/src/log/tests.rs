@@ -390,7 +390,11 @@ fn l4_debug_mode_and_what_cannot_be_read_are_refused() {
 
 #[test]
 fn l4_firmware_without_secure_boot_may_say_less() {
+    let without_authority = |log: &mut Writer| {
+        log.events.retain(|event| event.kind != EventType::EFI_VARIABLE_AUTHORITY);
+    };
     let claims = accepted(|log| {
+        without_authority(log);
         for name in ["SecureBoot", "PK", "KEK", "db", "dbx"] {
             let at = log.variable(name);
             log.events.remove(at);
@@ -400,6 +404,7 @@ fn l4_firmware_without_secure_boot_may_say_less() {
     assert!(!claims.secure_boot.enabled && claims.secure_boot.setup_mode);
     for name in ["PK", "KEK", "db", "dbx"] {
         let claims = accepted(|log| {
+            without_authority(log);
             let at = log.variable("SecureBoot");
             log.events[at] = config("SecureBoot", &[0]);
             let at = log.variable(name);
@@ -407,6 +412,15 @@ fn l4_firmware_without_secure_boot_may_say_less() {
         });
         assert_eq!(claims.tolerances, [Tolerance::SecureBootVariablesMissing], "{name}");
         assert!(!claims.secure_boot.enabled);
+        // One that is only called something else is there, and its value would be read as nothing.
+        let error = refused(|log| {
+            without_authority(log);
+            let at = log.variable("SecureBoot");
+            log.events[at] = config("SecureBoot", &[0]);
+            let at = log.variable(name);
+            log.events[at].kind = EventType::EFI_VARIABLE_AUTHORITY;
+        });
+        assert!(matches!(error, LogRefused::L4Missing { variable } if variable == name), "{error}");
     }
     assert_eq!(
         refused(|log| log.events.retain(
