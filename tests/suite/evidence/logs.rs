@@ -29,6 +29,7 @@ fn real_boot_logs_lead_to_what_their_machines_held() {
         judged.holds();
         assert_eq!(judged.row("L7"), "passed");
         assert_eq!(judged.document["vouched"]["boot"], true);
+        assert_eq!(judged.document["unexplained"], json!([]));
 
         let mut other = facts.clone();
         other["sha256"]["4"] = json!("00".repeat(32));
@@ -120,6 +121,83 @@ fn a_lie_is_told_by_its_row() {
         "{:#}",
         judged.document
     );
+}
+
+/// What a vault has a log explain it has to explain here: a log from which the boot loader's events were taken out
+/// does not.
+#[test]
+fn every_value_but_imas_has_to_be_explained() {
+    let desk = Desk::new();
+    let log = Machine::default().boot_log();
+    let mut held: BTreeMap<u32, String> = log.replay().iter().map(|(pcr, value)| (*pcr, hex::encode(value))).collect();
+    held.insert(12, "00".repeat(32));
+    let judge = |held: &BTreeMap<u32, String>, log: &bootlog::BootLog| {
+        let pcrs = desk.json("pcrs.json", &json!({ "sha256": held }));
+        desk.verify("tcg-log", &[&desk.file("log", log.encode())], &["--pcrs", pcrs.to_str().unwrap()])
+    };
+    judge(&held, &log).holds();
+    let mut cut = log.clone();
+    cut.events.retain(|event| event.pcr < 8);
+    let judged = judge(&held, &cut);
+    judged.refused_by(&["L7"]);
+    assert!(judged.note("L7").contains("PCR 8"), "{}", judged.note("L7"));
+    assert_eq!(judged.document["unexplained"], json!([8, 9, 14]));
+    assert_eq!(judged.document["vouched"]["boot"], false);
+    // One that the log does not touch, and that somebody extended.
+    let mut more = held.clone();
+    more.insert(12, "ab".repeat(32));
+    judge(&more, &log).refused_by(&["L7"]);
+    // IMA's, and what anybody may reset, are others' to explain; it is said.
+    let mut others = held.clone();
+    others.extend([10, 16].map(|pcr| (pcr, "ab".repeat(32))));
+    others.extend([(17, "ff".repeat(32)), (18, "00".repeat(32))]);
+    let judged = judge(&others, &log);
+    judged.holds();
+    assert_eq!(judged.document["unexplained"], json!([10, 16]));
+    let arguments = ["evidence", "verify", "--kind", "tcg-log"].map(OsStr::new).to_vec();
+    let (log_file, pcrs) = (desk.path("log"), desk.path("pcrs.json"));
+    let rest = [log_file.as_os_str(), OsStr::new("--pcrs"), pcrs.as_os_str()];
+    let text = desk.run(&[&arguments[..], &rest].concat()).done().unwrap().stdout;
+    assert!(text.contains("no log here explains PCR 10") && text.contains("no log here explains PCR 16"), "{text}");
+    // Where the log explains none of the values, nothing was compared.
+    let judged = judge(&BTreeMap::from([(16, "ab".repeat(32))]), &log);
+    assert_eq!((judged.row("L7"), &judged.document["vouched"]["boot"]), ("not_checked", &json!(false)));
+}
+
+/// A text is the kernel's command line only where every event that could be it is read.
+#[test]
+fn no_other_text_is_named_as_the_kernels() {
+    let desk = Desk::new();
+    let machine = Machine::default();
+    let told = |log: &bootlog::BootLog| {
+        let file = desk.file("boot.log", log.encode());
+        let ran = |words: &[&str]| {
+            let words: Vec<&OsStr> = words.iter().map(OsStr::new).chain([file.as_os_str()]).collect();
+            desk.run(&words).done().unwrap().stdout
+        };
+        (ran(&["evidence", "explain"]), ran(&["evidence", "verify", "--kind", "tcg-log"]))
+    };
+    let honest = machine.boot_log();
+    let (explained, verified) = told(&honest);
+    let line = format!("as a digest confirms it: {}", machine.kernel_cmdline);
+    assert!(explained.contains(&line) && !verified.contains("no text that is known"), "{explained}{verified}");
+
+    // The command and its line under other words; before them a text that names a root.
+    let mut log = honest.clone();
+    let wrong = "set kernelopts=root=/dev/innocent";
+    let at = log.events.iter().position(|event| event.pcr == 8).unwrap();
+    log.events.insert(at, bootlog::Event::of(8, bootlog::kind::IPL, wrong.as_bytes(), format!("grub_cmd: {wrong}\0")));
+    for event in log.events.iter_mut().filter(|event| event.pcr == 8) {
+        if event.data.windows(machine.kernel_cmdline.len()).any(|part| part == machine.kernel_cmdline.as_bytes()) {
+            event.data = b"grub_cmd: else\0".to_vec();
+        }
+    }
+    let (explained, verified) = told(&log);
+    for text in [&explained, &verified] {
+        assert!(!text.contains("confirms it") && !text.contains("kernel: "), "{text}");
+        assert!(text.contains("2 events of PCRs 8 and 12 are of no text that is known"), "{text}");
+    }
+    assert!(explained.contains("kernel command line: not known"), "{explained}");
 }
 
 /// A crypto-agile log whose only bank is SHA-1: its header, and one separator.
@@ -272,6 +350,27 @@ fn a_log_is_explained_in_words() {
     assert!(!text.lines().any(|line| line.starts_with("Secure Boot is off")), "{text}");
     let ran = desk.run(&["evidence", "explain", "/etc/hostname"].map(OsStr::new));
     assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// IMA without a TPM begins with zeros, and says so.
+#[test]
+fn a_boot_aggregate_of_zeros_is_told_as_what_it_is() {
+    let desk = Desk::new();
+    let line = |digest: &str| {
+        let digest = hex::decode(digest).unwrap();
+        let fields = [&b"sha256:\0"[..], &digest].concat();
+        let data = [&(40_u32).to_le_bytes()[..], &fields, &(15_u32).to_le_bytes(), b"boot_aggregate\0"].concat();
+        let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &data);
+        format!("10 {} ima-ng sha256:{} boot_aggregate\n", hex::encode(hash), hex::encode(digest))
+    };
+    let explain = |text: String| {
+        let log = desk.file("ima", text);
+        desk.run(&[OsStr::new("evidence"), OsStr::new("explain"), log.as_os_str()]).done().unwrap().stdout
+    };
+    let text = explain(line(&"00".repeat(32)));
+    assert!(text.contains("boot_aggregate of zeros") && text.contains("no TPM"), "{text}");
+    let text = explain(line(&"01".repeat(32)));
+    assert!(text.contains("what the boot left in the PCRs"), "{text}");
 }
 
 /// One event of a log in the SHA-1 format.

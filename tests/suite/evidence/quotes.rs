@@ -113,6 +113,15 @@ fn each_row_refuses_what_only_it_can() {
     judged.refused_by(&["L7"]);
     assert!(judged.note("L7").contains("PCR 8"), "{}", judged.note("L7"));
     assert_eq!(judged.document["vouched"]["boot"], false);
+    // A log from which the boot loader's events were taken out.
+    let mut log = Machine::default().boot_log();
+    log.events.retain(|event| event.pcr < 8);
+    let judged = case.changed(|item| item.boot_log = Some(Bytes(log.encode())), &known);
+    judged.refused_by(&["L7"]);
+    assert_eq!(judged.document["vouched"]["boot"], false);
+    // PCR 10 is IMA's log's to explain.
+    assert_eq!(case.judge(&case.item, &known).document["unexplained"], json!([]));
+    assert_eq!(case.changed(|item| item.ima_log = None, &known).document["unexplained"], json!([10]));
     let judged = case.changed(|item| item.boot_log = None, &known);
     judged.holds();
     assert_eq!(judged.row("L1"), "");

@@ -43,6 +43,9 @@ impl Explain {
             let explained = explain(path)?;
             let name = plain::line(&path.display().to_string());
             let _ = write!(text, "{name}: {}\n{}", explained.kind, explained.text);
+            for line in explained.found.unexplained().lines() {
+                let _ = writeln!(text, "  {line}");
+            }
             text.push_str(&refusals(&explained.found));
             let lines: Vec<&str> = explained.text.lines().collect();
             documents.push(json!({

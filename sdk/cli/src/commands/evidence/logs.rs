@@ -13,8 +13,10 @@ use strongroom_attest::{
     tpm::HashAlg,
 };
 
-/// PCRs that firmware extends: a log explains them even where it does not touch them.
+/// PCRs that firmware extends.
 const FIRMWARE: u8 = 8;
+/// From here on a running system may reset PCRs: nothing is read from them.
+const RESETTABLE: u8 = 16;
 /// IMA's own.
 const IMA: u8 = 10;
 /// PCRs that a TPM has.
@@ -23,13 +25,15 @@ const PCRS: u8 = 24;
 /// Judges a boot log, with the values of one bank that it has to lead to.
 pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Found {
     let first = examine(bytes, None);
-    let explained: Vec<u8> =
+    let wanted: Vec<u8> =
         quoted.map(|(bank, values)| explains(first.replay.as_ref(), bank, values)).unwrap_or_default();
-    let mut examined = match quoted {
-        Some((bank, values)) => {
-            let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
-            examine(bytes, Some(&Quoted { bank, values, explained: &explained }))
-        }
+    let against = |(bank, values): (HashAlg, &Values), explained: &[u8]| {
+        let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+        examine(bytes, Some(&Quoted { bank, values, explained }))
+    };
+    // Values of which the log explains none are nothing to compare with.
+    let mut examined = match quoted.filter(|_| !wanted.is_empty()) {
+        Some(quoted) => against(quoted, &wanted),
         None => first,
     };
     let malformed = malformed(bytes);
@@ -41,11 +45,16 @@ pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Foun
     let mut members = Map::new();
     if let Some(replay) = &examined.replay {
         members.insert("pcrs".into(), json!(pcrs(replay)));
+        // L7 names the first that differs; here stand all.
+        let explained = |quoted, pcr: u8| {
+            examined.explained.contains(&pcr)
+                || (wanted.contains(&pcr) && against(quoted, &[pcr]).explained.contains(&pcr))
+        };
         let others: Vec<u8> = quoted
             .iter()
-            .flat_map(|(_, values)| values.iter())
-            .filter(|(pcr, value)| !explained.contains(pcr) && value.iter().any(|&byte| byte != 0))
-            .map(|(&pcr, _)| pcr)
+            .flat_map(|&(bank, values)| values.iter().map(move |(&pcr, value)| ((bank, values), pcr, value)))
+            .filter(|&(quoted, pcr, value)| !untouched(pcr, value) && !explained(quoted, pcr))
+            .map(|(_, pcr, _)| pcr)
             .collect();
         members.insert("unexplained".into(), json!(others));
     }
@@ -62,14 +71,20 @@ pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Foun
     }
 }
 
-/// The PCRs that a log has to explain. What it does not touch above the firmware's PCRs, and somebody did, is others'
-/// to explain.
+/// The PCRs that a log has to explain, as a vault has it explain them: all but IMA's. Of those that a running system
+/// may reset, only what the log says something of.
 fn explains(replay: Option<&Replay>, bank: HashAlg, values: &Values) -> Vec<u8> {
     let touched = |pcr: u8| replay.is_some_and(|replay| replay.touches(pcr));
     let left = |pcr: u8, value: &Vec<u8>| replay.and_then(|replay| replay.value(bank, pcr)).as_ref() == Some(value);
-    let explained =
-        values.iter().filter(|(pcr, value)| **pcr != IMA && (**pcr < FIRMWARE || touched(**pcr) || left(**pcr, value)));
+    let explained = values
+        .iter()
+        .filter(|(pcr, value)| **pcr != IMA && (**pcr < RESETTABLE || touched(**pcr) || left(**pcr, value)));
     explained.map(|(&pcr, _)| pcr).collect()
+}
+
+/// Whether a PCR is as a TPM starts it: zeros, and ones in those of a dynamic launch.
+fn untouched(pcr: u8, value: &[u8]) -> bool {
+    value.iter().all(|&byte| byte == 0) || (pcr > RESETTABLE && value.iter().all(|&byte| byte == 0xff))
 }
 
 /// The claims of a boot log of which every row holds, the quoted values included.

@@ -235,6 +235,9 @@ fn beside_quote(
         if file.ima_offset == 0 {
             answer.take(logs::ima_log(log, quoted, beside.allow_violations, lists));
             answer.vouched.entry("ima").and_modify(|held| *held &= signed);
+            if answer.rows.iter().any(|row| row.row == "L8" && row.verdict == Verdict::Passed) {
+                answer.explained_by_ima();
+            }
         } else {
             answer.take(logs::ima_part(log, file.ima_offset));
         }

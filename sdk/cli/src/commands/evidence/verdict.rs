@@ -49,6 +49,23 @@ impl Found {
         self.text.push_str(&other.text);
     }
 
+    /// Takes IMA's PCR from those that no log explains.
+    pub(super) fn explained_by_ima(&mut self) {
+        if let Some(pcrs) = self.members.get_mut("unexplained").and_then(Value::as_array_mut) {
+            pcrs.retain(|pcr| *pcr != json!(10));
+        }
+    }
+
+    /// The PCRs that no log explains, in words.
+    pub(super) fn unexplained(&self) -> String {
+        let mut text = String::new();
+        let pcrs = self.members.get("unexplained").and_then(Value::as_array);
+        for pcr in pcrs.into_iter().flatten().filter_map(Value::as_u64).filter_map(|pcr| u8::try_from(pcr).ok()) {
+            let _ = writeln!(text, "no log here explains PCR {pcr}: {}", meaning(pcr));
+        }
+        text
+    }
+
     /// Holds values against those of a reference set.
     pub(super) fn compare(
         &mut self,
@@ -66,6 +83,7 @@ impl Found {
     /// The answer: every row with its verdict, claims, and whether all that was checked holds.
     pub(super) fn answer(self, kind: &str, files: &[String], allow: &[String]) -> Result<Answer, Failure> {
         let names = files.join(" ");
+        let unexplained = self.unexplained();
         if let Some(why) = self.malformed {
             return Err(Failure::usage(format!("{names}: malformed: {}", plain::line(&why))));
         }
@@ -111,6 +129,7 @@ impl Found {
         document.extend(reference.map(|reference| ("reference".to_owned(), reference)));
         document.extend(self.members);
         text.push_str(&self.text);
+        text.push_str(&unexplained);
         text.push_str(&against);
         let unchecked: Vec<&str> =
             self.rows.iter().filter(|row| row.verdict == Verdict::NotChecked).map(|row| row.row).collect();
