@@ -20,7 +20,7 @@ use crate::{
     tpm::HashAlg,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use strongroom_protocol::claims::{BootClaims, WorkloadClaims};
+use strongroom_protocol::claims::{BootClaims, Loader, WorkloadClaims};
 
 /// GRUB's PCR, a unified kernel image's, and the one with what overrides its command line.
 const GRUB: u8 = 8;
@@ -79,12 +79,9 @@ pub fn examine(sources: &Sources<'_>) -> (Report, WorkloadClaims) {
 /// The root hash that every kernel command line names; `None` where one names none, another, or cannot be read.
 fn verity_root(boot: &BootClaims, command_line: Option<&str>) -> Option<String> {
     let covered = |pcr| boot.explained.contains(&pcr);
-    if boot.loader.unread > 0 || !boot.loader.overrides.is_empty() || !covered(OVERRIDES) {
+    let mut lines = command_lines(&boot.loader)?;
+    if !boot.loader.overrides.is_empty() || !covered(OVERRIDES) || !(lines.is_empty() || covered(GRUB)) {
         return None;
-    }
-    let mut lines = Vec::new();
-    if !boot.loader.texts.is_empty() {
-        lines.extend(started(&boot.loader.texts).filter(|_| covered(GRUB))?);
     }
     if let Some(digest) = boot.loader.uki.as_ref().and_then(|sections| sections.get(".cmdline")) {
         lines.push(command_line.filter(|line| covered(UKI) && is_of(digest, line))?);
@@ -92,6 +89,12 @@ fn verity_root(boot: &BootClaims, command_line: Option<&str>) -> Option<String> 
     let mut roots = lines.into_iter().map(root_of);
     let first = roots.next()??;
     roots.all(|root| root.as_ref() == Some(&first)).then_some(first)
+}
+
+/// The kernel command lines that PCR 8 shows, in order; `None` where an event of PCRs 8 and 12 cannot be read, which
+/// could be one of them, or where a command that starts a kernel has no line.
+pub fn command_lines(loader: &Loader) -> Option<Vec<&str>> {
+    if loader.unread > 0 { None } else { started(&loader.texts) }
 }
 
 /// Whether a digest as claims name it, in lower-case hexadecimal, is of this text.

@@ -8,13 +8,14 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use strongroom::protocol::{
     admin::ReferenceEvent,
-    claims::{SecureBoot, SignatureDatabase, Tolerance},
+    claims::{Loader, SecureBoot, SignatureDatabase, Tolerance},
 };
 use strongroom_attest::{
     ima::{Entry, ImaLog, Measured},
     log::{BootLog, Examined, events},
     rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE, WORKLOAD},
     tpm::HashAlg,
+    workload,
 };
 
 /// Most characters of a text that are shown.
@@ -44,17 +45,30 @@ pub(super) fn boot_in_short(examined: &Examined) -> String {
     if let Some(line) = command_line(examined) {
         let _ = writeln!(text, "kernel: {}", shortened(line));
     }
+    if let Some(loader) = examined.loader.as_ref().filter(|loader| loader.unread > 0) {
+        let _ = writeln!(text, "boot loader: {}", unread(loader));
+    }
     for tolerance in &examined.tolerances {
         let _ = writeln!(text, "accepted deviation: {tolerance}");
     }
     text
 }
 
-/// The kernel's command line, where a digest is of one. GRUB measures its menu too; what the kernel got comes last.
+/// The kernel's command line, where a digest is of one, and every text could be read: of several the last. Without a
+/// command that starts a kernel, a text is a line only where there is no other.
 fn command_line(examined: &Examined) -> Option<&str> {
     let loader = examined.loader.as_ref()?;
-    let of_grub = || loader.texts.iter().rev().find(|text| text.contains("root="));
-    loader.overrides.last().or_else(of_grub).map(String::as_str)
+    let lines = workload::command_lines(loader)?;
+    let lines = if lines.len() > 1 && lines.len() == loader.texts.len() { Vec::new() } else { lines };
+    loader.overrides.last().map(String::as_str).or_else(|| lines.last().copied())
+}
+
+/// Events that say nothing that their digests prove.
+fn unread(loader: &Loader) -> String {
+    format!(
+        "{} events of PCRs 8 and 12 are of no text that is known: what they are of the log does not prove",
+        loader.unread
+    )
 }
 
 /// What a boot log shows, from firmware to kernel.
@@ -85,6 +99,12 @@ pub(super) fn boot(log: &BootLog<'_>, examined: &Examined) -> String {
             Some(line) => {
                 let _ = writeln!(text, "  kernel command line, as a digest confirms it: {}", shortened(line));
             }
+            None if loader.unread > 0 => text.push_str(
+                "  kernel command line: not known, for any of the events that cannot be read could be of it\n",
+            ),
+            None if !loader.texts.is_empty() => {
+                text.push_str("  kernel command line: not known, for no text belongs to a command that starts a kernel\n");
+            }
             None => text.push_str(
                 "  kernel command line: no digest is of a text; with the kernel's EFI stub it is in PCR 9 as a digest only\n",
             ),
@@ -99,11 +119,7 @@ pub(super) fn boot(log: &BootLog<'_>, examined: &Examined) -> String {
             }
         }
         if loader.unread > 0 {
-            let _ = writeln!(
-                text,
-                "  {} events of PCRs 8 and 12 are of no text that is known: what they are of the log does not prove",
-                loader.unread
-            );
+            let _ = writeln!(text, "  {}", unread(loader));
         }
         if let Some(sections) = &loader.uki {
             let _ = writeln!(text, "  unified kernel image (PCR 11): {} sections", sections.len());
@@ -204,6 +220,9 @@ pub(super) fn ima(log: &ImaLog) -> String {
     let files: Vec<&Entry> = entries.iter().skip(1).filter(|entry| !entry.is_violation()).collect();
     let mut text = format!("  {} entries, {} of files that were run or read\n", entries.len(), files.len());
     match entries.first() {
+        Some(first) if first.path() == "boot_aggregate" && is_zero(first.digest()) => text.push_str(
+            "  begins with a boot_aggregate of zeros: the kernel found no TPM for IMA, so no PCR was extended by this log\n",
+        ),
         Some(first) if first.path() == "boot_aggregate" => {
             let _ = writeln!(
                 text,
@@ -228,6 +247,12 @@ pub(super) fn ima(log: &ImaLog) -> String {
         let _ = writeln!(text, "    entry {} said: {}", entry.number(), shortened(entry.path()));
     }
     text
+}
+
+/// Whether a digest, after its algorithm, is all zeros.
+fn is_zero(digest: &str) -> bool {
+    let (_, value) = digest.rsplit_once(':').unwrap_or(("", digest));
+    !value.is_empty() && value.bytes().all(|byte| byte == b'0')
 }
 
 /// What a quote shows.
