@@ -48,8 +48,12 @@ pub(crate) async fn of_node(vault: &Vault, node: &NodeRow) -> Answer<Option<Refe
     }
     let measured = vault.store.measured(node.id).await?;
     if let Some(measured) = measured.filter(|measured| node.last_boot == Some(measured.row.boot)) {
-        let files = move || ImaState::read(&measured.row).map(|state| state.measured().files.clone());
-        values.files.accepted = Some(tokio::task::spawn_blocking(files).await.map_err(Refused::internal)??);
+        let ak = node.ak_sha256;
+        let files = move || {
+            let state = ImaState::read(&measured.row)?;
+            Ok::<_, Refused>(state.measured(ak).map(|measured| measured.files.clone()))
+        };
+        values.files.accepted = tokio::task::spawn_blocking(files).await.map_err(Refused::internal)??;
     }
     Ok(Some(values))
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     admission::Admission, clock::Clock, config::Config, enforced::EnforcedPolicyCache, events::Events,
-    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, shredder::Shredder,
-    token_use::TokenUse, trust::Trust,
+    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, release::turns::Turns,
+    shredder::Shredder, token_use::TokenUse, trust::Trust,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Vault {
     pub trust: Trust,
     /// Who may ask how often.
     pub admission: Admission,
+    /// Lines of requests, a node each.
+    pub(crate) turns: Turns,
     /// Requests that failed before a decision, counted.
     pub refusals: Refusals,
     /// What happens to leases, for those who listen.

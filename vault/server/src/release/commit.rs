@@ -5,7 +5,7 @@ use super::{
     evidence::Attested,
     facts::Facts,
     judgement::{Drift, Judgement, LEASE_MISMATCH},
-    kept::Kept,
+    kept::{Kept, Worth},
     resend,
 };
 use crate::{
@@ -22,6 +22,7 @@ use strongroom_keys::KeysError;
 use strongroom_ledger::{Action, KeyGrant, PolicyMode, PolicyRef, Record, SubjectKind, Verdict};
 use strongroom_protocol::{
     Bytes, Code, DecisionId, Fixed, LeaseId, Problem,
+    enrol::NodeState,
     lease::{EventKind, LeaseState},
     obligations::Obligations,
     release::ReleaseResponse,
@@ -74,6 +75,8 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             }
             Err(error) => return Err(error.into()),
         };
+        // It is written: the node's next request need not wait until this answer is sealed.
+        drop(attested.turn.take());
         metrics::counter!("strongroom_decisions_total",
             "act" => if renewal { "renew" } else { "release" },
             "verdict" => if proposal.grant.is_some() { "released" } else { "denied" })
@@ -89,8 +92,13 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
         }
         return Err(denied(proposal.decision, &judgement));
     }
-    let detail = "what the decision rests on keeps changing";
-    Err(Problem::new(Code::LedgerUnavailable).detail(detail).retry_after(1).into())
+    Err(keeps_changing())
+}
+
+/// The ledger is well: others were quicker, each time.
+fn keeps_changing() -> Refused {
+    let detail = "other requests and acts keep changing what the decision rests on";
+    Problem::new(Code::TooMany).detail(detail).retry_after(1).into()
 }
 
 /// Reads the rows again that came with the evidence.
@@ -127,7 +135,8 @@ impl Proposal {
     fn of(vault: &Vault, attested: &Attested, judgement: &Judgement) -> Answer<Self> {
         let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
         let explanation = Blob::of(judgement.explanation(attested)?);
-        let Kept { evidence, logs } = Kept::of(&asked.quote).map_err(Refused::internal)?;
+        let Kept { evidence, logs } =
+            Kept::of(&asked.quote, Worth::of(&attested.logs, node.state)).map_err(Refused::internal)?;
         let renewal = asked.statement.act == Act::Renew;
 
         let mut changes = Vec::new();
@@ -249,7 +258,9 @@ fn lease_row(
 /// What the node shows for the first time, so that an endorser can propose it.
 fn measured(attested: &Attested) -> Option<Change> {
     let seen = Some(measurements::of_quote(attested.claims.as_ref().ok()?));
-    let log = attested.asked.quote.boot_log.as_ref().filter(|_| attested.logs.boot.held().is_some());
+    // A log that was not kept is nothing to propose from.
+    let kept = attested.logs.boot.held().is_some() && attested.node.row.state == NodeState::Approved;
+    let log = attested.asked.quote.boot_log.as_ref().filter(|_| kept);
     let log = log.map(|log| Fixed(sha256(&log.0)));
     let boot = attested.claims.as_ref().ok()?.boot();
     let boot = Some((boot.reset_count, boot.restart_count));
@@ -309,5 +320,16 @@ impl Terms {
     /// The same lease, longer.
     fn renewed(lease: LeaseId, secret: Secret<32>, obligations: Obligations) -> Self {
         Self { lease, secret, obligations, with_keys: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_always_outrun_is_told_to_come_back_and_not_that_the_ledger_fails() {
+        let refused = keeps_changing();
+        assert_eq!((refused.code(), refused.0.status, refused.0.retry_after), (Code::TooMany, 429, Some(1)));
     }
 }

@@ -1,6 +1,10 @@
 //! Whose evidence it is, and what it shows.
 
-use super::{logs::Logs, request::Asked};
+use super::{
+    logs::{self, Logs},
+    request::Asked,
+    turns::Turn,
+};
 use crate::{
     admission::Peer,
     enforced::Enforced,
@@ -30,6 +34,8 @@ pub(super) struct Attested {
     pub(super) known: Option<Versioned<LeaseRow>>,
     /// The lease that a renewal names, if there is one.
     pub(super) renewed: Option<Versioned<LeaseRow>>,
+    /// The node's turn, where the decision rests on what it showed before; until the commit.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Looks the node up by its AK and verifies the quote. Failures before the node's signature over
@@ -52,6 +58,10 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
         }
         other => other.map(Arc::new),
     };
+    let turn = match &claims {
+        Ok(claims) if logs::judges_ima(&asked.quote, claims) => Some(vault.turns.of(node.row.id).await?),
+        _ => None,
+    };
     let logs = match &claims {
         Ok(claims) => {
             let (quote, claims) = (Arc::clone(&asked.quote), Arc::clone(claims));
@@ -60,7 +70,7 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
         Err(_) => Logs::unread(),
     };
     let known = known.filter(|_| asked.statement.act == Act::Release);
-    Ok(Attested { asked, node, claims, logs, known, renewed })
+    Ok(Attested { asked, node, claims, logs, known, renewed, turn })
 }
 
 /// What the policy in force asks of logs.

@@ -9,7 +9,7 @@ use crate::problem::{Answer, Refused};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use strongroom_attest::ima::Measured;
-use strongroom_protocol::{Bytes, NodeId};
+use strongroom_protocol::{Bytes, Fixed, NodeId};
 use strongroom_store::model::{MEASURED_BYTES, MeasuredRow, Versioned};
 
 /// Places that are remembered of a boot; the oldest is forgotten first, and who was told it sends the whole log.
@@ -35,6 +35,10 @@ impl Place {
 /// What was measured in one boot of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImaState {
+    /// Whose quotes showed it. `TPM2_Clear` takes the counters of boots back to zero, and ends every AK: of
+    /// another AK's boots nobody knows whether they were before or after.
+    #[serde(default)]
+    ak: Option<Fixed<32>>,
     measured: Arc<Measured>,
     places: Vec<Place>,
 }
@@ -42,6 +46,8 @@ pub(crate) struct ImaState {
 /// What is kept of a node now.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
+    /// The AK that quotes now.
+    ak: Fixed<32>,
     /// The version of the row; 0 where there is none.
     pub(super) version: i64,
     /// The boot that it is of.
@@ -69,14 +75,16 @@ impl ImaState {
             .map_err(|e| Refused::internal(format!("what node {} measured cannot be read: {e}", row.node)))
     }
 
-    /// All that is known to have been measured.
-    pub(crate) fn measured(&self) -> &Measured {
-        &self.measured
+    /// All that is known to have been measured, if this AK's quotes showed it.
+    pub(crate) fn measured(&self, ak: Fixed<32>) -> Option<&Measured> {
+        (self.ak == Some(ak)).then_some(self.measured.as_ref())
     }
 
-    /// The prefix that ends at this byte, if somebody was told of it.
-    fn up_to(&self, bytes: u64) -> Option<Measured> {
-        let place = self.places.iter().rev().find(|place| place.bytes == bytes)?;
+    /// The prefix that ends at this byte, if somebody was told of it by a quote of values of this length: another
+    /// bank's value is nothing that a log can go on from.
+    fn up_to(&self, bytes: u64, digest_length: usize) -> Option<Measured> {
+        let at = |place: &&Place| place.bytes == bytes && place.pcr.0.len() == digest_length;
+        let place = self.places.iter().rev().find(at)?;
         let Place { bytes, entries, violations, boot_aggregate_checked, ref pcr } = *place;
         // Files of the longest prefix: more than was measured up to there, and never less.
         let files = self.measured.files.clone();
@@ -98,24 +106,23 @@ impl ImaState {
         for (digest, path) in rest.files {
             longest.files.entry(digest).or_insert(path);
         }
-        Self { measured: Arc::new(longest), places }
+        Self { ak: self.ak, measured: Arc::new(longest), places }
     }
 }
 
 impl Known {
-    /// What is kept of the node.
-    pub(super) fn of(row: Option<Versioned<MeasuredRow>>) -> Answer<Self> {
-        Ok(match row {
-            None => Self { version: 0, boot: None, state: None },
-            Some(Versioned { row, version }) => {
-                Self { version, boot: Some(row.boot), state: Some(ImaState::read(&row)?) }
-            }
-        })
+    /// What is kept of the node, as far as it is of this AK.
+    pub(super) fn of(ak: Fixed<32>, row: Option<Versioned<MeasuredRow>>) -> Answer<Self> {
+        let Some(Versioned { row, version }) = row else {
+            return Ok(Self { ak, version: 0, boot: None, state: None });
+        };
+        let state = Some(ImaState::read(&row)?).filter(|state| state.ak == Some(ak));
+        Ok(Self { ak, version, boot: state.is_some().then_some(row.boot), state })
     }
 
-    /// The prefix that a part at this place goes on from, in this boot.
-    pub(super) fn up_to(&self, boot: (u32, u32), bytes: u64) -> Option<Measured> {
-        self.state.as_ref().filter(|_| self.boot == Some(boot))?.up_to(bytes)
+    /// The prefix that a part at this place goes on from, in this boot, with a value of this length in bytes.
+    pub(super) fn up_to(&self, boot: (u32, u32), bytes: u64, digest_length: usize) -> Option<Measured> {
+        self.state.as_ref().filter(|_| self.boot == Some(boot))?.up_to(bytes, digest_length)
     }
 
     /// Takes what a request showed of a boot.
@@ -131,7 +138,7 @@ impl Known {
             (_, Some(known)) if known > boot => {
                 return Ok(Next { measured: Arc::new(shown), told: None, row: None, too_long: false });
             }
-            _ => (ImaState { places: vec![Place::of(&shown)], measured: Arc::new(shown) }, true),
+            _ => (ImaState { ak: Some(self.ak), places: vec![Place::of(&shown)], measured: Arc::new(shown) }, true),
         };
         let mut row = None;
         let mut too_long = false;
@@ -149,6 +156,7 @@ mod tests {
     use super::*;
 
     const BOOT: (u32, u32) = (3, 0);
+    const AK: Fixed<32> = Fixed([7; 32]);
 
     fn node() -> NodeId {
         NodeId::from([1; 32])
@@ -166,28 +174,28 @@ mod tests {
     }
 
     fn known(next: Next) -> Known {
-        Known::of(Some(Versioned { row: next.row.unwrap(), version: 1 })).unwrap()
+        Known::of(AK, Some(Versioned { row: next.row.unwrap(), version: 1 })).unwrap()
     }
 
     fn first() -> Known {
-        known(Known::of(None).unwrap().next(node(), BOOT, shown(2, &["init"])).unwrap())
+        known(Known::of(AK, None).unwrap().next(node(), BOOT, shown(2, &["init"])).unwrap())
     }
 
     #[test]
     fn a_part_goes_on_from_where_somebody_was_told() {
         let known = first();
-        assert_eq!(known.up_to(BOOT, 200), Some(shown(2, &["init"])));
-        assert_eq!((known.up_to(BOOT, 201), known.up_to((3, 1), 200)), (None, None));
+        assert_eq!(known.up_to(BOOT, 200, 32), Some(shown(2, &["init"])));
+        assert_eq!((known.up_to(BOOT, 201, 32), known.up_to((3, 1), 200, 32)), (None, None));
         let next = known.next(node(), BOOT, shown(4, &["init", "job"])).unwrap();
         assert_eq!((next.told, next.measured.entries), (Some(400), 4));
         let later = super::tests::known(next);
-        let old = later.up_to(BOOT, 200).unwrap();
+        let old = later.up_to(BOOT, 200, 32).unwrap();
         assert_eq!(
             (old.entries, old.pcr.clone(), old.files.len()),
             (2, shown(2, &[]).pcr, 2),
             "files are not forgotten"
         );
-        assert_eq!(later.up_to(BOOT, 400).unwrap().entries, 4);
+        assert_eq!(later.up_to(BOOT, 400, 32).unwrap().entries, 4);
         let same = later.next(node(), BOOT, shown(4, &["init", "job"])).unwrap();
         assert!(same.row.is_none() && same.told == Some(400), "nothing new is not written");
     }
@@ -207,7 +215,7 @@ mod tests {
         let next = known.next(node(), (4, 0), shown(1, &[])).unwrap();
         assert_eq!(next.row.as_ref().unwrap().boot, (4, 0));
         let rebooted = super::tests::known(next);
-        assert_eq!(rebooted.up_to((4, 0), 200), None, "places of the boot before are gone");
+        assert_eq!(rebooted.up_to((4, 0), 200, 32), None, "places of the boot before are gone");
         let late = rebooted.next(node(), BOOT, shown(9, &["init"])).unwrap();
         assert!(late.row.is_none() && late.told.is_none());
         assert_eq!(late.measured.entries, 9);
@@ -219,10 +227,38 @@ mod tests {
         for entries in 3..80 {
             known = super::tests::known(known.next(node(), BOOT, shown(entries, &["init"])).unwrap());
         }
-        assert_eq!((known.up_to(BOOT, 200), known.up_to(BOOT, 7900).unwrap().entries), (None, 79));
+        assert_eq!((known.up_to(BOOT, 200, 32), known.up_to(BOOT, 7900, 32).unwrap().entries), (None, 79));
         let mut long = shown(80, &[]);
         long.files = (0..50_000).map(|n| (format!("sha256:{n:064x}"), format!("/usr/lib/{n}/module.so"))).collect();
         let next = known.next(node(), BOOT, long).unwrap();
         assert!(next.too_long && next.row.is_none() && next.told.is_none());
+    }
+
+    #[test]
+    fn a_cleared_tpm_counts_from_zero_and_another_ak_begins_anew() {
+        let row = || Some(Versioned { row: first_row(), version: 4 });
+        let other = Fixed([8; 32]);
+        let cleared = Known::of(other, row()).unwrap();
+        assert_eq!((cleared.version, cleared.up_to(BOOT, 200, 32)), (4, None), "its row is written over");
+        let next = cleared.next(node(), (0, 0), shown(1, &["init"])).unwrap();
+        assert_eq!((next.told, next.row.as_ref().map(|row| row.boot)), (Some(100), Some((0, 0))));
+        let state = ImaState::read(&next.row.unwrap()).unwrap();
+        assert!(state.measured(other).is_some() && state.measured(AK).is_none());
+        // The same counters under the same AK are an older boot.
+        assert!(Known::of(AK, row()).unwrap().next(node(), (0, 0), shown(1, &[])).unwrap().row.is_none());
+    }
+
+    #[test]
+    fn a_place_of_another_bank_is_not_known() {
+        let known = first();
+        assert_eq!((known.up_to(BOOT, 200, 48), known.up_to(BOOT, 200, 32)), (None, Some(shown(2, &["init"]))));
+        let wide = Measured { pcr: Bytes(vec![2; 48]), ..shown(2, &["init"]) };
+        let both = super::tests::known(known.next(node(), BOOT, wide.clone()).unwrap());
+        assert_eq!(both.up_to(BOOT, 200, 48), Some(wide));
+        assert_eq!(both.up_to(BOOT, 200, 32), Some(shown(2, &["init"])), "each bank has its own");
+    }
+
+    fn first_row() -> MeasuredRow {
+        Known::of(AK, None).unwrap().next(node(), BOOT, shown(2, &["init"])).unwrap().row.unwrap()
     }
 }

@@ -1,20 +1,52 @@
 //! What is kept of evidence, for replay and explanation: each log by itself, and the rest around the
 //! logs' digests. A node sends the same boot log with every request; it is stored once.
+//!
+//! The ledger is for ever, so nobody may fill it with what says nothing. Of a node that no operator approved no
+//! log is kept. Of others a boot log is kept if it is one, also where it was refused: denials of a node have a
+//! quota. An IMA log is kept as far as the quote covers it, and not if it was refused. The digest and the length
+//! of what was sent stand in the evidence in any case.
 
+use super::logs::{Logs, Shown};
 use serde::Serialize;
 use strongroom_protocol::{
     Bytes, Fixed,
+    enrol::NodeState,
     evidence::{Evidence, Tpm2Evidence},
+    sha256,
 };
 use strongroom_store::Blob;
 
 /// Evidence in pieces, each addressed by its content.
 pub(super) struct Kept {
-    /// JSON: a list of items as they came, but with `boot_log_sha256` and `ima_log_sha256` in place
-    /// of the logs. Its digest stands in the ledger, and so covers all that was sent.
+    /// JSON: a list of items as they came, but with `boot_log_sha256`, `boot_log_bytes`, `ima_log_sha256` and
+    /// `ima_log_bytes` in place of the logs. Its digest stands in the ledger, and so covers all that was sent.
+    /// `ima_log_kept_sha256` is of the part of the IMA log that is kept.
     pub(super) evidence: Blob,
-    /// The logs, as the node's firmware and kernel wrote them.
+    /// What is kept of the logs, as the node's firmware and kernel wrote them.
     pub(super) logs: Vec<Blob>,
+}
+
+/// Which of the logs are worth keeping.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Worth {
+    /// The boot log.
+    pub(super) boot_log: bool,
+    /// Bytes of the IMA log as it was sent; none of one that was refused.
+    pub(super) ima_log: Option<usize>,
+}
+
+impl Worth {
+    /// By what the logs showed of a node in this state.
+    pub(super) fn of(logs: &Logs, node: NodeState) -> Self {
+        if node != NodeState::Approved {
+            return Self::default();
+        }
+        let boot_log = match &logs.boot {
+            Shown::Held(_) => true,
+            other => other.malformed() == Some(false),
+        };
+        Self { boot_log, ima_log: logs.kept.as_ref().map(|kept| kept.covered) }
+    }
 }
 
 #[derive(Serialize)]
@@ -24,21 +56,28 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_log_sha256: Option<Fixed<32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    boot_log_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ima_log_sha256: Option<Fixed<32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ima_log_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ima_log_kept_sha256: Option<Fixed<32>>,
 }
 
 impl Kept {
-    pub(super) fn of(quote: &Tpm2Evidence) -> serde_json::Result<Self> {
-        let mut logs = Vec::new();
-        let mut keep = |log: &Option<Bytes>| {
-            let log = Blob::of(log.as_ref()?.0.clone());
-            let sha256 = log.sha256;
-            logs.push(log);
-            Some(sha256)
-        };
+    pub(super) fn of(quote: &Tpm2Evidence, worth: Worth) -> serde_json::Result<Self> {
+        let digest = |log: &Option<Bytes>| log.as_ref().map(|log| Fixed(sha256(&log.0)));
+        let length = |log: &Option<Bytes>| log.as_ref().map(|log| log.0.len());
+        let boot_log = quote.boot_log.as_ref().filter(|_| worth.boot_log).map(|log| Blob::of(log.0.clone()));
+        let covered = quote.ima_log.as_ref().zip(worth.ima_log).and_then(|(log, covered)| log.0.get(..covered));
+        let ima_log = covered.map(|covered| Blob::of(covered.to_vec()));
         let item = Item {
-            boot_log_sha256: keep(&quote.boot_log),
-            ima_log_sha256: keep(&quote.ima_log),
+            boot_log_sha256: digest(&quote.boot_log),
+            boot_log_bytes: length(&quote.boot_log),
+            ima_log_sha256: digest(&quote.ima_log),
+            ima_log_bytes: length(&quote.ima_log),
+            ima_log_kept_sha256: ima_log.as_ref().map(|log| log.sha256),
             evidence: Evidence::Tpm2(Tpm2Evidence {
                 ak: quote.ak,
                 message: quote.message.clone(),
@@ -49,6 +88,7 @@ impl Kept {
                 ima_offset: quote.ima_offset,
             }),
         };
+        let logs = boot_log.into_iter().chain(ima_log).collect();
         Ok(Self { evidence: Blob::of(serde_json::to_vec(&[item])?), logs })
     }
 }
@@ -56,10 +96,9 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strongroom_protocol::{
-        evidence::{PcrBank, PcrMap, Pcrs},
-        sha256,
-    };
+    use strongroom_protocol::evidence::{PcrBank, PcrMap, Pcrs};
+
+    const WHOLE: Worth = Worth { boot_log: true, ima_log: Some(7) };
 
     fn quote(message: &[u8], boot_log: Option<&[u8]>, ima_log: Option<&[u8]>) -> Tpm2Evidence {
         Tpm2Evidence {
@@ -75,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_log_is_kept_once_and_the_evidence_names_it() {
-        let first = Kept::of(&quote(b"one", Some(b"boot log"), None)).unwrap();
-        let second = Kept::of(&quote(b"two", Some(b"boot log"), Some(b"ima log"))).unwrap();
+        let first = Kept::of(&quote(b"one", Some(b"boot log"), None), WHOLE).unwrap();
+        let second = Kept::of(&quote(b"two", Some(b"boot log"), Some(b"ima log and more")), WHOLE).unwrap();
         assert_eq!(first.logs[0].sha256, second.logs[0].sha256);
         assert_eq!(
             second.logs.iter().map(|log| log.bytes.as_slice()).collect::<Vec<_>>(),
@@ -85,14 +124,20 @@ mod tests {
         let items: serde_json::Value = serde_json::from_slice(&second.evidence.bytes).unwrap();
         let named = |field: &str| items[0][field].as_str().unwrap().to_owned();
         assert_eq!(named("boot_log_sha256"), Fixed(sha256(b"boot log")).to_string());
-        assert_eq!(named("ima_log_sha256"), Fixed(sha256(b"ima log")).to_string());
+        assert_eq!(named("ima_log_sha256"), Fixed(sha256(b"ima log and more")).to_string());
+        assert_eq!(named("ima_log_kept_sha256"), Fixed(sha256(b"ima log")).to_string());
+        assert_eq!((&items[0]["boot_log_bytes"], &items[0]["ima_log_bytes"]), (&8.into(), &16.into()));
         assert_eq!((items[0]["type"].as_str(), items[0]["ima_offset"].as_u64()), (Some("tpm2"), Some(7)));
         assert!(items[0].get("boot_log").is_none() && items.as_array().unwrap().len() == 1);
     }
 
     #[test]
     fn whatever_differs_in_evidence_differs_in_its_digest() {
-        let digest = |quote: &Tpm2Evidence| Kept::of(quote).unwrap().evidence.sha256;
+        let digest = |quote: &Tpm2Evidence| {
+            let kept = Kept::of(quote, Worth::default()).unwrap();
+            assert!(kept.logs.is_empty(), "nothing was worth keeping");
+            kept.evidence.sha256
+        };
         let base = quote(b"one", Some(b"boot log"), None);
         assert_eq!(digest(&base), digest(&base.clone()));
         for other in [

@@ -100,6 +100,8 @@ pub(super) struct Logs {
 pub(super) struct Kept {
     /// Version of the row that it was judged from; 0 where there was none.
     pub(super) version: i64,
+    /// Bytes that the quote covers of what was sent.
+    pub(super) covered: usize,
     pub(super) next: Next,
 }
 
@@ -118,19 +120,22 @@ impl Logs {
         claims: Arc<TpmClaims>,
         settings: LogSettings,
     ) -> Answer<Self> {
-        let wanted = claims.pcr_values().0.contains_key(&IMA_PCR) && quote.ima_log.is_some();
-        let row = if wanted { store.measured(node).await? } else { None };
-        let _turn = READING.acquire().await.map_err(Refused::internal)?;
+        let row = if judges_ima(&quote, &claims) { store.measured(node).await? } else { None };
+        let reading = READING.acquire().await.map_err(Refused::internal)?;
         let read = move || {
+            // The thread goes on when the requester goes away, and takes its place until it ends.
+            let _reading = reading;
             let (boot, booted) = boot(&quote, &claims);
-            let known = Known::of(row)?;
+            let known = Known::of(quote.ak, row)?;
             let (version, counters) = (known.version, claims.boot());
             let counters = (counters.reset_count, counters.restart_count);
             Ok(match ima(&quote, &claims, settings, &known, counters) {
                 Ok(measured) => {
+                    let covered = measured.bytes.saturating_sub(quote.ima_offset.unwrap_or(0));
+                    let covered = usize::try_from(covered).map_err(Refused::internal)?;
                     let next = known.next(node, counters, measured)?;
                     let ima = Shown::Held(Arc::clone(&next.measured));
-                    Self { boot, ima, kept: Some(Kept { version, next }), booted }
+                    Self { boot, ima, kept: Some(Kept { version, covered, next }), booted }
                 }
                 Err(ima) => Self { boot, ima, kept: None, booted },
             })
@@ -152,6 +157,11 @@ impl Logs {
         let of_caller = workload::claims(&Sources { files, executable: executable.as_deref(), ..Sources::default() });
         WorkloadClaims { caller_measured: of_caller.caller_measured, ..self.booted.clone() }
     }
+}
+
+/// Whether there is an IMA log to judge, and so to unite with what the node showed before.
+pub(super) fn judges_ima(quote: &Tpm2Evidence, claims: &TpmClaims) -> bool {
+    claims.pcr_values().0.contains_key(&IMA_PCR) && quote.ima_log.is_some()
 }
 
 /// Rows L1 to L7, and what the log shows of the workload (L9).
@@ -186,7 +196,7 @@ fn ima(
     let bytes = quote.ima_log.as_ref().ok_or(Shown::Missing)?;
     let verified = match quote.ima_offset {
         None | Some(0) => None,
-        Some(offset) => Some(known.up_to(boot, offset).ok_or(Shown::Incomplete)?),
+        Some(offset) => Some(known.up_to(boot, offset, pcr.0.len()).ok_or(Shown::Incomplete)?),
     };
     let expectation = ImaExpectation {
         bank: hash_of(claims.bank()),

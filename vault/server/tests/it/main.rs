@@ -12,6 +12,7 @@ mod audit;
 mod bench;
 mod boot;
 mod enrolment;
+mod floods;
 mod leases;
 mod listening;
 mod logs;

@@ -17,15 +17,15 @@ use strongroom_protocol::{
 };
 
 /// A node that measures, under a policy that reads PCR 10.
-struct Measuring {
-    bench: Bench,
-    tpm: Tpm,
-    node: NodeId,
+pub(crate) struct Measuring {
+    pub(crate) bench: Bench,
+    pub(crate) tpm: Tpm,
+    pub(crate) node: NodeId,
     recipient: RecipientKey,
 }
 
 impl Measuring {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let bench = Bench::new().await;
         let (mut tpm, node) = bench.ready().await;
         let this = Self { bench, tpm: Tpm::new(), node, recipient: RecipientKey::generate().unwrap() };
@@ -49,7 +49,7 @@ impl Measuring {
     }
 
     /// The node's own reference set, with these files forbidden.
-    async fn forbid(&self, paths: &[&str]) {
+    pub(crate) async fn forbid(&self, paths: &[&str]) {
         let path = format!("/v1/nodes/{}/measurements", self.node);
         let mut values = self.bench.get(Role::Endorser, &path).await.ok();
         let forbidden: serde_json::Map<_, _> = paths.iter().map(|path| (digest_of(path), json!(path))).collect();
@@ -57,15 +57,15 @@ impl Measuring {
         self.bench.refer("fleet", json!({ "values": values })).await;
     }
 
-    fn run(&mut self, path: &str) {
+    pub(crate) fn run(&mut self, path: &str) {
         self.tpm.ima.as_mut().unwrap().run(path);
     }
 
-    fn log(&self) -> Vec<u8> {
+    pub(crate) fn log(&self) -> Vec<u8> {
         self.tpm.ima.as_ref().unwrap().log()
     }
 
-    async fn statement(&self, lease: Option<LeaseId>) -> Statement {
+    pub(crate) async fn statement(&self, lease: Option<LeaseId>) -> Statement {
         let mut statement = self.bench.ask(&self.recipient).await;
         statement.caller = None;
         if lease.is_some() {
@@ -75,7 +75,11 @@ impl Measuring {
     }
 
     /// A release, or a renewal, the evidence changed.
-    async fn ask(&self, lease: Option<LeaseId>, change: impl FnOnce(&mut Tpm2Evidence)) -> (Statement, Reply) {
+    pub(crate) async fn ask(
+        &self,
+        lease: Option<LeaseId>,
+        change: impl FnOnce(&mut Tpm2Evidence),
+    ) -> (Statement, Reply) {
         let statement = self.statement(lease).await;
         let mut body = request(&self.tpm, &statement);
         let Evidence::Tpm2(item) = &mut body.evidence[0];
@@ -84,12 +88,16 @@ impl Measuring {
         (statement, reply)
     }
 
-    async fn granted(&self, lease: Option<LeaseId>, change: impl FnOnce(&mut Tpm2Evidence)) -> ReleasePayload {
+    pub(crate) async fn granted(
+        &self,
+        lease: Option<LeaseId>,
+        change: impl FnOnce(&mut Tpm2Evidence),
+    ) -> ReleasePayload {
         let (statement, reply) = self.ask(lease, change).await;
         self.bench.believe(&statement, &reply.ok(), &self.recipient).0
     }
 
-    async fn reasons(&self, lease: Option<LeaseId>, change: impl FnOnce(&mut Tpm2Evidence)) -> Value {
+    pub(crate) async fn reasons(&self, lease: Option<LeaseId>, change: impl FnOnce(&mut Tpm2Evidence)) -> Value {
         let (_, reply) = self.ask(lease, change).await;
         assert_eq!(reply.problem(), (403, "denied".to_owned()));
         reply.json()["reasons"].clone()
@@ -113,7 +121,7 @@ impl Measuring {
     }
 }
 
-fn whole(_: &mut Tpm2Evidence) {}
+pub(crate) fn whole(_: &mut Tpm2Evidence) {}
 
 #[tokio::test]
 async fn a_renewal_sends_only_what_is_new() {
