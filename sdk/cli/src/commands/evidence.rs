@@ -6,6 +6,7 @@ mod logs;
 pub(crate) mod pcrs;
 mod quote_file;
 mod tpm2;
+pub(crate) mod unrepeated;
 mod verdict;
 mod verify;
 pub(crate) mod words;
@@ -18,7 +19,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use strongroom::{
     Error,
-    collect::Wanted,
+    collect::{AkBlob, NodeConfig, Wanted},
     protocol::{evidence::PcrSelection, limits},
 };
 
@@ -34,6 +35,12 @@ pub(crate) enum Evidence {
         /// Take the PCRs that the vault asks for, instead of the default ones
         #[arg(long)]
         ask_vault: bool,
+        /// Write the AK's public area (`TPMT_PUBLIC`) to this file too, for `evidence verify --ak`
+        #[arg(long, value_name = "FILE")]
+        ak_out: Option<PathBuf>,
+        /// Where the AK is kept, if an agent keeps it
+        #[arg(long, value_name = "DIR", requires = "ak_out")]
+        state_dir: Option<PathBuf>,
     },
     /// Judge evidence in files as a vault would, offline: each check by its row, with its verdict and the claims
     #[command(
@@ -47,8 +54,8 @@ pub(crate) enum Evidence {
 
 impl Evidence {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let (statement, ask_vault) = match self {
-            Self::Collect { statement, ask_vault } => (statement, ask_vault),
+        let (statement, ask_vault, ak_out, state_dir) = match self {
+            Self::Collect { statement, ask_vault, ak_out, state_dir } => (statement, ask_vault, ak_out, state_dir),
             Self::Verify(command) => return command.run(),
             Self::Explain(command) => return command.run(),
         };
@@ -61,7 +68,24 @@ impl Evidence {
         let attester = context.attester()?;
         let caller = attester.caller().map_err(Error::from)?;
         let items = attester.collect(&statement, caller.as_deref(), Wanted::whole(&selection)).map_err(Error::from)?;
+        if let Some(path) = ak_out {
+            std::fs::write(&path, ak(context, state_dir)?.public()).map_err(|source| Failure::file(&path, source))?;
+        }
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();
         Answer::new(&items, text)
     }
+}
+
+/// This node's AK, from its own directory or from the one that is named.
+fn ak(context: &Context, state_dir: Option<PathBuf>) -> Result<AkBlob, Failure> {
+    let state_dir = match (state_dir, context.node_config()?) {
+        (Some(directory), _) => directory,
+        (None, Some(NodeConfig::Devices(devices))) => devices.state_dir,
+        (None, _) => {
+            return Err(Failure::usage("--ak-out: this node's agent keeps the AK: give its --state-dir, as root"));
+        }
+    };
+    AkBlob::read(&state_dir)
+        .map_err(Error::from)?
+        .ok_or_else(|| Failure::usage(format!("{}: there is no AK: enrol the node first", state_dir.display())))
 }

@@ -1,5 +1,6 @@
 //! Values of PCRs in files: what `--pcrs` and `--reference` take.
 
+use super::unrepeated;
 use crate::{context::read_capped, output::Failure};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -26,7 +27,8 @@ impl ReferenceFile {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         named(path, |text| {
             let values = PcrValues::parse(text)?;
-            let files = match serde_json::from_str::<Value>(text).ok().and_then(|value| value.get("files").cloned()) {
+            let files = match unrepeated::from_slice(text.as_bytes()).ok().and_then(|value| value.get("files").cloned())
+            {
                 Some(files) => FileLists::deserialize(&files).map_err(|e| format!("`files`: {e}"))?,
                 None => FileLists::default(),
             };
@@ -44,7 +46,7 @@ impl PcrValues {
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let values = if text.trim_start().starts_with('{') {
-            let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+            let value = unrepeated::from_slice(text.as_bytes()).map_err(|e| e.to_string())?;
             Self::of_json(&value)?
         } else {
             Self::of_listing(text)?
@@ -180,6 +182,10 @@ mod tests {
             r#"{"sha256": {"0": 7}}"#.to_owned(),
             "sha256:\n 0 : 0xzz".to_owned(),
             format!("sha256:\n 0 : 0x{value}\n 0 : 0x{value}"),
+            format!(r#"{{"sha256": {{"0": "{value}", "0": "{value}"}}}}"#),
+            format!(r#"{{"sha256": {{"0": "{value}", "00": "{value}"}}}}"#),
+            format!(r#"{{"sha256": {{"0": "{value}"}}, "sha256": {{"0": "{value}"}}}}"#),
+            format!(r#"{{"bank": "sha256", "pcrs": {{"0": "{value}", "0": "{value}"}}}}"#),
             "nothing".to_owned(),
         ] {
             assert!(PcrValues::parse(&text).is_err(), "{text}");
