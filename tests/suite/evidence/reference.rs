@@ -101,6 +101,95 @@ fn a_difference_is_told_by_what_it_is() {
     assert_eq!(desk.reference(&["diff", "no-such-file.json", text(&log)]).code, Some(2));
 }
 
+/// A set of a boot and that boot's log are the same: PCRs that nothing touched, as a quote has them, and files included.
+#[test]
+fn a_set_of_a_log_is_as_a_quote_of_its_boot() {
+    let desk = Desk::new();
+    let machine = Machine::default();
+    let log = desk.file("boot.log", machine.boot_log().encode());
+    let quoted = strongroom_protocol::evidence::PcrSelection::default_sha256().pcrs;
+    let values = desk.values(&["from-eventlog", text(&log)]);
+    assert_eq!(values.pcrs.0.keys().copied().collect::<Vec<_>>(), quoted);
+    assert_eq!(values.pcrs.0[&12].0, [0; 32]);
+    let node = Node::boot(&machine).unwrap();
+    let ima = node.ima_log();
+    let with_files = desk.json("set.json", &desk.values(&["from-eventlog", text(&log), "--ima", text(&ima)]));
+    let some = desk.json("some.json", &desk.values(&["from-eventlog", text(&log), "--pcrs", "0-7,9"]));
+    for set in [&with_files, &some] {
+        desk.reference(&["diff", text(set), text(&log)]).done().unwrap();
+        desk.reference(&["diff", text(&log), text(set)]).done().unwrap();
+    }
+    // A set that somebody extended differs still.
+    let mut more = values.clone();
+    more.pcrs.0.get_mut(&12).unwrap().0[0] = 1;
+    let more = desk.json("more.json", &more);
+    let ran = desk.reference(&["diff", text(&more), text(&log)]);
+    assert!(ran.code == Some(1) && ran.stdout.contains("PCR 12 differs"), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// Events that were not measured explain nothing.
+#[test]
+fn events_have_to_lead_to_the_values_beside_them() {
+    let desk = Desk::new();
+    let log = desk.file("boot.log", Machine::default().boot_log().encode());
+    let mut values = desk.values(&["from-eventlog", text(&log)]);
+    let ran = desk.reference(&["import", text(&desk.json("set.json", &values))]).done().unwrap();
+    assert!(!ran.stderr.contains("do not lead"), "{}", ran.stderr);
+    values.events.iter_mut().rfind(|event| event.pcr == 8).unwrap().digest.0[0] ^= 1;
+    let forged = desk.json("forged.json", &values);
+    let ran = desk.reference(&["import", text(&forged)]).done().unwrap();
+    assert!(ran.stderr.contains("the events of PCR 8 do not lead to the value"), "{}", ran.stderr);
+    let taken: ReferenceValues = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(taken.pcrs, values.pcrs);
+    values.events.retain(|event| event.pcr != 8);
+    assert_eq!(taken.events, values.events);
+    let ran = desk.reference(&["diff", text(&forged), text(&log)]).done().unwrap();
+    assert!(ran.stderr.contains("PCR 8"), "{}", ran.stderr);
+}
+
+/// Of two values for one PCR none is taken, and of a digest all of it is needed.
+#[test]
+fn what_could_mean_two_things_is_refused() {
+    let desk = Desk::new();
+    let log = desk.file("boot.log", Machine::default().boot_log().encode());
+    let good = format!(r#"{{"bank":"sha256","pcrs":{{"12":"{}"}}}}"#, "00".repeat(32));
+    let twice = good.replace(r#""12""#, &format!(r#""12":"{}","12""#, "ab".repeat(32)));
+    for (document, code) in [(good, 0), (twice, 2)] {
+        let file = desk.file("values.json", document);
+        let verify = ["evidence", "verify", "--kind", "tcg-log", text(&log)];
+        for arguments in [
+            [&verify[..], &["--pcrs", text(&file)]].concat(),
+            [&verify[..], &["--reference", text(&file)]].concat(),
+            vec!["reference", "import", text(&file)],
+        ] {
+            let ran = desk.cli.run(&arguments).unwrap();
+            assert_eq!(ran.code, Some(code), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+            assert_eq!(ran.stderr.contains("is given twice"), code == 2, "{}", ran.stderr);
+        }
+    }
+    // A file in the working directory does not pass for a set.
+    let values = desk.values(&["from-eventlog", text(&log)]);
+    desk.json("gpu-nodes@1", &values);
+    let diff = |first: &str| {
+        let mut command = desk.cli.command(["reference", "diff", first, "./boot.log"]);
+        command.current_dir(desk.dir.path()).output().unwrap()
+    };
+    let ran = diff("gpu-nodes@1");
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(ran.status.code() == Some(2) && said.contains("set:gpu-nodes@1 or file:gpu-nodes@1"), "{said}");
+    for file in ["file:gpu-nodes@1", "./gpu-nodes@1"] {
+        assert!(diff(file).status.success(), "{file}");
+    }
+    let said = String::from_utf8(diff("set:gpu-nodes@1").stderr).unwrap();
+    assert!(said.contains("needs a token"), "a set is the vault's: {said}");
+    for option in ["--forbid", "--require"] {
+        for wrong in ["sha256:abcd", "foo:00"] {
+            let ran = desk.reference(&["from-eventlog", text(&log), option, wrong]);
+            assert!(ran.code == Some(2) && ran.stderr.contains("is no digest"), "{wrong}: {}", ran.stderr);
+        }
+    }
+}
+
 fn other_values(desk: &Desk, log: &std::path::Path) -> std::path::PathBuf {
     let mut values = desk.values(&["from-eventlog", text(log)]);
     values.events.clear();
@@ -139,6 +228,19 @@ fn a_set_is_proposed_by_one_and_approved_by_another() {
     emil.run(["reference", "approve", "gpu-nodes", "1"]).unwrap().done().unwrap();
     assert_eq!(state(), [(1, ReferenceState::InForce)]);
     emil.run(["reference", "diff", "gpu-nodes", &side]).unwrap().done().unwrap();
+
+    // The AK that a node tells of is the one that it quotes with.
+    let ak = edna.home().join("ak.pub");
+    let collect = ["evidence", "collect", "--ak-out", text(&ak)];
+    let printed = node.cli.run(collect).unwrap().done().unwrap().stdout;
+    let evidence = edna.home().join("evidence.json");
+    std::fs::write(&evidence, printed).unwrap();
+    let verify = ["--json", "evidence", "verify", "--kind", "tpm2", text(&evidence), "--ak", text(&ak)];
+    let judged: Value = serde_json::from_str(&edna.run(verify).unwrap().done().unwrap().stdout).unwrap();
+    assert_eq!(judged["vouched"]["tpm"], true, "{judged:#}");
+    let empty = edna.home();
+    let ran = node.cli.run(collect.iter().copied().chain(["--state-dir", text(empty)])).unwrap();
+    assert!(ran.code == Some(2) && ran.stderr.contains("there is no AK"), "{}", ran.stderr);
 
     // A second version, of other values.
     let log = Machine { kernel: 2, ..Machine::default() }.boot_log().encode();

@@ -2,6 +2,7 @@
 //! force by another.
 
 pub(super) mod difference;
+mod replayed;
 mod side;
 mod values;
 
@@ -94,7 +95,8 @@ pub(crate) enum Reference {
     /// Say where two sets, nodes or boots differ; ends with 1 if they do
     #[command(after_help = "Example:\n  strongroom reference diff gpu-nodes node:NODE_ID")]
     Diff {
-        /// NAME (the version in force) or NAME@VERSION of a set, `node:NODE_ID`, or a file: values in JSON, a boot log
+        /// NAME (the version in force) or NAME@VERSION of a set, `node:NODE_ID`, or a file by a path with `/` or `.` in
+        /// it, or as `file:PATH`: values in JSON, or a boot log, which is asked for the PCRs that the other side has
         first: String,
         /// The same
         second: String,
@@ -120,6 +122,7 @@ impl Reference {
             Self::FromEventlog { log, ima, bank, choice } => {
                 let bytes = read_capped(&log, limits::BOOT_LOG as u64)?;
                 let mut values = values::of_boot_log(&log, &bytes, bank)?;
+                choice.by_default(&mut values);
                 if let Some(path) = ima {
                     let bytes = read_capped(&path, limits::IMA_LOG as u64)?;
                     values.files.accepted = Some(values::of_ima_log(&path, &bytes)?);
@@ -130,7 +133,10 @@ impl Reference {
                 let bytes = read_capped(&image, IMAGE)?;
                 finish(context, values::of_image(&image, &bytes, bank, &phase)?, &choice)
             }
-            Self::Import { file, choice } => finish(context, values::of_file(&file)?, &choice),
+            Self::Import { file, choice } => {
+                let (values, warning) = values::of_file(&file)?;
+                Ok(finish(context, values, &choice)?.warn(warning))
+            }
             Self::Approve { name, version } => {
                 let path = format!("/v1/references/{}/{version}/approve", segment(&name)?);
                 let answer: Recorded = context.admin()?.post(&path, &serde_json::Map::new())?;

@@ -56,12 +56,21 @@ struct DifferingFiles {
 pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Answer, Failure> {
     let (first, second) = (Side::read(context, first)?, Side::read(context, second)?);
     let bank = first.bank().or(second.bank()).unwrap_or(PcrBank::Sha256);
-    let ((a, first), (b, second)) = (first.values(bank)?, second.values(bank)?);
+    let logs = (first.is_log(), second.is_log());
+    let warnings = [first.warning(), second.warning()];
+    let ((a, mut first), (b, mut second)) = (first.values(bank)?, second.values(bank)?);
+    // A log says of each PCR what it would hold: it is asked for those that the other side has.
+    match logs {
+        (true, false) => first.pcrs.0.retain(|pcr, _| second.pcrs.0.contains_key(pcr)),
+        (false, true) => second.pcrs.0.retain(|pcr, _| first.pcrs.0.contains_key(pcr)),
+        _ => {}
+    }
     if first.bank != second.bank {
         return Err(Failure::usage(format!("{a} and {b} are of different banks: nothing in them can be compared")));
     }
     let pcrs = pcrs(&first, &second);
-    let files = files(&first.files, &second.files);
+    // Of files it says nothing.
+    let files = if logs == (false, false) { files(&first.files, &second.files) } else { Vec::new() };
     let same = pcrs.is_empty() && files.is_empty();
     let mut text = String::new();
     for pcr in &pcrs {
@@ -78,7 +87,7 @@ pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Ans
     let document = serde_json::json!({ "first": a, "second": b, "same": same, "pcrs": pcrs, "files": files });
     let mut answer = Answer::new(&document, text)?;
     answer.holds = same;
-    Ok(answer)
+    Ok(warnings.into_iter().fold(answer, Answer::warn))
 }
 
 /// The PCRs in which two sets of values differ, with the events that may tell why.

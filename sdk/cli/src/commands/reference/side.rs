@@ -15,8 +15,8 @@ use strongroom::protocol::{
 
 /// What an argument names.
 pub(super) enum Side {
-    /// Values, with what they are called.
-    Values(String, ReferenceValues),
+    /// Values, with what they are called, and what was wrong with their file.
+    Values(String, ReferenceValues, Option<String>),
     /// A boot log, of which a bank is still to be chosen.
     Log(PathBuf, Vec<u8>),
 }
@@ -27,23 +27,33 @@ impl Side {
             let node: NodeId =
                 id.parse().map_err(|e| Failure::usage(format!("`{}`: not a node's id: {e}", text.escape_debug())))?;
             let values = context.admin()?.get(&format!("/v1/nodes/{node}/measurements"))?;
-            return Ok(Self::Values(text.to_owned(), values));
+            return Ok(Self::Values(text.to_owned(), values, None));
         }
-        let path = Path::new(text);
-        if path.is_file() {
-            return Self::of_file(path);
+        if let Some(path) = text.strip_prefix("file:") {
+            return Self::of_file(Path::new(path));
         }
-        let (name, version) = match text.split_once('@') {
+        let (set, forced) = text.strip_prefix("set:").map_or((text, false), |set| (set, true));
+        let (name, version) = match set.split_once('@') {
             Some((name, version)) => (name, Some(version.parse::<u32>().ok())),
-            None => (text, None),
+            None => (set, None),
         };
+        let named = strongroom::protocol::statement::check_asset_name(name).is_ok() && version != Some(None);
+        if !forced && Path::new(text).is_file() {
+            // A set's name may have dots; a file's ending has no version after it.
+            if !named || (text.contains('.') && version.is_none()) {
+                return Self::of_file(Path::new(text));
+            }
+            let text = text.escape_debug();
+            let problem = format!("`{text}` may be a set or the file of this name: write set:{text} or file:{text}");
+            return Err(Failure::usage(problem));
+        }
         let wrong = |problem: &str| {
             Failure::usage(format!(
                 "`{}`: {problem}: give NAME or NAME@VERSION of a set, node:NODE_ID, or a file",
                 text.escape_debug()
             ))
         };
-        if strongroom::protocol::statement::check_asset_name(name).is_err() || version == Some(None) {
+        if !named {
             return Err(wrong("no such file, and no name of a set"));
         }
         let sets: Vec<ReferenceView> = context.admin()?.get("/v1/references")?;
@@ -59,13 +69,14 @@ impl Side {
                 "there is neither a file nor a set of this name"
             })
         })?;
-        Ok(Self::Values(format!("{}@{}", set.name, set.version), set.values.clone()))
+        Ok(Self::Values(format!("{}@{}", set.name, set.version), set.values.clone(), None))
     }
 
     fn of_file(path: &Path) -> Result<Self, Failure> {
         let bytes = read_capped(path, 4 * limits::BODY as u64)?;
         if values::is_text(&bytes) {
-            return Ok(Self::Values(path.display().to_string(), values::of_file(path)?));
+            let (values, warning) = values::of_file(path)?;
+            return Ok(Self::Values(path.display().to_string(), values, warning));
         }
         Ok(Self::Log(path.to_owned(), bytes))
     }
@@ -73,7 +84,20 @@ impl Side {
     /// The bank, where it is given.
     pub(super) fn bank(&self) -> Option<PcrBank> {
         match self {
-            Self::Values(_, values) => Some(values.bank),
+            Self::Values(_, values, _) => Some(values.bank),
+            Self::Log(..) => None,
+        }
+    }
+
+    /// Whether it is a boot log, which says nothing of files.
+    pub(super) fn is_log(&self) -> bool {
+        matches!(self, Self::Log(..))
+    }
+
+    /// What was wrong with it, though not so that it could not be read.
+    pub(super) fn warning(&self) -> Option<String> {
+        match self {
+            Self::Values(_, _, warning) => warning.clone(),
             Self::Log(..) => None,
         }
     }
@@ -81,7 +105,7 @@ impl Side {
     /// The values in this bank.
     pub(super) fn values(self, bank: PcrBank) -> Result<(String, ReferenceValues), Failure> {
         match self {
-            Self::Values(name, values) => Ok((name, values)),
+            Self::Values(name, values, _) => Ok((name, values)),
             Self::Log(path, bytes) => {
                 let values = values::of_boot_log(&path, &bytes, bank)?;
                 Ok((path.display().to_string(), values))

@@ -1,7 +1,11 @@
 //! Reference values from logs, images and files, and what is chosen of them.
 
+use super::replayed;
 use crate::{
-    commands::evidence::pcrs::{PcrValues, ReferenceFile},
+    commands::evidence::{
+        pcrs::{PcrValues, ReferenceFile},
+        unrepeated,
+    },
     context::read_capped,
     output::Failure,
     plain,
@@ -16,7 +20,7 @@ use std::{
 use strongroom::protocol::{
     admin::{FileLists, ReferenceEvent, ReferenceValues},
     bytes::Bytes,
-    evidence::{PcrBank, PcrMap},
+    evidence::{PcrBank, PcrMap, PcrSelection},
     limits,
 };
 use strongroom_attest::{
@@ -29,6 +33,8 @@ use strongroom_attest::{
 
 /// IMA's PCR changes with every program that is run: files are listed instead.
 const IMA: u8 = 10;
+/// From here on a running system may reset PCRs.
+const RESETTABLE: u8 = 16;
 /// PCR of unified kernel images.
 const UKI: u8 = 11;
 
@@ -80,6 +86,14 @@ impl Choice {
         self.pcrs.is_none() && self.forbid.is_empty() && self.require.is_empty()
     }
 
+    /// Of the values of a log without a choice: what a vault asks nodes for unless policy says otherwise.
+    pub(super) fn by_default(&self, values: &mut ReferenceValues) {
+        if self.pcrs.is_none() {
+            let PcrSelection { pcrs, .. } = PcrSelection::default_sha256();
+            values.pcrs.0.retain(|pcr, _| pcrs.contains(pcr));
+        }
+    }
+
     /// What is chosen of the values, with files added to the lists.
     pub(super) fn of(&self, mut values: ReferenceValues) -> Result<ReferenceValues, Failure> {
         if let Some(PcrList(chosen)) = &self.pcrs {
@@ -109,7 +123,15 @@ fn digest_of(text: &str) -> Result<(String, String), Failure> {
         && value.bytes().all(|byte| byte.is_ascii_hexdigit())
         && !algorithm.contains('/')
     {
-        return Ok((text.to_ascii_lowercase(), String::new()));
+        let digest = text.to_ascii_lowercase();
+        return if is_digest(&digest) {
+            Ok((digest, String::new()))
+        } else {
+            Err(Failure::usage(format!(
+                "`{}` is no digest: give its algorithm, a colon and all of it in hexadecimal, 64 digits for sha256",
+                text.escape_debug()
+            )))
+        };
     }
     let failed = |source: io::Error| {
         Failure::usage(format!("{text}: {source}: give a file, or its digest as sha256: and hexadecimal"))
@@ -125,6 +147,20 @@ fn digest_of(text: &str) -> Result<(String, String), Failure> {
         }
     }
     Ok((format!("sha256:{}", hex::encode(context.finish())), text.to_owned()))
+}
+
+/// Whether a vault takes this for a file's digest; of hashes whose length is known, with that length.
+fn is_digest(text: &str) -> bool {
+    let Some((algorithm, value)) = text.rsplit_once(':') else { return false };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
+    let due = match algorithm.rsplit(':').next() {
+        Some("sha1") => 40..=40,
+        Some("sha256") => 64..=64,
+        Some("sha384") => 96..=96,
+        Some("sha512") => 128..=128,
+        _ => 40..=128,
+    };
+    (1..=32).contains(&algorithm.len()) && algorithm.bytes().all(plain) && due.contains(&value.len())
 }
 
 /// `sha256` or `sha384`.
@@ -157,7 +193,8 @@ pub(super) fn hash(bank: PcrBank) -> HashAlg {
     }
 }
 
-/// What a boot log leads to, of this bank; rows L1 to L6 have to hold.
+/// What a boot log leads to, of this bank, in all PCRs but IMA's that a boot log may explain; rows L1 to L6 have to
+/// hold.
 pub(super) fn of_boot_log(path: &Path, bytes: &[u8], bank: PcrBank) -> Result<ReferenceValues, Failure> {
     let wrong = |problem: String| {
         Failure::usage(format!(
@@ -171,10 +208,14 @@ pub(super) fn of_boot_log(path: &Path, bytes: &[u8], bank: PcrBank) -> Result<Re
     judge(&log, &replay, None).map_err(|e| wrong(e.to_string()))?;
     let algorithm = hash(bank);
     let found = replay.bank(algorithm);
-    let values = found.ok_or_else(|| wrong(format!("it has no {algorithm} digests: choose another --bank")))?;
+    let touched = found.ok_or_else(|| wrong(format!("it has no {algorithm} digests: choose another --bank")))?;
+    // What the log does not touch stays as a TPM starts it, and a quote says so.
+    let started = (0..RESETTABLE).filter_map(|pcr| Some((pcr, replay.value(algorithm, pcr)?)));
+    let mut values: Values = started.collect();
+    values.extend(touched.iter().map(|(&pcr, value)| (pcr, value.clone())));
     let mut events = events::listed(&log, algorithm);
     events.retain(|event| event.pcr != IMA);
-    Ok(ReferenceValues { events, ..ReferenceValues::of(bank, map(values)) })
+    Ok(ReferenceValues { events, ..ReferenceValues::of(bank, map(&values)) })
 }
 
 fn map(values: &Values) -> PcrMap {
@@ -212,13 +253,27 @@ pub(super) fn of_image(path: &Path, bytes: &[u8], bank: PcrBank, phases: &Phases
     Ok(ReferenceValues { events, ..ReferenceValues::of(bank, pcrs) })
 }
 
-/// Values of a file: as they are printed here, or in hexadecimal.
-pub(super) fn of_file(path: &Path) -> Result<ReferenceValues, Failure> {
+/// Values of a file: as they are printed here, or in hexadecimal. Events that do not lead to the values beside them
+/// would explain differences by what was not measured: they are left out, and the text says of which PCRs.
+pub(super) fn of_file(path: &Path) -> Result<(ReferenceValues, Option<String>), Failure> {
     let bytes = read_capped(path, 4 * limits::BODY as u64)?;
-    if let Ok(values) = strongroom::protocol::objects::from_slice::<ReferenceValues>(&bytes)
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        unrepeated::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    }
+    if let Ok(mut values) = strongroom::protocol::objects::from_slice::<ReferenceValues>(&bytes)
         && values.pcrs.0.values().all(|value| value.0.len() == values.bank.digest_length())
     {
-        return Ok(values);
+        let astray = replayed::astray(&values);
+        values.events.retain(|event| !astray.contains(&event.pcr));
+        let pcrs: Vec<_> = astray.iter().map(u8::to_string).collect();
+        let warning = (!astray.is_empty()).then(|| {
+            format!(
+                "{}: the events of PCR {} do not lead to the value beside them: they are left out",
+                path.display(),
+                pcrs.join(", ")
+            )
+        });
+        return Ok((values, warning));
     }
     let ReferenceFile { values, files } = ReferenceFile::read(path)?;
     let strong = |bank: HashAlg| matches!(bank, HashAlg::Sha256 | HashAlg::Sha384);
@@ -226,7 +281,7 @@ pub(super) fn of_file(path: &Path) -> Result<ReferenceValues, Failure> {
         .bank(strong)
         .ok_or_else(|| Failure::usage(format!("{}: no values of a SHA-256 or SHA-384 bank", path.display())))?;
     let bank = if algorithm == HashAlg::Sha384 { PcrBank::Sha384 } else { PcrBank::Sha256 };
-    Ok(ReferenceValues { files, ..ReferenceValues::of(bank, map(values)) })
+    Ok((ReferenceValues { files, ..ReferenceValues::of(bank, map(values)) }, None))
 }
 
 /// Whether bytes are meant as values rather than as a log.
@@ -258,6 +313,16 @@ mod tests {
         assert_eq!(list("23").unwrap(), [23]);
         for wrong in ["", "24", "7-0", "0-", "-1", "a", "0,,1"] {
             assert!(list(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_whole() {
+        for (digest, right) in [("sha256:", 64), ("sha1:", 40), ("verity:sha256:", 64), ("sm3-256:", 64)] {
+            assert!(digest_of(&format!("{digest}{}", "AB".repeat(right / 2))).is_ok(), "{digest}");
+        }
+        for wrong in ["sha256:abcd", "foo:00", ":00", "sha256:", &format!("sha256:{}", "ab".repeat(20))] {
+            assert!(digest_of(wrong).is_err(), "{wrong}");
         }
     }
 
