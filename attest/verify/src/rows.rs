@@ -85,7 +85,7 @@ pub struct Row {
 }
 
 /// Every row of one verification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The rows, in the order in which they are checked.
     pub rows: Vec<Row>,

@@ -33,6 +33,7 @@ pub mod obligations;
 pub mod problem;
 pub mod release;
 pub mod statement;
+pub mod unambiguous;
 
 pub use bytes::{Bytes, Fixed};
 pub use ids::{DecisionId, EnrolmentId, LeaseId, NodeId, ObjectId, VaultId, WriterId};

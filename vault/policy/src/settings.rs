@@ -2,15 +2,13 @@
 
 use crate::error::PolicyError;
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, MapAccess, SeqAccess},
-};
-use serde_json::{Map, Number, Value};
-use std::{collections::BTreeSet, fmt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use strongroom_protocol::{
     evidence::PcrSelection,
     obligations::{LONGEST_LEASE, Protection},
+    unambiguous,
 };
 
 /// Top-level key of `data.json` that rules live under; a bundle's data may not reach into it.
@@ -95,7 +93,7 @@ impl BundleData {
     /// Reads and checks the text of `data.json`. Keys that are given twice are refused.
     pub(crate) fn parse(text: &str) -> Result<(Self, Value), PolicyError> {
         let wrong = |problem: String| PolicyError::Data { problem };
-        let Unambiguous(value) = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let value = unambiguous::from_slice(text.as_bytes()).map_err(|e| wrong(e.to_string()))?;
         let data: Self = Self::deserialize(&value).map_err(|e| wrong(e.to_string()))?;
         if data.tables.contains_key(RULES_ROOT) {
             return Err(wrong(format!("the key {RULES_ROOT:?} belongs to rules; name the table otherwise")));
@@ -126,58 +124,6 @@ impl Settings {
 /// JSON schema (2020-12) of `data.json`, as `policies/data.schema.json` holds it.
 pub fn data_schema() -> Value {
     schemars::schema_for!(BundleData).to_value()
-}
-
-/// JSON in which no object has a key twice: the person who approves a bundle reads the first,
-/// most parsers keep the last.
-struct Unambiguous(Value);
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Value;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("JSON")
-            }
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
-            fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-                Ok(Value::Bool(v))
-            }
-            fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-                Ok(v.into())
-            }
-            fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-                Ok(v.into())
-            }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Value, E> {
-                Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
-            }
-            fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-                Ok(v.into())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(Unambiguous(item)) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Value::Array(items))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                let mut object = Map::new();
-                while let Some((key, Unambiguous(value))) = map.next_entry::<String, Unambiguous>()? {
-                    if object.contains_key(&key) {
-                        return Err(de::Error::custom(format!("the key {key:?} is given twice")));
-                    }
-                    object.insert(key, value);
-                }
-                Ok(Value::Object(object))
-            }
-        }
-        deserializer.deserialize_any(Visitor).map(Self)
-    }
 }
 
 #[cfg(test)]

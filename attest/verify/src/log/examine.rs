@@ -1,16 +1,12 @@
 //! A log for people: every row with its verdict, and whatever could be read.
 
-use super::{
-    BootLog, LogRefused, Quoted, Replay, boot_path, loader, order,
-    quoted::{self, Explained},
-    secure_boot,
-};
+use super::{BootLog, Judged, LogRefused, Quoted, Replay, tolerances};
 use crate::{Report, Tolerance, Verdict, rows::BOOT_LOG};
 use std::collections::BTreeMap;
 use strongroom_protocol::claims::{BootPath, Loader, SecureBoot};
 
 /// What became of each row of a log, and what could be read of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Examined {
     /// Rows L1 to L7.
     pub report: Report,
@@ -22,6 +18,8 @@ pub struct Examined {
     pub boot_path: Option<BootPath>,
     /// What PCRs 8 to 12 show; the same of L6.
     pub loader: Option<Loader>,
+    /// The locality in which the TPM was started; `None` where there was no log to read.
+    pub startup_locality: Option<u8>,
     /// PCRs that were compared and that the log explains.
     pub explained: Vec<u8>,
     /// How far the system had come up.
@@ -46,23 +44,25 @@ pub fn examine(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Examined {
     };
     let log = BootLog::parse(bytes).map_err(&mut note).ok();
     let replay = log.as_ref().and_then(|log| Replay::of(log).map_err(&mut note).ok());
-    let readable = log.as_ref().zip(replay.as_ref());
-    let _ = log.as_ref().map(|log| log.check_banks().map_err(&mut note));
-    let mut tolerances = readable.and_then(|(log, _)| order::check(log).map_err(&mut note).ok()).unwrap_or_default();
-    let secure_boot = readable.and_then(|(log, _)| secure_boot::check(log).map_err(&mut note).ok());
-    let (secure_boot, accepted) = secure_boot.map(|(state, accepted)| (Some(state), accepted)).unwrap_or_default();
-    tolerances.extend(accepted);
-    let boot_path = readable.and_then(|(log, _)| boot_path::check(log).map_err(&mut note).ok());
-    let loader = readable.and_then(|(log, _)| loader::check(log).map_err(&mut note).ok());
-    let left = boot_path.as_ref().is_some_and(|path| path.exit_boot_services);
-    let shown = readable.zip(quoted).and_then(|((_, replay), quoted)| {
-        quoted::check(replay, quoted.bank, &quoted.values, quoted.explained, left).map_err(&mut note).ok()
-    });
-    let Explained { pcrs: explained, phases, tolerances: missing, .. } = shown.unwrap_or_default();
-    if log.as_ref().is_some_and(BootLog::padded) {
-        tolerances.push(Tolerance::LogPadding);
+    let mut examined = Examined::default();
+    if let Some((log, replay)) = log.as_ref().zip(replay.as_ref()) {
+        let Judged { banks, order, secure_boot, boot_path, loader, shown } = Judged::of(log, replay, quoted);
+        banks.unwrap_or_else(&mut note);
+        let order = order.map_err(&mut note).unwrap_or_default();
+        let secure_boot = secure_boot.map_err(&mut note).ok();
+        let (secure_boot, accepted) = secure_boot.map(|(state, accepted)| (Some(state), accepted)).unwrap_or_default();
+        let shown = shown.map_err(&mut note).unwrap_or_default();
+        examined = Examined {
+            secure_boot,
+            boot_path: boot_path.map_err(&mut note).ok(),
+            loader: loader.map_err(&mut note).ok(),
+            startup_locality: Some(shown.startup_locality(replay)),
+            tolerances: tolerances(log, order, accepted, &shown),
+            explained: shown.pcrs,
+            phases: shown.phases,
+            ..examined
+        };
     }
-    tolerances.extend(missing);
     let report = Report::of_each(&BOOT_LOG, |row| match (refused.get(row), row) {
         (Some(why), _) => (Verdict::Refused, Some(why.clone())),
         (None, "L2") if log.is_none() => (Verdict::NotChecked, Some("there is no log to read".to_owned())),
@@ -73,5 +73,5 @@ pub fn examine(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Examined {
         }
         (None, _) => (Verdict::Passed, None),
     });
-    Examined { report, replay, secure_boot, boot_path, loader, explained, phases, tolerances }
+    Examined { report, replay, ..examined }
 }

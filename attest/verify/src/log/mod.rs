@@ -32,9 +32,10 @@ pub use quoted::PHASES;
 pub use refused::LogRefused;
 pub use replay::{Bank, Replay};
 
+use self::quoted::Explained;
 use crate::{Tolerance, tpm::HashAlg};
 use std::collections::BTreeMap;
-use strongroom_protocol::claims::BootClaims;
+use strongroom_protocol::claims::{BootClaims, BootPath, Loader, SecureBoot};
 
 /// Values that a log must lead to.
 #[derive(Debug, Clone)]
@@ -58,31 +59,57 @@ pub fn verify(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Result<(Replay, Boot
 
 /// Rows L3 to L7 of a log that was read.
 pub fn judge(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) -> Result<BootClaims, LogRefused> {
-    log.check_banks()?;
-    let mut tolerances = order::check(log)?;
-    let (secure_boot, accepted) = secure_boot::check(log)?;
-    tolerances.extend(accepted);
-    let boot_path = boot_path::check(log)?;
-    let loader = loader::check(log)?;
-    let shown = match quoted {
-        Some(quoted) => {
-            quoted::check(replay, quoted.bank, &quoted.values, quoted.explained, boot_path.exit_boot_services)?
-        }
-        None => quoted::Explained::default(),
-    };
-    if log.padded() {
-        tolerances.push(Tolerance::LogPadding);
-    }
-    tolerances.extend(shown.tolerances);
+    let Judged { banks, order, secure_boot, boot_path, loader, shown } = Judged::of(log, replay, quoted);
+    banks?;
+    let (order, (secure_boot, accepted)) = (order?, secure_boot?);
+    let (boot_path, loader, shown) = (boot_path?, loader?, shown?);
     Ok(BootClaims {
         secure_boot,
         boot_path,
         loader,
-        startup_locality: if shown.by_hardware { replay::HARDWARE } else { replay.startup_locality() },
+        startup_locality: shown.startup_locality(replay),
+        tolerances: tolerances(log, order, accepted, &shown),
         explained: shown.pcrs,
         phases: shown.phases.into_iter().map(str::to_owned).collect(),
-        tolerances,
     })
+}
+
+/// Each row of a log that was read, by itself.
+struct Judged {
+    banks: Result<(), LogRefused>,
+    order: Result<Vec<Tolerance>, LogRefused>,
+    secure_boot: Result<(SecureBoot, Option<Tolerance>), LogRefused>,
+    boot_path: Result<BootPath, LogRefused>,
+    loader: Result<Loader, LogRefused>,
+    shown: Result<Explained, LogRefused>,
+}
+
+impl Judged {
+    fn of(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) -> Self {
+        let boot_path = boot_path::check(log);
+        let exit_recorded = boot_path.as_ref().is_ok_and(|path| path.exit_boot_services);
+        let shown =
+            quoted.map_or_else(|| Ok(Explained::default()), |quoted| quoted::check(replay, quoted, exit_recorded));
+        Self {
+            banks: log.check_banks(),
+            order: order::check(log),
+            secure_boot: secure_boot::check(log),
+            loader: loader::check(log),
+            boot_path,
+            shown,
+        }
+    }
+}
+
+/// Every deviation that was accepted.
+fn tolerances(
+    log: &BootLog<'_>,
+    order: Vec<Tolerance>,
+    secure_boot: Option<Tolerance>,
+    shown: &Explained,
+) -> Vec<Tolerance> {
+    let padding = log.padded().then_some(Tolerance::LogPadding);
+    order.into_iter().chain(secure_boot).chain(padding).chain(shown.tolerances.iter().copied()).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! A log against the values that a quote vouches for: row L7.
 
-use super::{LogRefused, boot_path::MISSING, replay::Replay};
+use super::{
+    LogRefused, Quoted,
+    boot_path::MISSING,
+    replay::{HARDWARE, Replay, extend},
+};
 use crate::{Tolerance, quote::hex, tpm::HashAlg};
-use std::collections::BTreeMap;
 
 /// PCR 0, which hardware may have extended before startup.
 const CODE: u8 = 0;
@@ -38,36 +41,74 @@ pub(super) struct Explained {
     pub tolerances: Vec<Tolerance>,
 }
 
-/// Compares. `values` are of one bank and were checked against a quote, or are to be taken at their word;
-/// `explained` are the PCRs that the log must explain; `exit_recorded` says that it shows how firmware was left.
-pub(super) fn check(
-    replay: &Replay,
-    algorithm: HashAlg,
-    values: &BTreeMap<u8, &[u8]>,
-    explained: &[u8],
-    exit_recorded: bool,
-) -> Result<Explained, LogRefused> {
+impl Explained {
+    /// The locality in which the TPM was started, as far as the log and what was compared show it.
+    pub(super) fn startup_locality(&self, replay: &Replay) -> u8 {
+        if self.by_hardware { HARDWARE } else { replay.startup_locality() }
+    }
+}
+
+/// Compares. The values were checked against a quote, or are to be taken at their word; `exit_recorded` says that
+/// the log shows how firmware was left.
+pub(super) fn check(replay: &Replay, quoted: &Quoted<'_>, exit_recorded: bool) -> Result<Explained, LogRefused> {
     let mut shown = Explained::default();
-    for &pcr in explained {
-        let quoted = *values.get(&pcr).ok_or(LogRefused::L7NotQuoted { pcr })?;
+    let algorithm = quoted.bank;
+    for &pcr in quoted.explained {
+        let quoted = *quoted.values.get(&pcr).ok_or(LogRefused::L7NotQuoted { pcr })?;
         let replayed = replay.value(algorithm, pcr).ok_or(LogRefused::L7Bank { bank: algorithm })?;
-        let as_it_stands = || LogRefused::L7Differs { pcr, quoted: hex(quoted), replayed: hex(&replayed) };
-        let after = |steps: &[&[u8]]| {
-            steps.iter().fold(replayed.clone(), |value, step| algorithm.digest(&[&value, &algorithm.digest(&[step])]))
+        let unrecorded = match pcr {
+            _ if replayed == quoted => Unrecorded::Nothing,
+            CODE if replay.by_hardware(algorithm) == Some(quoted) => {
+                shown.by_hardware = true;
+                Unrecorded::Nothing
+            }
+            CONFIGURATION if exit_recorded => Unrecorded::Unknown,
+            UKI if !replay.touches(UKI) => Unrecorded::Unknown,
+            _ => Unrecorded::between(algorithm, pcr, &replayed, quoted),
         };
-        if replayed == quoted {
-            // It is what the log says.
-        } else if pcr == CODE && replay.by_hardware(algorithm) == Some(quoted) {
-            shown.by_hardware = true;
-        } else if pcr == CONFIGURATION && !exit_recorded {
-            let (tolerance, _) = MISSING.iter().find(|(_, steps)| after(steps) == quoted).ok_or_else(as_it_stands)?;
-            shown.tolerances.push(*tolerance);
-        } else if pcr == UKI && replay.touches(UKI) {
-            shown.phases = phases().find(|phases| after(&bytes(phases)) == quoted).ok_or_else(as_it_stands)?;
-        } else {
-            return Err(as_it_stands());
+        match unrecorded {
+            Unrecorded::Nothing => {}
+            Unrecorded::Exit(tolerance) => shown.tolerances.push(tolerance),
+            Unrecorded::Phases(phases) => shown.phases = phases,
+            Unrecorded::Unknown => {
+                return Err(LogRefused::L7Differs { pcr, quoted: hex(quoted), replayed: hex(&replayed) });
+            }
         }
         shown.pcrs.push(pcr);
     }
     Ok(shown)
+}
+
+/// What a PCR was extended by after the last event of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unrecorded {
+    Nothing,
+    /// Leaving firmware, which some firmware does not write down.
+    Exit(Tolerance),
+    /// Phases of a system that comes up, which firmware's log cannot have.
+    Phases(Vec<&'static str>),
+    /// Something else.
+    Unknown,
+}
+
+impl Unrecorded {
+    /// What leads from the value after the log's events to the one that is held.
+    pub(super) fn between(algorithm: HashAlg, pcr: u8, replayed: &[u8], held: &[u8]) -> Self {
+        let leads = |steps: &[&[u8]]| {
+            let step = |mut value: Vec<u8>, step: &&[u8]| {
+                extend(algorithm, &mut value, algorithm.hash(&[step]).as_ref());
+                value
+            };
+            steps.iter().fold(replayed.to_vec(), step) == held
+        };
+        let found = match pcr {
+            _ if replayed == held => Some(Self::Nothing),
+            CONFIGURATION => {
+                MISSING.iter().find(|(_, steps)| leads(steps)).map(|(tolerance, _)| Self::Exit(*tolerance))
+            }
+            UKI => phases().find(|phases| leads(&bytes(phases))).map(Self::Phases),
+            _ => None,
+        };
+        found.unwrap_or(Self::Unknown)
+    }
 }

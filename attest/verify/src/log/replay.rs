@@ -5,7 +5,7 @@ use super::{
     event::{BootLog, Event},
     kind::EventType,
 };
-use crate::{quote::hex, tpm::HashAlg};
+use crate::tpm::HashAlg;
 use std::collections::BTreeMap;
 
 /// Values of one bank by PCR.
@@ -78,22 +78,16 @@ impl Replay {
     pub fn touches(&self, pcr: u8) -> bool {
         self.banks.values().any(|bank| bank.contains_key(&pcr))
     }
-
-    /// Every bank by name, every value by PCR, lower-case hexadecimal.
-    pub fn to_hex(&self) -> BTreeMap<&'static str, BTreeMap<u8, String>> {
-        let texts = |bank: &Bank| bank.iter().map(|(&pcr, value)| (pcr, hex(value))).collect();
-        self.banks.iter().map(|(algorithm, bank)| (algorithm.as_str(), texts(bank))).collect()
-    }
 }
 
-fn extend(algorithm: HashAlg, value: &mut Vec<u8>, digest: &[u8]) {
+pub(super) fn extend(algorithm: HashAlg, value: &mut Vec<u8>, digest: &[u8]) {
     let extended = algorithm.hash(&[value, digest]);
     value.clear();
     value.extend_from_slice(extended.as_ref());
 }
 
 /// What a PCR holds before anything is measured.
-fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
+pub(super) fn start(pcr: u8, startup_locality: u8, algorithm: HashAlg) -> Vec<u8> {
     let mut value = vec![0; algorithm.digest_length()];
     if let (0, Some(last)) = (pcr, value.last_mut()) {
         *last = startup_locality;

@@ -102,7 +102,6 @@ pub enum UkiRefused {
 /// A unified kernel image.
 #[derive(Debug, Clone)]
 pub struct Uki<'a> {
-    version: Option<u32>,
     sections: Vec<Section<'a>>,
 }
 
@@ -152,13 +151,7 @@ impl<'a> Uki<'a> {
         if sections.first().is_none_or(|section| section.name != ".linux") {
             return Err(UkiRefused::NoKernel);
         }
-        Ok(Self { version, sections })
-    }
-
-    /// The version of systemd that the stub is of; `None` where it does not say, so that everything that any
-    /// version measures is taken to be measured.
-    pub fn stub_version(&self) -> Option<u32> {
-        self.version
+        Ok(Self { sections })
     }
 
     /// The digest of each section that is measured, lower-case hexadecimal, by name: what the claim

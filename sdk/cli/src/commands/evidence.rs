@@ -6,7 +6,6 @@ mod logs;
 pub(crate) mod pcrs;
 mod quote_file;
 mod tpm2;
-pub(crate) mod unrepeated;
 mod verdict;
 mod verify;
 pub(crate) mod words;

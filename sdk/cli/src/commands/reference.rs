@@ -2,7 +2,6 @@
 //! force by another.
 
 pub(super) mod difference;
-mod replayed;
 mod side;
 mod values;
 

@@ -43,7 +43,7 @@ pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
     bare.asset.reference_sets.clear();
     let mut several = lease(1, 1, "minilm", now + 1000);
     several.keys.extend([holds("minilm", 2, Access::Read), holds("corpus", 1, Access::Write)]);
-    w.accepted(with(vec![
+    let mut changes = vec![
         Change::CreateSite(site("fra-1")),
         Change::PutNode(node(1)),
         Change::CreateAsset(asset("minilm")),
@@ -53,21 +53,14 @@ pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
         Change::PutKey(key("minilm", 1, KeyState::DecryptOnly)),
         Change::PutKey(key("minilm", 2, KeyState::Active)),
         Change::PutKey(key("corpus", 1, KeyState::Active)),
-        propose("boot", 1),
-        approve("boot", 1),
-        propose("boot", 2),
-        approve("boot", 2),
-        propose("other", 1),
-        approve("other", 1),
-        propose("unnamed", 1),
-        approve("unnamed", 1),
         Change::GrantLease(several),
         Change::GrantLease(lease(2, 2, "minilm", now + 1000)),
         Change::GrantLease(lease(3, 2, "minilm", now - 1)),
         Change::GrantLease(lease(4, 1, "minilm", now + 1000)),
         Change::CloseLease(lease_id(4), LeaseState::Ended),
-    ]))
-    .await;
+    ];
+    changes.extend(in_turn([("boot", 1), ("boot", 2), ("other", 1), ("unnamed", 1)]));
+    w.accepted(with(changes)).await;
     let asked = |names: &[(&str, u32)]| names.iter().map(|(name, key)| ((*name).to_owned(), *key)).collect::<Vec<_>>();
     let all = asked(&[("minilm", 1), ("corpus", 1), ("minilm", 1), ("minilm", 9), ("none", 1), ("bare", 1)]);
     let read = w.store.grounds(node_id(1), Some("fra-1"), &all).await.unwrap();

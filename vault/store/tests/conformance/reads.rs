@@ -95,15 +95,7 @@ pub(crate) async fn leases_are_listed_by_what_they_are_now(w: World) {
 }
 
 pub(crate) async fn the_approved_reference_is_in_force(w: World) {
-    w.accepted(with(vec![
-        propose("boot", 1),
-        approve("boot", 1),
-        propose("boot", 2),
-        approve("boot", 2),
-        propose("other", 1),
-        approve("other", 1),
-    ]))
-    .await;
+    w.accepted(with(in_turn([("boot", 1), ("boot", 2), ("other", 1)]))).await;
     let (found, generation) = w.store.references(&["other".into(), "boot".into()]).await.unwrap();
     assert_eq!((found, generation), (vec![in_force("boot", 2), in_force("other", 1)], 3));
 }

@@ -182,6 +182,11 @@ pub(crate) fn approve(name: &str, version: u32) -> Change {
     Change::ApproveReference(name.into(), version, "bob".into())
 }
 
+/// Each version proposed, then put in force.
+pub(crate) fn in_turn<const N: usize>(versions: [(&str, u32); N]) -> Vec<Change> {
+    versions.into_iter().flat_map(|(name, version)| [propose(name, version), approve(name, version)]).collect()
+}
+
 pub(crate) fn policy(n: u8) -> PolicyRow {
     PolicyRow {
         digest: bytes32(n),

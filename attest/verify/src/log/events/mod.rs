@@ -8,9 +8,17 @@ mod hint;
 
 pub use difference::{Change, Difference, Place, difference};
 
-use super::{BootLog, EventType};
+use super::{
+    BootLog, EventType,
+    quoted::Unrecorded,
+    replay::{extend, start},
+};
 use crate::tpm::HashAlg;
-use strongroom_protocol::{Bytes, admin::ReferenceEvent};
+use std::collections::BTreeSet;
+use strongroom_protocol::{Bytes, admin::ReferenceEvent, evidence::PcrMap};
+
+/// Localities in which a TPM may have been started (PFP 1.06, §10.4.5.3).
+const LOCALITIES: [u8; 3] = [0, 3, 4];
 
 /// Longest hint, in characters.
 pub const HINT: usize = 200;
@@ -27,6 +35,23 @@ pub fn listed(log: &BootLog<'_>, bank: HashAlg) -> Vec<ReferenceEvent> {
             Some(ReferenceEvent { pcr, digest, hint: hint::of(event) })
         })
         .collect()
+}
+
+/// The PCRs of these values that have events here which do not lead to what they hold. What firmware and systems
+/// measure without writing it into the log counts as leading there (row L7).
+pub fn astray(events: &[ReferenceEvent], bank: HashAlg, values: &PcrMap) -> BTreeSet<u8> {
+    let leads = |pcr: u8, held: &Bytes| {
+        LOCALITIES.into_iter().any(|locality| {
+            let mut value = start(pcr, locality, bank);
+            for event in events.iter().filter(|event| event.pcr == pcr) {
+                extend(bank, &mut value, &event.digest.0);
+            }
+            Unrecorded::between(bank, pcr, &value, &held.0) != Unrecorded::Unknown
+        })
+    };
+    let with_events: BTreeSet<u8> = events.iter().map(|event| event.pcr).collect();
+    let wrong = |pcr: &u8| values.0.get(pcr).is_some_and(|held| !leads(*pcr, held));
+    with_events.into_iter().filter(wrong).collect()
 }
 
 /// What a PCR holds, in words (PFP 1.06, §3.3.4; from 8 on the registry of the UAPI group).

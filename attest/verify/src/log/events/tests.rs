@@ -2,6 +2,7 @@ use super::{
     super::{builder::*, guid::Guid},
     *,
 };
+use std::collections::BTreeMap;
 
 fn hints(events: Vec<Written>) -> Vec<String> {
     let bytes = Writer { algorithms: vec![HashAlg::Sha256], events }.bytes();
@@ -133,4 +134,44 @@ fn every_pcr_has_a_meaning() {
     all.dedup();
     assert_eq!(all.len(), 19);
     assert!(!all.contains(&meaning(24)));
+}
+
+/// Events of one PCR, and what it holds after them and more; PCR 0 began with `start`.
+fn held(pcr: u8, start: u8, measured: &[&[u8]], more: &[&[u8]]) -> (Vec<ReferenceEvent>, PcrMap) {
+    let digest = |of: &[u8]| HashAlg::Sha256.digest(&[of]);
+    let mut value = vec![0; 32];
+    value[31] = start;
+    for event in measured.iter().chain(more) {
+        value = HashAlg::Sha256.digest(&[&value, &digest(event)]);
+    }
+    let event = |event: &&[u8]| ReferenceEvent { pcr, digest: Bytes(digest(event)), hint: String::new() };
+    (measured.iter().map(event).collect(), PcrMap(BTreeMap::from([(pcr, Bytes(value))])))
+}
+
+#[test]
+fn events_lead_to_values_or_go_astray() {
+    let astray = |(events, values): (Vec<ReferenceEvent>, PcrMap)| astray(&events, HashAlg::Sha256, &values);
+    let (invocation, success) = (b"Exit Boot Services Invocation", b"Exit Boot Services Returned with Success");
+    for right in [
+        held(4, 0, &[b"a", b"b"], &[]),
+        held(0, 3, &[b"a"], &[]),
+        held(11, 0, &[b"a"], &[b"leave-initrd", b"sysinit"]),
+        held(5, 0, &[b"a"], &[invocation, success]),
+        held(4, 0, &[], &[b"a"]),
+    ] {
+        assert!(astray(right.clone()).is_empty(), "{right:?}");
+    }
+    for wrong in [
+        held(4, 0, &[b"a"], &[b"b"]),
+        held(4, 3, &[b"a"], &[]),
+        held(0, 2, &[b"a"], &[]),
+        held(11, 0, &[b"a"], &[b"sysinit", b"leave-initrd"]),
+        held(5, 0, &[b"a"], &[success]),
+        held(9, 0, &[b"a"], &[b"sysinit"]),
+    ] {
+        assert_eq!(astray(wrong.clone()).len(), 1, "{wrong:?}");
+    }
+    let (mut events, values) = held(4, 0, &[b"a", b"b"], &[]);
+    events.swap(0, 1);
+    assert_eq!(astray((events, values)), BTreeSet::from([4]));
 }

@@ -159,7 +159,7 @@ fn claims(examined: &Examined) -> Value {
         "secure_boot": examined.secure_boot,
         "boot_path": examined.boot_path,
         "loader": examined.loader,
-        "startup_locality": examined.replay.as_ref().map(Replay::startup_locality),
+        "startup_locality": examined.startup_locality,
         "explained": examined.explained,
         "phases": examined.phases,
         "tolerances": examined.tolerances,

@@ -1,6 +1,5 @@
 //! Values of PCRs in files: what `--pcrs` and `--reference` take.
 
-use super::unrepeated;
 use crate::{context::read_capped, output::Failure};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -27,7 +26,9 @@ impl ReferenceFile {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         named(path, |text| {
             let values = PcrValues::parse(text)?;
-            let files = match unrepeated::from_slice(text.as_bytes()).ok().and_then(|value| value.get("files").cloned())
+            let files = match strongroom::protocol::unambiguous::from_slice(text.as_bytes())
+                .ok()
+                .and_then(|value| value.get("files").cloned())
             {
                 Some(files) => FileLists::deserialize(&files).map_err(|e| format!("`files`: {e}"))?,
                 None => FileLists::default(),
@@ -46,7 +47,7 @@ impl PcrValues {
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let values = if text.trim_start().starts_with('{') {
-            let value = unrepeated::from_slice(text.as_bytes()).map_err(|e| e.to_string())?;
+            let value = strongroom::protocol::unambiguous::from_slice(text.as_bytes()).map_err(|e| e.to_string())?;
             Self::of_json(&value)?
         } else {
             Self::of_listing(text)?

@@ -3,7 +3,6 @@
 use super::{
     given::{Ak, BareKey},
     pcrs::{PcrValues, bank_named},
-    unrepeated,
 };
 use crate::{context::read_capped, output::Failure};
 use serde::Deserialize;
@@ -126,7 +125,7 @@ impl QuoteFile {
     }
 
     fn document(bytes: &[u8]) -> Result<Self, String> {
-        let value = unrepeated::from_slice(bytes).map_err(|e| format!("no JSON: {e}"))?;
+        let value = strongroom::protocol::unambiguous::from_slice(bytes).map_err(|e| format!("no JSON: {e}"))?;
         if value.get("Quote").is_some() {
             let document =
                 Attestation::deserialize(&value).map_err(|e| format!("no document of go-attestation: {e}"))?;

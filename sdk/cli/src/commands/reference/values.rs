@@ -1,11 +1,7 @@
 //! Reference values from logs, images and files, and what is chosen of them.
 
-use super::replayed;
 use crate::{
-    commands::evidence::{
-        pcrs::{PcrValues, ReferenceFile},
-        unrepeated,
-    },
+    commands::evidence::pcrs::{PcrValues, ReferenceFile},
     context::read_capped,
     output::Failure,
     plain,
@@ -258,12 +254,13 @@ pub(super) fn of_image(path: &Path, bytes: &[u8], bank: PcrBank, phases: &Phases
 pub(super) fn of_file(path: &Path) -> Result<(ReferenceValues, Option<String>), Failure> {
     let bytes = read_capped(path, 4 * limits::BODY as u64)?;
     if bytes.trim_ascii_start().first() == Some(&b'{') {
-        unrepeated::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        strongroom::protocol::unambiguous::from_slice(&bytes)
+            .map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
     }
     if let Ok(mut values) = strongroom::protocol::objects::from_slice::<ReferenceValues>(&bytes)
         && values.pcrs.0.values().all(|value| value.0.len() == values.bank.digest_length())
     {
-        let astray = replayed::astray(&values);
+        let astray = events::astray(&values.events, hash(values.bank), &values.pcrs);
         values.events.retain(|event| !astray.contains(&event.pcr));
         let pcrs: Vec<_> = astray.iter().map(u8::to_string).collect();
         let warning = (!astray.is_empty()).then(|| {
