@@ -90,4 +90,11 @@ fn l6_pcr_11_goes_on_by_phases() {
     let other = extend(&values[&11], "anything");
     values.insert(11, other);
     assert!(matches!(compare(&log, &values, &[11]), Err(LogRefused::L7Differs { pcr: 11, .. })));
+    // Phases follow an image: without one they are somebody's who only says so.
+    let bare = boot();
+    let mut values = values_of(&bare);
+    values.insert(11, vec![0; 32]);
+    assert!(compare(&bare, &values, &[11]).unwrap().phases.is_empty());
+    values.insert(11, extend(&[0; 32], "ready"));
+    assert!(matches!(compare(&bare, &values, &[11]), Err(LogRefused::L7Differs { pcr: 11, .. })));
 }
