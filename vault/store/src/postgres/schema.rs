@@ -32,8 +32,9 @@ impl PostgresStore {
             let mut made = raw_sql(TABLES).execute(&mut db).await;
             for _ in 1..TRIES {
                 let Err(sqlx::Error::Database(error)) = &made else { break };
-                // unique_violation, duplicate_table, and "tuple concurrently updated".
-                if !matches!(error.code().as_deref(), Some("23505" | "42P07" | "XX000")) {
+                // unique_violation, duplicate_table, duplicate_object (a table's row type), and "tuple
+                // concurrently updated".
+                if !matches!(error.code().as_deref(), Some("23505" | "42P07" | "42710" | "XX000")) {
                     break;
                 }
                 made = raw_sql(TABLES).execute(&mut db).await;
