@@ -9,6 +9,18 @@ use crate::{
 pub const TAG_TPM: &str = "strongroom/v1/tpm";
 /// Tag of TPM evidence collected by the node agent for a caller.
 pub const TAG_TPM_AGENT: &str = "strongroom/v1/tpm-agent";
+/// Tag of an SEV-SNP report collected in process.
+pub const TAG_SNP: &str = "strongroom/v1/snp";
+/// Tag of an SEV-SNP report collected by the node agent for a caller.
+pub const TAG_SNP_AGENT: &str = "strongroom/v1/snp-agent";
+/// Tag of a TDX quote collected in process.
+pub const TAG_TDX: &str = "strongroom/v1/tdx";
+/// Tag of a TDX quote collected by the node agent for a caller.
+pub const TAG_TDX_AGENT: &str = "strongroom/v1/tdx-agent";
+/// Tag of a GPU's report collected in process.
+pub const TAG_NVIDIA: &str = "strongroom/v1/nvidia";
+/// Tag of a GPU's report collected by the node agent for a caller.
+pub const TAG_NVIDIA_AGENT: &str = "strongroom/v1/nvidia-agent";
 /// Tag of the quote that ends an enrolment. The agent never signs bytes given to it under this tag.
 pub const TAG_ENROL: &str = "strongroom/v1/enrol";
 /// Tag of a challenge's MAC.
@@ -36,6 +48,21 @@ pub fn bound(tag: &str, statement: &[u8], caller: Option<&[u8]>) -> Vec<u8> {
 #[must_use]
 pub fn tpm_extra_data(tag: &str, statement: &[u8], caller: Option<&[u8]>) -> [u8; 32] {
     sha256(&bound(tag, statement, caller))
+}
+
+/// A GPU's nonce: SHA-256 of [`bound`].
+#[must_use]
+pub fn gpu_nonce(tag: &str, statement: &[u8], caller: Option<&[u8]>) -> [u8; 32] {
+    sha256(&bound(tag, statement, caller))
+}
+
+/// The `report_data` of SEV-SNP and TDX: SHA-512 of [`bound`].
+#[must_use]
+pub fn report_data(tag: &str, statement: &[u8], caller: Option<&[u8]>) -> [u8; 64] {
+    let digest = ring::digest::digest(&ring::digest::SHA512, &bound(tag, statement, caller));
+    let mut out = [0; 64];
+    out.copy_from_slice(digest.as_ref());
+    out
 }
 
 /// What the vault signs under a release: tag, statement, leaf, envelope.

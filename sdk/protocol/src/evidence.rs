@@ -129,12 +129,100 @@ pub struct Tpm2Evidence {
     pub ima_offset: Option<u64>,
 }
 
+/// An attestation report of AMD SEV-SNP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SevSnpEvidence {
+    /// `ATTESTATION_REPORT` as the firmware gave it, 1,184 bytes.
+    pub report: Bytes,
+    /// VCEK or VLEK, and what is above it (DER), in any order. The vault has its own store beside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Bytes>,
+    /// The certificate table that the host lays beside the report, as configfs-tsm's `auxblob` holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aux: Option<Bytes>,
+}
+
+/// A quote of Intel TDX.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TdxEvidence {
+    /// The quote, with its certification data.
+    pub quote: Bytes,
+    /// The confidential computing event log that the RTMRs are of, at most 1 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ccel: Option<Bytes>,
+}
+
+/// A report of one NVIDIA GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NvidiaGpuEvidence {
+    /// SPDM `GET_MEASUREMENTS` request and response, as the driver gave them.
+    pub report: Bytes,
+    /// The device's certificate chain (DER), in any order.
+    pub certificates: Vec<Bytes>,
+}
+
+/// What a confidential machine of Azure has: a report made when it was started, and a quote by the key in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AzureSnpVtpmEvidence {
+    /// The envelope of the vTPM's NV index 0x01400001: SEV-SNP report and runtime data.
+    pub hcl_report: Bytes,
+    /// `TPMS_ATTEST` as the vTPM marshalled it.
+    pub message: Bytes,
+    /// `TPMT_SIGNATURE` as the vTPM marshalled it.
+    pub signature: Bytes,
+    /// The PCR values that the quote's digest is of.
+    pub pcrs: Pcrs,
+    /// VCEK and what is above it (DER), in any order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Bytes>,
+}
+
 /// One item of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Evidence {
     /// A quote of the machine's TPM 2.0.
     Tpm2(Tpm2Evidence),
+    /// A report of the processor that the guest's memory is encrypted by.
+    SevSnp(SevSnpEvidence),
+    /// A quote of the module that the guest's memory is encrypted by.
+    Tdx(TdxEvidence),
+    /// A report of one GPU; one item a device.
+    NvidiaGpu(NvidiaGpuEvidence),
+    /// Report and vTPM of an Azure machine. Never taken for `tpm2`.
+    AzureSnpVtpm(AzureSnpVtpmEvidence),
+}
+
+impl Evidence {
+    /// The kind, as `type` has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tpm2(_) => "tpm2",
+            Self::SevSnp(_) => "sev-snp",
+            Self::Tdx(_) => "tdx",
+            Self::NvidiaGpu(_) => "nvidia-gpu",
+            Self::AzureSnpVtpm(_) => "azure-snp-vtpm",
+        }
+    }
+
+    /// The quote, if it is one of the machine's own TPM.
+    pub fn as_tpm2(&self) -> Option<&Tpm2Evidence> {
+        if let Self::Tpm2(item) = self { Some(item) } else { None }
+    }
+
+    /// The quote, if it is one of the machine's own TPM.
+    pub fn as_tpm2_mut(&mut self) -> Option<&mut Tpm2Evidence> {
+        if let Self::Tpm2(item) = self { Some(item) } else { None }
+    }
+
+    /// The quote, if it is one of the machine's own TPM.
+    pub fn into_tpm2(self) -> Option<Tpm2Evidence> {
+        if let Self::Tpm2(item) = self { Some(item) } else { None }
+    }
 }
 
 /// [`Evidence`] as it is read: with its kind as a field among the others. A derived reader would
@@ -143,30 +231,113 @@ pub enum Evidence {
 #[serde(deny_unknown_fields)]
 struct Item {
     #[serde(rename = "type")]
-    _kind: Kind,
-    ak: Fixed<32>,
-    message: Bytes,
-    signature: Bytes,
-    pcrs: Pcrs,
+    kind: Kind,
+    #[serde(default)]
+    ak: Option<Fixed<32>>,
+    #[serde(default)]
+    message: Option<Bytes>,
+    #[serde(default)]
+    signature: Option<Bytes>,
+    #[serde(default)]
+    pcrs: Option<Pcrs>,
     #[serde(default)]
     boot_log: Option<Bytes>,
     #[serde(default)]
     ima_log: Option<Bytes>,
     #[serde(default)]
     ima_offset: Option<u64>,
+    #[serde(default)]
+    report: Option<Bytes>,
+    #[serde(default)]
+    certificates: Option<Vec<Bytes>>,
+    #[serde(default)]
+    aux: Option<Bytes>,
+    #[serde(default)]
+    quote: Option<Bytes>,
+    #[serde(default)]
+    ccel: Option<Bytes>,
+    #[serde(default)]
+    hcl_report: Option<Bytes>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     Tpm2,
+    SevSnp,
+    Tdx,
+    NvidiaGpu,
+    AzureSnpVtpm,
+}
+
+impl Item {
+    /// Takes what the kind has; what is left belongs to another kind, and is refused as unknown.
+    fn read<E: de::Error>(mut self) -> Result<Evidence, E> {
+        fn needed<T, E: de::Error>(field: &'static str, value: Option<T>) -> Result<T, E> {
+            value.ok_or_else(|| E::missing_field(field))
+        }
+        let evidence = match self.kind {
+            Kind::Tpm2 => Evidence::Tpm2(Tpm2Evidence {
+                ak: needed("ak", self.ak.take())?,
+                message: needed("message", self.message.take())?,
+                signature: needed("signature", self.signature.take())?,
+                pcrs: needed("pcrs", self.pcrs.take())?,
+                boot_log: self.boot_log.take(),
+                ima_log: self.ima_log.take(),
+                ima_offset: self.ima_offset.take(),
+            }),
+            Kind::SevSnp => Evidence::SevSnp(SevSnpEvidence {
+                report: needed("report", self.report.take())?,
+                certificates: self.certificates.take().unwrap_or_default(),
+                aux: self.aux.take(),
+            }),
+            Kind::Tdx => {
+                Evidence::Tdx(TdxEvidence { quote: needed("quote", self.quote.take())?, ccel: self.ccel.take() })
+            }
+            Kind::NvidiaGpu => Evidence::NvidiaGpu(NvidiaGpuEvidence {
+                report: needed("report", self.report.take())?,
+                certificates: needed("certificates", self.certificates.take())?,
+            }),
+            Kind::AzureSnpVtpm => Evidence::AzureSnpVtpm(AzureSnpVtpmEvidence {
+                hcl_report: needed("hcl_report", self.hcl_report.take())?,
+                message: needed("message", self.message.take())?,
+                signature: needed("signature", self.signature.take())?,
+                pcrs: needed("pcrs", self.pcrs.take())?,
+                certificates: self.certificates.take().unwrap_or_default(),
+            }),
+        };
+        match self.left() {
+            None => Ok(evidence),
+            Some(field) => Err(E::custom(format!("evidence of type {} has no field {field}", evidence.kind()))),
+        }
+    }
+
+    /// A field that was given and not taken.
+    fn left(&self) -> Option<&'static str> {
+        let Self { kind: _, ak, message, signature, pcrs, boot_log, ima_log, ima_offset, .. } = self;
+        let Self { report, certificates, aux, quote, ccel, hcl_report, .. } = self;
+        let given = [
+            ("ak", ak.is_some()),
+            ("message", message.is_some()),
+            ("signature", signature.is_some()),
+            ("pcrs", pcrs.is_some()),
+            ("boot_log", boot_log.is_some()),
+            ("ima_log", ima_log.is_some()),
+            ("ima_offset", ima_offset.is_some()),
+            ("report", report.is_some()),
+            ("certificates", certificates.is_some()),
+            ("aux", aux.is_some()),
+            ("quote", quote.is_some()),
+            ("ccel", ccel.is_some()),
+            ("hcl_report", hcl_report.is_some()),
+        ];
+        given.into_iter().find_map(|(field, given)| given.then_some(field))
+    }
 }
 
 impl<'de> Deserialize<'de> for Evidence {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Item { _kind: Kind::Tpm2, ak, message, signature, pcrs, boot_log, ima_log, ima_offset } =
-            Item::deserialize(deserializer)?;
-        Ok(Self::Tpm2(Tpm2Evidence { ak, message, signature, pcrs, boot_log, ima_log, ima_offset }))
+        Item::deserialize(deserializer)?.read()
     }
 }
 
@@ -207,5 +378,28 @@ mod tests {
         let json = serde_json::to_string(&item).unwrap();
         assert_eq!(serde_json::from_str::<Evidence>(&json).unwrap(), item);
         assert!(serde_json::from_str::<Evidence>(&json.replacen("\"ak\"", "\"more\":1,\"ak\"", 1)).is_err());
+    }
+
+    #[test]
+    fn an_item_has_the_fields_of_its_kind_and_no_others() {
+        let read = |json: &str| serde_json::from_str::<Evidence>(json);
+        for (kind, json) in [
+            ("sev-snp", r#"{"report":"AA","type":"sev-snp","aux":"AQ"}"#),
+            ("tdx", r#"{"type":"tdx","quote":"AA","ccel":"AQ"}"#),
+            ("nvidia-gpu", r#"{"type":"nvidia-gpu","report":"AA","certificates":["AQ"]}"#),
+            (
+                "azure-snp-vtpm",
+                r#"{"type":"azure-snp-vtpm","hcl_report":"AA","message":"AA","signature":"AA","pcrs":{"bank":"sha256","values":{}}}"#,
+            ),
+        ] {
+            let item = read(json).unwrap();
+            assert_eq!((item.kind(), item.as_tpm2()), (kind, None));
+            assert_eq!(read(&serde_json::to_string(&item).unwrap()).unwrap(), item);
+            let more = json.replacen('{', r#"{"ima_offset":1,"#, 1);
+            assert!(read(&more).unwrap_err().to_string().contains("has no field ima_offset"));
+        }
+        assert!(read(r#"{"type":"sev-snp","certificates":[]}"#).unwrap_err().to_string().contains("report"));
+        assert!(read(r#"{"type":"nvidia-gpu","report":"AA"}"#).unwrap_err().to_string().contains("certificates"));
+        assert!(read(r#"{"type":"sev-snp","report":"AA","quote":"AA"}"#).is_err());
     }
 }

@@ -16,6 +16,16 @@ pub const EVIDENCE_ITEMS: usize = 32;
 pub const BOOT_LOG: usize = 1 << 20;
 /// An IMA log, bytes.
 pub const IMA_LOG: usize = 2 << 20;
+/// An SEV-SNP report, bytes: exactly this many.
+pub const SNP_REPORT: usize = 1184;
+/// The certificate table beside an SEV-SNP report, bytes.
+pub const SNP_AUX: usize = 64 << 10;
+/// An envelope of Azure's vTPM, bytes.
+pub const HCL_REPORT: usize = 16 << 10;
+/// A TDX quote with its certification data, bytes.
+pub const TDX_QUOTE: usize = 32 << 10;
+/// A GPU's SPDM request and response, bytes.
+pub const GPU_REPORT: usize = 64 << 10;
 /// Objects named in one request.
 pub const OBJECTS: usize = 4096;
 /// Keys asked for in one request.

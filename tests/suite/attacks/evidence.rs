@@ -15,7 +15,7 @@ fn ask(wire: &Wire) -> Asking {
 }
 
 fn quote(request: &ReleaseRequest) -> Tpm2Evidence {
-    let Evidence::Tpm2(item) = &request.evidence[0];
+    let item = request.evidence[0].as_tpm2().unwrap();
     item.clone()
 }
 
@@ -102,7 +102,7 @@ fn a_quote_is_taken_as_it_was_signed() {
     let quoted =
         PcrSelection { pcrs: vec![8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], ..wire.selection.clone() };
     let mut evidence = world.node().devices().unwrap().collect(&statement, None, Wanted::whole(&quoted)).unwrap();
-    let Evidence::Tpm2(item) = &mut evidence[0];
+    let item = evidence[0].as_tpm2_mut().unwrap();
     let values = std::mem::take(&mut item.pcrs.values.0).into_values();
     item.pcrs.values = PcrMap(wire.selection.pcrs.iter().copied().zip(values).collect());
     let request = ReleaseRequest { statement: Bytes(statement), caller: None, job_token: None, evidence };

@@ -30,7 +30,7 @@ fn changed(world: &World, change: impl FnOnce(&mut Tpm2Evidence)) -> strongroom_
     let wire = Wire::to(&world.vault.join_file().unwrap()).unwrap();
     let devices = world.node().devices().unwrap();
     let mut request = wire.ask(vec![writer_key(ASSET, 1)]).unwrap().attest(&wire, &devices).unwrap();
-    let Evidence::Tpm2(item) = &mut request.evidence[0];
+    let item = request.evidence[0].as_tpm2_mut().unwrap();
     change(item);
     wire.release(&request).unwrap()
 }

@@ -43,7 +43,7 @@ fn watched(world: &World) -> (Room, Intruder, Arc<Mutex<Vec<Tpm2Evidence>>>) {
     intruder.tamper(move |seen, upstream| {
         if seen.path == "/v1/releases" {
             let request: ReleaseRequest = serde_json::from_slice(&seen.body)?;
-            let items = request.evidence.into_iter().map(|Evidence::Tpm2(item)| item);
+            let items = request.evidence.into_iter().map(|item| item.into_tpm2().unwrap());
             noted.lock().unwrap().extend(items);
         }
         upstream.forward(seen)
@@ -90,7 +90,7 @@ fn a_log_that_goes_on_from_elsewhere_is_not_believed() {
     for (offset, part) in [(log.len() as u64 + 1, &[][..]), (1, &log[1..]), (log.len() as u64, &another)] {
         let asking = wire.ask(vec![strongroom_tests::wire::writer_key(ASSET, 1)]).unwrap();
         let mut request = asking.attest(&wire, &devices).unwrap();
-        let Evidence::Tpm2(item) = &mut request.evidence[0];
+        let item = request.evidence[0].as_tpm2_mut().unwrap();
         item.ima_offset = Some(offset);
         item.ima_log = Some(strongroom_protocol::Bytes(part.to_vec()));
         let problem = wire.release(&request).unwrap().problem().unwrap();

@@ -61,7 +61,7 @@ fn the_ima_log_goes_along_as_far_as_it_is_wanted() {
     let collector = node.collector().unwrap();
     let with_ima = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..11).collect() };
     let collected = |wanted: Wanted<'_>| {
-        let Evidence::Tpm2(item) = collector.collect(STATEMENT, None, wanted).unwrap().remove(0);
+        let item = collector.collect(STATEMENT, None, wanted).unwrap().remove(0).into_tpm2().unwrap();
         item
     };
     assert_eq!(collected(Wanted::whole(&selection())).ima_log, None, "PCR 10 is not quoted");
@@ -141,7 +141,7 @@ fn a_pcr_that_changes_meanwhile_never_gives_a_torn_quote() {
         for _ in 0..30 {
             match collector.collect(STATEMENT, None, Wanted::whole(&selection())) {
                 Ok(items) => {
-                    let strongroom_protocol::evidence::Evidence::Tpm2(item) = &items[0];
+                    let item = items[0].as_tpm2().unwrap();
                     let judged = judge(&collector, item, extra_data, None);
                     done.fetch_or(judged.is_err(), Ordering::Relaxed);
                     judged.unwrap();

@@ -78,7 +78,7 @@ fn check_caps(request: &ReleaseRequest) -> Answer<()> {
     cap("caller", request.caller.as_ref().map_or(0, |c| c.0.len()), limits::CALLER)?;
     cap("job_token", request.job_token.as_ref().map_or(0, String::len), limits::CALLER)?;
     cap("evidence", request.evidence.len(), limits::EVIDENCE_ITEMS)?;
-    for Evidence::Tpm2(item) in &request.evidence {
+    for item in request.evidence.iter().filter_map(Evidence::as_tpm2) {
         cap("evidence.message", item.message.0.len(), limits::TPM_STRUCTURE)?;
         cap("evidence.signature", item.signature.0.len(), limits::TPM_STRUCTURE)?;
         cap("evidence.boot_log", item.boot_log.as_ref().map_or(0, |l| l.0.len()), limits::BOOT_LOG)?;
@@ -119,7 +119,11 @@ fn check_job(statement: &Statement, token: Option<&str>) -> Answer<()> {
 
 /// The one quote. A node has one TPM; items of several AKs are evidence of several machines (E7).
 fn only_quote(evidence: Vec<Evidence>) -> Answer<Tpm2Evidence> {
-    let mut items = evidence.into_iter().map(|Evidence::Tpm2(item)| item);
+    if let Some(other) = evidence.iter().find(|item| item.as_tpm2().is_none()) {
+        let problem = format!("this vault judges evidence of type tpm2, not of type {}", other.kind());
+        return Err(Refused::malformed("evidence", problem));
+    }
+    let mut items = evidence.into_iter().filter_map(Evidence::into_tpm2);
     let first = items.next().ok_or_else(|| Refused::malformed("evidence", "at least one item"))?;
     match items.next() {
         None => Ok(first),

@@ -46,7 +46,7 @@ async fn ask(bench: &Bench, tpm: &Tpm, change: impl FnOnce(&mut Tpm2Evidence)) -
     let mut statement = bench.ask(&RecipientKey::generate().unwrap()).await;
     statement.caller = None;
     let mut body = request(tpm, &statement);
-    let Evidence::Tpm2(item) = &mut body.evidence[0];
+    let item = body.evidence[0].as_tpm2_mut().unwrap();
     change(item);
     bench.public(Method::POST, "/v1/releases", &body).await
 }

@@ -11,7 +11,7 @@ use strongroom_envelope::{RecipientKey, ReleasePayload};
 use strongroom_protocol::{
     Bytes, LeaseId, NodeId,
     admin::Role,
-    evidence::{Evidence, Tpm2Evidence},
+    evidence::Tpm2Evidence,
     lease::LeaseState,
     statement::{Act, Statement},
 };
@@ -82,7 +82,7 @@ impl Measuring {
     ) -> (Statement, Reply) {
         let statement = self.statement(lease).await;
         let mut body = request(&self.tpm, &statement);
-        let Evidence::Tpm2(item) = &mut body.evidence[0];
+        let item = body.evidence[0].as_tpm2_mut().unwrap();
         change(item);
         let reply = self.bench.public(Method::POST, "/v1/releases", &body).await;
         (statement, reply)

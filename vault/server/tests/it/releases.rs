@@ -13,7 +13,6 @@ use strongroom_protocol::{
     Bytes, Fixed, LeaseId, ObjectId, VaultId, WriterId,
     admin::Role,
     challenge::{Nonce, Purpose},
-    evidence::Evidence,
     sha256,
     statement::{Access, Act, KeyRequest, ObjectRef, Scope, Statement},
 };
@@ -295,7 +294,7 @@ async fn a_quote_of_other_pcrs_is_a_denial_with_its_row() {
     let mut statement = bench.ask(&recipient()).await;
     statement.caller = None;
     let mut body = request(&tpm, &statement);
-    let Evidence::Tpm2(item) = &mut body.evidence[0];
+    let item = body.evidence[0].as_tpm2_mut().unwrap();
     item.pcrs.values.0.insert(0, Bytes(vec![0xaa; 32]));
     let reply = bench.public(Method::POST, "/v1/releases", &body).await;
     assert_eq!(reply.json()["row"], "Q7");

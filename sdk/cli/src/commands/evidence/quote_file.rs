@@ -142,6 +142,7 @@ impl QuoteFile {
         .map_err(|e| format!("no item of evidence: {e}; give one as `strongroom evidence collect` prints it"))?;
         match <[Evidence; 1]>::try_from(items) {
             Ok([Evidence::Tpm2(item)]) => Ok(Self::item(item)),
+            Ok([other]) => Err(format!("an item of type {}, not tpm2", other.kind())),
             Err(items) => Err(format!("{} items of evidence: give one", items.len())),
         }
     }
