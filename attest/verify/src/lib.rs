@@ -27,6 +27,7 @@
 pub mod enrol;
 pub mod ima;
 pub mod log;
+pub mod pins;
 pub mod quote;
 mod refused;
 pub mod rows;
@@ -40,6 +41,7 @@ mod seeds;
 mod stand_in;
 
 pub use enrol::{EkIdentity, TrustAnchors};
+pub use pins::{Pin, PinKind, Pins};
 pub use quote::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims};
 pub use refused::Refused;
 pub use rows::{Report, Verdict};
