@@ -29,14 +29,22 @@ impl Test {
         let words: Vec<&str> = self.name.split('_').take_while(|word| *word == "to" || is_row(word)).collect();
         let between = |range: &[&str]| {
             let [first, "to", last] = range else { return false };
-            first[..1] == row[..1] && (*first..=*last).contains(&row.as_str())
+            let ends = number(first).zip(number(last)).zip(number(&row));
+            first[..1] == row[..1] && ends.is_some_and(|((first, last), row)| (first..=last).contains(&row))
         };
         words.contains(&row.as_str()) || words.windows(3).any(between)
     }
 }
 
+/// The number of a row such as `q3` or `s13`.
+fn number(word: &str) -> Option<u8> {
+    let digits = word.strip_prefix(['e', 'q', 'l', 's', 't', 'g'])?;
+    let written = (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| written && *number > 0)
+}
+
 fn is_row(word: &str) -> bool {
-    word.len() == 2 && word.starts_with(['e', 'q', 'l']) && word.ends_with(|letter: char| letter.is_ascii_digit())
+    number(word).is_some()
 }
 
 fn root() -> PathBuf {
@@ -118,14 +126,15 @@ fn the_generated_table_of_rows_has_tests_that_accept_and_that_refuse() {
 
 #[test]
 fn rows_are_read_from_names() {
-    let source =
-        "#[test]\nfn e1_e2_one() {\n    x.unwrap();\n}\nfn q1_to_q3_two() {\n    x.unwrap_err();\n}\nfn every() {}\n";
+    let source = "#[test]\nfn e1_e2_one() {\n    x.unwrap();\n}\nfn q1_to_q3_two() {\n    x.unwrap_err();\n}\nfn every() {}\n\
+         fn s9_to_s11_three() {\n}\nfn s384_is_none() {\n}\nfn t_is_none() {\n}\n";
     let found = of_file(source, "x.rs");
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 3);
     let of = |at: usize| -> Vec<&str> {
-        ["E1", "E2", "E3", "Q1", "Q2", "Q3", "Q4"].into_iter().filter(|row| found[at].is_of(row)).collect()
+        let rows = ["E1", "E2", "E3", "Q1", "Q2", "Q3", "Q4", "S1", "S9", "S10", "S11", "S12", "G10"];
+        rows.into_iter().filter(|row| found[at].is_of(row)).collect()
     };
-    assert_eq!((of(0), of(1)), (vec!["E1", "E2"], vec!["Q1", "Q2", "Q3"]));
+    assert_eq!((of(0), of(1), of(2)), (vec!["E1", "E2"], vec!["Q1", "Q2", "Q3"], vec!["S9", "S10", "S11"]));
     assert_eq!((found[0].accepts, found[0].refuses, found[1].refuses), (true, false, true));
 }
 
