@@ -1,7 +1,8 @@
-//! All that a node can say of itself, behind two traits.
+//! What a node can say of itself, behind two traits; and its TPM, which is behind both.
 
 use crate::{
     ak::AkBlob,
+    device::{Binding, DeviceKind, ReportDevice},
     ek::EkChoice,
     error::CollectError,
     log_source::LogSource,
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
 use strongroom_protocol::{
     Bytes, EnrolmentId, Fixed, VaultId,
-    binding::{TAG_ENROL, TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
+    binding::{TAG_ENROL, tpm_extra_data},
     challenge::Nonce,
     enrol::{EnrolAct, EnrolStatement},
     evidence::{Evidence, PcrSelection, Tpm2Evidence},
@@ -103,12 +104,13 @@ pub struct EnrolmentQuote {
     pub quote: Tpm2Evidence,
 }
 
-/// Configuration of a [`Collector`].
+/// Configuration of a node's devices: of a [`Collector`], and of [`crate::Devices`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectorConfig {
-    /// The TPM: `device:/dev/tpmrm0`, or a software TPM's `swtpm:host=127.0.0.1,port=2321`.
+    /// The TPM, or an Azure machine's vTPM: `device:/dev/tpmrm0`, or a software TPM's
+    /// `swtpm:host=127.0.0.1,port=2321`.
     #[cfg_attr(test, schemars(with = "String"))]
     pub tcti: TctiConfig,
     /// Where the AK is kept, wrapped by the TPM; made with mode 0700 if it is not there.
@@ -123,6 +125,13 @@ pub struct CollectorConfig {
     /// sent where the quote covers PCR 10.
     #[serde(default)]
     pub ima_log: LogSource,
+    /// Which devices give evidence, in this order: `tpm2` alone unless given. One that is named and not there is an
+    /// error: nothing is left out in silence.
+    #[serde(default = "devices")]
+    pub devices: Vec<DeviceKind>,
+    /// Where the event log of a TDX guest comes from; the kernel's is `/sys/firmware/acpi/tables/data/CCEL`.
+    #[serde(default)]
+    pub ccel: LogSource,
     /// How long one operation of the TPM may take, seconds; 60 unless given. One that takes longer
     /// is given up.
     #[serde(default = "timeout_s")]
@@ -132,16 +141,23 @@ pub struct CollectorConfig {
 impl CollectorConfig {
     /// The TPM, with its AK in `state_dir`; all else as it is by default.
     pub fn new(tcti: TctiConfig, state_dir: PathBuf) -> Self {
-        let (boot_log, ima_log) = (LogSource::default(), LogSource::default());
-        Self { tcti, state_dir, ek: EkChoice::default(), boot_log, ima_log, tpm_timeout_s: timeout_s() }
+        let (boot_log, ima_log, ccel) = (LogSource::default(), LogSource::default(), LogSource::default());
+        let (ek, devices, tpm_timeout_s) = (EkChoice::default(), devices(), timeout_s());
+        Self { tcti, state_dir, ek, boot_log, ima_log, devices, ccel, tpm_timeout_s }
     }
+}
+
+/// A vault may judge fewer kinds than there are, and refuses what it does not judge: others are sent once somebody
+/// has said so.
+fn devices() -> Vec<DeviceKind> {
+    vec![DeviceKind::Tpm2]
 }
 
 fn timeout_s() -> u64 {
     TIMEOUT_S
 }
 
-/// A node's devices. Shared by threads.
+/// A node's TPM with its AK. Shared by threads.
 pub struct Collector {
     tpm: TpmDevice,
     ak: AkBlob,
@@ -192,16 +208,9 @@ impl Collector {
         &self.ak
     }
 
-    fn tpm_evidence(
-        &self,
-        tag: &str,
-        statement: &[u8],
-        caller: Option<&[u8]>,
-        wanted: Wanted<'_>,
-    ) -> Result<Tpm2Evidence, CollectError> {
+    fn quote(&self, extra_data: &[u8; 32], wanted: Wanted<'_>) -> Result<Tpm2Evidence, CollectError> {
         let boot_log = self.boot_log.boot_log()?;
-        let extra_data = tpm_extra_data(tag, statement, caller);
-        let Quote { message, signature, pcrs } = self.tpm.quote(&self.ak, &extra_data, wanted.selection)?;
+        let Quote { message, signature, pcrs } = self.tpm.quote(&self.ak, extra_data, wanted.selection)?;
         // After the quote, so that the log has at least what the quote covers.
         let ima_log =
             if wanted.selection.pcrs.contains(&IMA) { self.ima_log.ima_log(wanted.ima_offset)? } else { None };
@@ -218,6 +227,7 @@ impl Collector {
     }
 }
 
+/// The TPM's quote alone, whatever else `devices` names: for enrolments, which know no other.
 impl Attester for Collector {
     fn collect(
         &self,
@@ -225,8 +235,22 @@ impl Attester for Collector {
         caller: Option<&[u8]>,
         wanted: Wanted<'_>,
     ) -> Result<Vec<Evidence>, CollectError> {
-        let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
-        Ok(vec![Evidence::Tpm2(self.tpm_evidence(tag, statement, caller, wanted)?)])
+        self.evidence(&Binding::new(statement, caller), wanted)
+    }
+}
+
+impl ReportDevice for Collector {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Tpm2
+    }
+
+    fn check(&self) -> Result<String, CollectError> {
+        self.tpm.check_ak(&self.ak)?;
+        Ok(format!("{}: the AK is this TPM's", self.tpm.tcti()))
+    }
+
+    fn evidence(&self, binding: &Binding<'_>, wanted: Wanted<'_>) -> Result<Vec<Evidence>, CollectError> {
+        Ok(vec![Evidence::Tpm2(self.quote(&binding.tpm(), wanted)?)])
     }
 }
 
@@ -268,7 +292,8 @@ impl Enroller for Collector {
             ak_name: Bytes(self.ak.name()),
         };
         let statement = serde_json::to_vec(&statement).map_err(CollectError::Statement)?;
-        let quote = self.tpm_evidence(TAG_ENROL, &statement, None, Wanted::whole(selection))?;
+        let extra_data = tpm_extra_data(TAG_ENROL, &statement, None);
+        let quote = self.quote(&extra_data, Wanted::whole(selection))?;
         Ok(EnrolmentQuote { statement, quote })
     }
 }

@@ -1,5 +1,5 @@
-//! Operations that end in time, or are given up: libtss2 waits for a TPM's answer without end, and
-//! its software TPM's TCTI even for a connection.
+//! Operations that end in time, or are given up: libtss2 waits for a TPM's answer without end, its software
+//! TPM's TCTI even for a connection, and drivers wait for their host.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
@@ -33,6 +33,12 @@ impl Worker {
         self.deadline
     }
 
+    /// The same turns, waited for as long as this.
+    #[cfg(test)]
+    pub(crate) fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { busy: Arc::clone(&self.busy), deadline }
+    }
+
     /// Waits for its turn and then for the operation, both within one deadline. As long as an
     /// operation that was given up still hangs, others are not begun: no threads pile up.
     pub(crate) fn run<T: Send + 'static>(&self, operation: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
@@ -46,7 +52,7 @@ impl Worker {
             // Nobody may be waiting any more.
             let _ = sender.send(result);
         };
-        thread::Builder::new().name("tpm".to_owned()).spawn(work).map_err(|_| Lost::NoThread)?;
+        thread::Builder::new().name("device".to_owned()).spawn(work).map_err(|_| Lost::NoThread)?;
         let left = self.deadline.saturating_sub(start.elapsed());
         receiver.recv_timeout(left).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => Lost::TimedOut,
@@ -100,7 +106,7 @@ mod tests {
         assert!(has_begun.recv().is_err(), "a second operation was begun");
         end.send(()).unwrap();
         has_ended.recv().unwrap();
-        let patient = Worker { busy: Arc::clone(&worker.busy), deadline: Duration::from_secs(20) };
+        let patient = worker.with_deadline(Duration::from_secs(20));
         assert_eq!(patient.run(|| 7), Ok(7));
     }
 

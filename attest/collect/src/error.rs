@@ -1,6 +1,6 @@
 //! What can go wrong, with the device and the remedy.
 
-use crate::{agent::AgentRefusal, ek::EkKind, tcti::TctiConfig};
+use crate::{agent::AgentRefusal, device_error::DeviceError, ek::EkKind, tcti::TctiConfig};
 use std::{io, path::PathBuf, time::Duration};
 
 /// Why there is no evidence.
@@ -231,6 +231,25 @@ pub enum CollectError {
         /// The cap, bytes.
         limit: usize,
     },
+    /// The event log of a TDX guest cannot be read.
+    #[error("event log {}: {source}; the kernel shows it to root only, run the agent as root", path.display())]
+    Ccel {
+        /// The log.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The event log of a TDX guest is larger than a vault accepts.
+    #[error("event log {} is larger than {limit} bytes, the most that a vault accepts", path.display())]
+    CcelTooLarge {
+        /// The log.
+        path: PathBuf,
+        /// The cap, bytes.
+        limit: usize,
+    },
+    /// Confidential hardware gave no evidence.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// No agent listens where it should.
     #[error("{}: no agent listens here; start it (`systemctl start strongroom-agent.socket`), or see whether `agent` in node.json names its socket", socket.display())]
     AgentMissing {

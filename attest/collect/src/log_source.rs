@@ -1,4 +1,4 @@
-//! The logs that the kernel keeps beside the TPM: the firmware's events, and IMA's measurements.
+//! The logs that the kernel keeps beside the TPM and the TDX module: the firmware's events, and IMA's measurements.
 
 use crate::error::CollectError;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ use strongroom_protocol::limits;
 pub const KERNEL_BOOT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 /// Where Linux shows what IMA measured (securityfs).
 pub const KERNEL_IMA_LOG: &str = "/sys/kernel/security/ima/binary_runtime_measurements";
+
+/// Where Linux shows the event log of a TDX guest (ACPI's table CCEL names its place).
+pub const KERNEL_CCEL: &str = "/sys/firmware/acpi/tables/data/CCEL";
 
 /// Where a log comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,7 @@ impl From<Option<PathBuf>> for LogSource {
 enum Log {
     Boot,
     Ima,
+    Ccel,
 }
 
 impl LogSource {
@@ -53,16 +57,21 @@ impl LogSource {
         self.read(Log::Ima, offset)
     }
 
+    /// The bytes of a TDX guest's event log, at most [`limits::BOOT_LOG`]; `None` if there is none to send.
+    pub fn ccel(&self) -> Result<Option<Vec<u8>>, CollectError> {
+        self.read(Log::Ccel, 0)
+    }
+
     fn read(&self, log: Log, offset: u64) -> Result<Option<Vec<u8>>, CollectError> {
         match self {
             Self::Omit => Ok(None),
             Self::File(path) => log.read(path, offset).map(Some),
             Self::Kernel => match log.read(Path::new(log.kernel()), offset) {
-                Err(CollectError::BootLog { source, .. } | CollectError::ImaLog { source, .. })
-                    if source.kind() == ErrorKind::NotFound =>
-                {
-                    Ok(None)
-                }
+                Err(
+                    CollectError::BootLog { source, .. }
+                    | CollectError::ImaLog { source, .. }
+                    | CollectError::Ccel { source, .. },
+                ) if source.kind() == ErrorKind::NotFound => Ok(None),
                 other => other.map(Some),
             },
         }
@@ -74,12 +83,13 @@ impl Log {
         match self {
             Self::Boot => KERNEL_BOOT_LOG,
             Self::Ima => KERNEL_IMA_LOG,
+            Self::Ccel => KERNEL_CCEL,
         }
     }
 
     fn limit(self) -> usize {
         match self {
-            Self::Boot => limits::BOOT_LOG,
+            Self::Boot | Self::Ccel => limits::BOOT_LOG,
             Self::Ima => limits::IMA_LOG,
         }
     }
@@ -88,10 +98,16 @@ impl Log {
         let (path, limit) = (path.to_owned(), self.limit());
         match bytes(&path, offset, limit) {
             Ok(log) if log.len() <= limit => Ok(log),
-            Ok(_) if self == Self::Boot => Err(CollectError::BootLogTooLarge { path, limit }),
-            Ok(_) => Err(CollectError::ImaLogTooLarge { path, limit }),
-            Err(source) if self == Self::Boot => Err(CollectError::BootLog { path, source }),
-            Err(source) => Err(CollectError::ImaLog { path, source }),
+            Ok(_) => Err(match self {
+                Self::Boot => CollectError::BootLogTooLarge { path, limit },
+                Self::Ima => CollectError::ImaLogTooLarge { path, limit },
+                Self::Ccel => CollectError::CcelTooLarge { path, limit },
+            }),
+            Err(source) => Err(match self {
+                Self::Boot => CollectError::BootLog { path, source },
+                Self::Ima => CollectError::ImaLog { path, source },
+                Self::Ccel => CollectError::Ccel { path, source },
+            }),
         }
     }
 }
@@ -116,10 +132,12 @@ mod tests {
         let log = LogSource::File(path.clone());
         assert!(matches!(log.boot_log(), Err(CollectError::BootLog { .. })));
         assert!(matches!(log.ima_log(0), Err(CollectError::ImaLog { .. })));
+        assert!(matches!(log.ccel(), Err(CollectError::Ccel { .. })));
         std::fs::write(&path, vec![7; limits::BOOT_LOG]).unwrap();
         assert_eq!(log.boot_log().unwrap().unwrap().len(), limits::BOOT_LOG);
         std::fs::write(&path, vec![7; limits::BOOT_LOG + 1]).unwrap();
         assert!(matches!(log.boot_log(), Err(CollectError::BootLogTooLarge { .. })));
+        assert!(matches!(log.ccel(), Err(CollectError::CcelTooLarge { .. })));
         std::fs::write(&path, vec![7; limits::IMA_LOG + 1]).unwrap();
         assert!(matches!(log.ima_log(0), Err(CollectError::ImaLogTooLarge { .. })));
     }
@@ -141,5 +159,6 @@ mod tests {
     fn omitting_reads_nothing() {
         assert!(LogSource::Omit.boot_log().unwrap().is_none());
         assert!(LogSource::Omit.ima_log(0).unwrap().is_none());
+        assert!(LogSource::Omit.ccel().unwrap().is_none());
     }
 }

@@ -7,6 +7,7 @@
 use crate::{
     ak::AkBlob,
     deadline::{Lost, Worker},
+    device_error::DeviceError,
     ek::{self, EkCertificates, EkChoice, EkKind, kind_of},
     error::CollectError,
     quote::{self, Quote},
@@ -165,7 +166,7 @@ impl TpmDevice {
 
     /// Runs one operation on a connection of its own, again while the TPM is busy, and gives it up
     /// when the TPM does not answer in time.
-    fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
         mut operation: impl FnMut(&mut Context) -> Result<T, Step> + Send + 'static,
@@ -216,6 +217,12 @@ pub(crate) enum Step {
 impl From<tss_esapi::Error> for Step {
     fn from(error: tss_esapi::Error) -> Self {
         Self::Tpm(error)
+    }
+}
+
+impl From<DeviceError> for Step {
+    fn from(error: DeviceError) -> Self {
+        Self::Final(error.into())
     }
 }
 

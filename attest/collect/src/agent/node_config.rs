@@ -2,7 +2,8 @@
 
 use super::{SOCKET, attester::AgentAttester};
 use crate::{
-    collector::{Attester, Collector, CollectorConfig},
+    collector::{Attester, CollectorConfig},
+    devices::Devices,
     error::CollectError,
 };
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ impl NodeConfig {
     pub fn attester(&self) -> Result<Arc<dyn Attester>, CollectError> {
         Ok(match self {
             Self::Agent(config) => Arc::new(AgentAttester::at(config.agent.clone())),
-            Self::Devices(config) => Arc::new(Collector::open_enrolled(config)?),
+            Self::Devices(config) => Arc::new(Devices::open(config)?),
         })
     }
 }
