@@ -1,0 +1,70 @@
+//! Lists of revoked certificates.
+
+use super::{Certificate, X509Problem, algorithm::Algorithm, check_dates};
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
+
+/// Bytes of a list: AMD's have some hundred.
+const MAX_CRL: usize = 64 << 10;
+/// The extensions of a list that are understood: its number, and whose key signed it.
+const UNDERSTOOD: [&str; 2] = ["2.5.29.20", "2.5.29.35"];
+
+/// A list of revoked certificates whose form holds. That says nothing of who signed it.
+#[derive(Debug, Clone)]
+pub struct Crl<'a> {
+    parsed: CertificateRevocationList<'a>,
+    algorithm: Algorithm,
+}
+
+impl<'a> Crl<'a> {
+    /// Reads one list (DER, at most 64 KiB, nothing after it).
+    pub fn parse(der: &'a [u8]) -> Result<Self, X509Problem> {
+        if der.len() > MAX_CRL {
+            return Err(X509Problem::TooLarge { limit: MAX_CRL, actual: der.len() });
+        }
+        let malformed = |field| X509Problem::Malformed { field };
+        let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| malformed("its DER"))?;
+        if !rest.is_empty() {
+            return Err(malformed("its end: something follows it"));
+        }
+        if parsed.tbs_cert_list.signature != parsed.signature_algorithm {
+            return Err(malformed("signatureAlgorithm: it is another inside"));
+        }
+        let algorithm = Algorithm::read(&parsed.signature_algorithm)?;
+        for extension in parsed.extensions() {
+            let oid = extension.oid.to_id_string();
+            if extension.critical && !UNDERSTOOD.contains(&oid.as_str()) {
+                return Err(X509Problem::Critical { oid });
+            }
+        }
+        Ok(Self { parsed, algorithm })
+    }
+
+    /// Whether it says that it is `issuer`'s.
+    pub fn is_of(&self, issuer: &Certificate<'_>) -> bool {
+        self.parsed.tbs_cert_list.issuer.as_raw() == issuer.parsed.subject().as_raw()
+    }
+
+    /// When it was made, and until when it holds, Unix seconds.
+    pub fn validity(&self) -> Result<(i64, i64), X509Problem> {
+        let list = &self.parsed.tbs_cert_list;
+        let until = list.next_update.ok_or(X509Problem::Undated)?;
+        Ok((list.this_update.timestamp(), until.timestamp()))
+    }
+
+    /// Whether the key of `issuer` signed it, and `at` (Unix seconds) lies in its time.
+    pub fn check(&self, issuer: &Certificate<'_>, at: u64) -> Result<(), X509Problem> {
+        if !self.is_of(issuer) {
+            let got = self.parsed.tbs_cert_list.issuer.to_string();
+            return Err(X509Problem::Issuer { expected: issuer.subject(), got });
+        }
+        let (from, until) = self.validity()?;
+        check_dates(from, until, at)?;
+        let signature = &self.parsed.signature_value;
+        issuer.check_signature(self.algorithm, self.parsed.tbs_cert_list.as_ref(), signature.data.as_ref())
+    }
+
+    /// Whether a serial number (contents of the INTEGER) is on it.
+    pub fn revokes(&self, serial: &[u8]) -> bool {
+        self.parsed.iter_revoked_certificates().any(|revoked| revoked.raw_serial() == serial)
+    }
+}
