@@ -23,6 +23,7 @@ pub mod challenge;
 pub mod claims;
 pub mod enrol;
 pub mod evidence;
+pub mod files;
 pub mod identity;
 pub mod ids;
 pub mod join;
