@@ -1,12 +1,14 @@
 //! What administrators send and get. Every act is a ledger entry; no role can read a key.
 
+mod nodes;
+
 use crate::{
     bytes::{Bytes, Fixed},
-    enrol::NodeState,
     evidence::{PcrBank, PcrMap, PcrSelection},
     ids::{DecisionId, NodeId, VaultId},
     objects,
 };
+pub use nodes::{ApproveNode, ChangeIdentities, ImportNode, NodeView, RevokeNode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,54 +85,6 @@ pub struct Site {
     pub name: String,
     /// ISO 3166-1 alpha-2, upper case, such as `DE`.
     pub jurisdiction: String,
-}
-
-/// `POST /v1/nodes/{id}/approve`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApproveNode {
-    /// The site that the node stands in.
-    pub site: String,
-    /// Labels that policy may read.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// True when the node runs one job only, so that evidence may be collected in process.
-    #[serde(default)]
-    pub single_job: bool,
-}
-
-/// `POST /v1/nodes/{id}/revoke`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RevokeNode {
-    /// Why; kept in the ledger.
-    pub reason: String,
-}
-
-/// A node as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NodeView {
-    /// SHA-256 of the EK's public area.
-    pub id: NodeId,
-    /// State.
-    pub state: NodeState,
-    /// Site, once approved.
-    pub site: Option<String>,
-    /// The site's jurisdiction.
-    pub jurisdiction: Option<String>,
-    /// Approved labels.
-    pub labels: BTreeMap<String, String>,
-    /// Labels that the node asked for.
-    pub requested_labels: BTreeMap<String, String>,
-    /// True when in-process collection is allowed.
-    pub single_job: bool,
-    /// Name for people.
-    pub hostname: Option<String>,
-    /// TPM manufacturer, model and version as the EK certificate names them.
-    pub tpm: String,
-    /// RFC 3339.
-    pub enrolled_at: String,
 }
 
 /// `POST /v1/references`: proposes a new version of a named set, from a node or from values.
@@ -479,6 +433,9 @@ pub struct Recorded {
     /// What was made, where it has a digest: a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Bytes>,
+    /// The node that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// What was done as asked and may not be meant, one sentence each: a reference set that nobody
     /// has recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

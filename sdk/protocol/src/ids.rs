@@ -64,7 +64,8 @@ byte_id!(
     /// An enrolment that has not been activated yet: 16 random bytes.
     EnrolmentId, 16);
 byte_id!(
-    /// A node: SHA-256 of its EK's public area (`TPMT_PUBLIC`), so the EK can never change (row E6).
+    /// A node: SHA-256 of its EK's public area (`TPMT_PUBLIC`), so the EK can never change (row E6). One without a
+    /// TPM is named by its machine ([`crate::identity::Identity::node_id`]).
     NodeId, 32);
 
 impl From<LeaseId> for WriterId {

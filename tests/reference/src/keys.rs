@@ -21,8 +21,11 @@ pub struct Key {
 
 /// Every key that a schema describes, those of inner objects after the object's own.
 pub fn keys(schema: &Value) -> anyhow::Result<Vec<Key>> {
+    // By name, whatever else is built with it: dependencies may have JSON keep the order of insertion.
+    let mut schema = schema.clone();
+    schema.sort_all_objects();
     let mut found = Vec::new();
-    inner(schema, schema, "", &mut found, 0)?;
+    inner(&schema, &schema, "", &mut found, 0)?;
     Ok(found)
 }
 

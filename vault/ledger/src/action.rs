@@ -31,7 +31,7 @@ names! {
         NodeImported => "node.imported",
         /// Identities were added to a node's record.
         NodeIdentified => "node.identified",
-        /// A node's site or labels were changed.
+        /// A node's site, labels or identities were changed.
         NodeChanged => "node.changed",
         /// A node may get nothing any more.
         NodeRevoked => "node.revoked",

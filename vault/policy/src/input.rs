@@ -175,5 +175,5 @@ pub struct LeaseFacts {
 
 /// JSON schema (2020-12) of [`PolicyInput`], as `policies/input.schema.json` holds it.
 pub fn input_schema() -> Value {
-    schemars::schema_for!(PolicyInput).to_value()
+    crate::sorted(schemars::schema_for!(PolicyInput).to_value())
 }

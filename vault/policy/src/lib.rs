@@ -43,3 +43,10 @@ pub use input::PolicyInput;
 pub use settings::Settings;
 pub use strongroom_protocol::{audit::Denial, obligations::Obligations};
 pub use suite::{Outcome, TestReport, TestResult, test_bundle};
+
+/// JSON with the names of every object in order, whatever else is built with it: dependencies may have it keep the
+/// order of insertion.
+fn sorted(mut value: serde_json::Value) -> serde_json::Value {
+    value.sort_all_objects();
+    value
+}

@@ -123,7 +123,7 @@ impl Settings {
 
 /// JSON schema (2020-12) of `data.json`, as `policies/data.schema.json` holds it.
 pub fn data_schema() -> Value {
-    schemars::schema_for!(BundleData).to_value()
+    crate::sorted(schemars::schema_for!(BundleData).to_value())
 }
 
 #[cfg(test)]

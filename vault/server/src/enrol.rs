@@ -26,12 +26,13 @@ use strongroom_protocol::{
     binding::{TAG_ENROL, tpm_extra_data},
     challenge::Purpose,
     enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolStatement, EnrolmentState, NodeState},
+    identity::Identity,
     lease::{EventKind, LeaseState},
     limits, objects, sha256,
 };
 use strongroom_store::{
     Change, Guard, Item,
-    model::{EnrolmentRow, NodeRow},
+    model::{EnrolmentRow, NodeRow, TpmRow},
 };
 use subtle::ConstantTimeEq;
 
@@ -115,7 +116,7 @@ pub async fn show(State(vault): State<Shared>, Path(id): Path<String>) -> Answer
     };
     Ok(Json(match node {
         // Another enrolment may have replaced this one's AK since.
-        Some(node) if node.ak_public == enrolment.ak_public => {
+        Some(node) if node.tpm.as_ref().is_some_and(|tpm| tpm.ak_public == enrolment.ak_public) => {
             EnrolmentState { node: Some(node.id), state: Some(node.state), site: node.site }
         }
         _ => EnrolmentState { node: None, state: None, site: None },
@@ -188,29 +189,38 @@ async fn put_node(
     if known.as_ref().is_some_and(|n| n.row.state == NodeState::Revoked) {
         return Err(Refused::new(Code::Conflict, "this node was revoked; a revoked EK is not enrolled again"));
     }
-    let another_ak = known.as_ref().is_some_and(|n| n.row.ak_public != enrolment.ak_public);
+    let known_tpm = known.as_ref().and_then(|n| n.row.tpm.as_ref());
+    let another_ak = known_tpm.is_some_and(|tpm| tpm.ak_public != enrolment.ak_public);
+    // What an operator added to the record was approved for this machine, and stays taken; approval is asked for
+    // again with it.
+    let mut identities = known.as_ref().map(|n| n.row.identities.clone()).unwrap_or_default();
+    identities.insert(Identity::of_tpm(&id));
     let row = NodeRow {
         id,
-        ek_public: enrolment.ek_public.clone(),
-        ak_public: enrolment.ak_public.clone(),
-        ak_sha256: Fixed(sha256(&ak.name())),
+        tpm: Some(TpmRow {
+            ek_public: enrolment.ek_public.clone(),
+            ak_public: enrolment.ak_public.clone(),
+            ak_sha256: Fixed(sha256(&ak.name())),
+            model: enrolment.tpm.clone(),
+        }),
+        identities,
         state: NodeState::Pending,
         site: None,
         labels: BTreeMap::new(),
         requested_labels: enrolment.requested_labels.clone(),
         single_job: false,
         hostname: enrolment.hostname.clone(),
-        tpm: enrolment.tpm.clone(),
         last_pcrs: Some(measurements::of_quote(claims)),
         last_boot_log: None,
         last_boot: Some((claims.boot().reset_count, claims.boot().restart_count)),
         enrolled_at: now,
+        activated_at: Some(now),
     };
     let mut record = vault.record(now, node_actor(id), Action::NodeEnrolled, subject(SubjectKind::Node, id))?;
     record.node = Some(id);
     record.details.insert("ak_name".to_owned(), claims.ak_name().into());
     record.details.insert("qualified_signer".to_owned(), claims.qualified_signer().into());
-    record.details.insert("tpm".to_owned(), row.tpm.clone().into());
+    record.details.insert("tpm".to_owned(), enrolment.tpm.clone().into());
     record.details.insert("another_ak".to_owned(), another_ak.into());
     let mut changes = vec![Change::ActivateEnrolment(enrolment.id, id), Change::PutNode(row)];
     // A node that was not there is still not there when this is committed: an approval or a revocation
@@ -237,8 +247,12 @@ fn check_caps(request: &EnrolRequest) -> Answer<()> {
     cap("ek_public", request.ek_public.0.len() <= limits::TPM_STRUCTURE, "at most 8 KiB")?;
     cap("ak_public", request.ak_public.0.len() <= limits::TPM_STRUCTURE, "at most 8 KiB")?;
     check_labels("requested_labels", &request.requested_labels)?;
-    let plain =
-        request.hostname.as_ref().is_none_or(|h| (1..=LABEL).contains(&h.len()) && !h.contains(char::is_control));
+    check_hostname(request.hostname.as_deref())
+}
+
+/// A name for people.
+pub(crate) fn check_hostname(hostname: Option<&str>) -> Answer<()> {
+    let plain = hostname.is_none_or(|h| (1..=LABEL).contains(&h.len()) && !h.contains(char::is_control));
     if plain { Ok(()) } else { Err(Refused::malformed("hostname", "1 to 255 bytes without control characters")) }
 }
 

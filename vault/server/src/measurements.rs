@@ -48,10 +48,10 @@ pub(crate) async fn of_node(vault: &Vault, node: &NodeRow) -> Answer<Option<Refe
     }
     let measured = vault.store.measured(node.id).await?;
     if let Some(measured) = measured.filter(|measured| node.last_boot == Some(measured.row.boot)) {
-        let ak = node.ak_sha256;
+        let ak = node.tpm.as_ref().map(|tpm| tpm.ak_sha256);
         let files = move || {
             let state = ImaState::read(&measured.row)?;
-            Ok::<_, Refused>(state.measured(ak).map(|measured| measured.files.clone()))
+            Ok::<_, Refused>(ak.and_then(|ak| state.measured(ak).map(|measured| measured.files.clone())))
         };
         values.files.accepted = tokio::task::spawn_blocking(files).await.map_err(Refused::internal)??;
     }

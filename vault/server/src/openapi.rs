@@ -26,7 +26,7 @@ pub fn document() -> Value {
         }
     }
     let schemas = generator.take_definitions(true);
-    json!({
+    let mut document = json!({
         "openapi": "3.0.3",
         "info": {
             "title": "Strongroom",
@@ -44,7 +44,10 @@ pub fn document() -> Value {
                 },
             },
         },
-    })
+    });
+    // By name, whatever else is built with it: dependencies may have JSON keep the order of insertion.
+    document.sort_all_objects();
+    document
 }
 
 fn operation(endpoint: &Endpoint, problem: &Value, generator: &mut SchemaGenerator) -> Value {

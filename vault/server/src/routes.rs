@@ -5,7 +5,11 @@
 //! `tests/it/matrix.rs`, and `strongroomd openapi > docs/openapi.json`.
 
 use crate::{
-    api::{assets, audit, decisions, keys, leases, ledger, nodes, policies, references, sites, status, tokens},
+    api::{
+        assets, audit, decisions, keys, leases, ledger,
+        nodes::{self, identities},
+        policies, references, sites, status, tokens,
+    },
     authority::{self, Access},
     challenge, enrol,
     json::{BodyTimeout, discard},
@@ -27,8 +31,8 @@ use std::time::Duration;
 use strongroom_protocol::{
     Code,
     admin::{
-        ApproveNode, AssetCurrent, AssetView, CreateAsset, CreateToken, CreatedToken, NodeView, PolicyFiles,
-        PolicyView, RecordReference, Recorded, ReferenceValues, ReferenceView, RevokeNode,
+        ApproveNode, AssetCurrent, AssetView, ChangeIdentities, CreateAsset, CreateToken, CreatedToken, ImportNode,
+        NodeView, PolicyFiles, PolicyView, RecordReference, Recorded, ReferenceValues, ReferenceView, RevokeNode,
         Role::{self, Admin, Auditor, Custodian, Endorser, Operator, PolicyApprover, PolicyAuthor},
         RotateToken, RotatedToken, Site, TokenView, UpdateAsset, VaultInfo,
     },
@@ -126,11 +130,13 @@ pub fn endpoints() -> Vec<Endpoint> {
 
         POST "/v1/sites", Roles(&[Operator]), "Creates a site.", (body [Site]) => RECORDED, sites::create;
         GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
+        POST "/v1/nodes/import", Roles(&[Operator]), "Registers a machine without a TPM by what its evidence will show.", (body [ImportNode]) => RECORDED, identities::import;
         GET "/v1/nodes", Roles(&[Operator, Auditor]), "All nodes.", () => Json(of::<Vec<NodeView>>), nodes::list;
         GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node.", () => Json(of::<NodeView>), nodes::show;
         GET "/v1/nodes/{id}/measurements", Roles(&[Endorser, Operator, Auditor]), "What a node showed when it attested last: PCR values, the events of its boot log, measured files.", () => Json(of::<ReferenceValues>), nodes::measured;
         POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (body [ApproveNode]) => RECORDED, nodes::approve;
         POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (body [RevokeNode]) => RECORDED, nodes::revoke;
+        POST "/v1/nodes/{id}/identities", Roles(&[Operator]), "Adds identities to a node's record, or takes some out, which ends its leases.", (body [ChangeIdentities]) => RECORDED, identities::change;
         POST "/v1/references", Roles(&[Endorser]), "Proposes a version of a reference set.", (body [RecordReference]) => RECORDED, references::propose;
         POST "/v1/references/{name}/{version}/approve", Roles(&[Endorser]), "Puts a version of a reference set in force that somebody else proposed.", () => RECORDED, references::approve;
         GET "/v1/references", Roles(&[Endorser, Auditor, Operator, PolicyAuthor]), "Every version of every reference set.", () => Json(of::<Vec<ReferenceView>>), references::list;

@@ -11,7 +11,7 @@
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,13 +21,14 @@ use strongroom_protocol::{
     admin::{CreateAsset, Integrity, KeyState},
     challenge::Nonce,
     enrol::NodeState,
+    identity::Identity,
     lease::LeaseState,
     sha256,
     statement::{Access, KeyRequest, Scope},
 };
 use strongroom_store::{
     Blob, Change, Guard, Item, Outcome, Quota, Sequencer, SqliteStore, Store as _,
-    model::{AssetRow, KeyRow, LeaseRow, NodeRow, SiteRow},
+    model::{AssetRow, KeyRow, LeaseRow, NodeRow, SiteRow, TpmRow},
 };
 
 const NODES: u64 = 64;
@@ -117,20 +118,24 @@ fn furnish() -> Item {
     changes.extend((0..NODES).map(|n| {
         Change::PutNode(NodeRow {
             id: node(n),
-            ek_public: Bytes(vec![2; 300]),
-            ak_public: Bytes(vec![3; 100]),
-            ak_sha256: Fixed(*node(n).as_array()),
+            tpm: Some(TpmRow {
+                ek_public: Bytes(vec![2; 300]),
+                ak_public: Bytes(vec![3; 100]),
+                ak_sha256: Fixed(*node(n).as_array()),
+                model: String::new(),
+            }),
+            identities: BTreeSet::from([Identity::of_tpm(&node(n))]),
             state: NodeState::Approved,
             site: Some("fra-1".into()),
             labels: BTreeMap::new(),
             requested_labels: BTreeMap::new(),
             single_job: false,
             hostname: None,
-            tpm: String::new(),
             last_pcrs: None,
             last_boot_log: None,
             last_boot: None,
             enrolled_at: 0,
+            activated_at: Some(0),
         })
     }));
     let record = record(0, Action::VaultInitialised, Subject::new(SubjectKind::Vault, "bench"));

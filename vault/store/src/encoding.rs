@@ -3,6 +3,7 @@
 use crate::{model::LeaseRow, store::StoreError};
 use serde::{Serialize, de::DeserializeOwned};
 use strongroom_protocol::{
+    NodeId,
     admin::{KeyState, PolicyState, ReferenceState},
     lease::LeaseState,
 };
@@ -33,6 +34,11 @@ pub(crate) fn held_keys(lease: &LeaseRow) -> Vec<(&str, u32)> {
     held.sort_unstable();
     held.dedup();
     held
+}
+
+/// Why a node is not written: two nodes would list one identity.
+pub(crate) fn taken_identity(kind: &str, identity: &str, node: NodeId) -> String {
+    format!("the identity {kind}:{identity} belongs to the node {node}")
 }
 
 /// Bytes of a fixed length.

@@ -1,11 +1,14 @@
 //! The rows of the vault's state. Times are Unix seconds by the database's clock.
 
+mod node;
+
+pub use node::{NodeRow, TpmRow};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use strongroom_protocol::{
     Bytes, DecisionId, EnrolmentId, Fixed, LeaseId, NodeId,
     admin::{CreateAsset, KeyState, PolicyState, ReferenceState, ReferenceValues, Role},
-    enrol::NodeState,
     lease::LeaseState,
     statement::KeyRequest,
 };
@@ -43,43 +46,6 @@ pub struct SiteRow {
     pub name: String,
     /// ISO 3166-1 alpha-2.
     pub jurisdiction: String,
-}
-
-/// An enrolled node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRow {
-    /// SHA-256 of the EK's `TPMT_PUBLIC`.
-    pub id: NodeId,
-    /// The EK's `TPMT_PUBLIC`.
-    pub ek_public: Bytes,
-    /// The AK's `TPMT_PUBLIC`.
-    pub ak_public: Bytes,
-    /// SHA-256 of the AK's name: unique among nodes, and how evidence names its node.
-    pub ak_sha256: Fixed<32>,
-    /// State.
-    pub state: NodeState,
-    /// Site, once approved.
-    pub site: Option<String>,
-    /// Approved labels.
-    pub labels: BTreeMap<String, String>,
-    /// Labels that the node asked for.
-    pub requested_labels: BTreeMap<String, String>,
-    /// True when the node runs one job only.
-    pub single_job: bool,
-    /// Name for people.
-    pub hostname: Option<String>,
-    /// Manufacturer, model and version of the TPM as its certificate names them.
-    pub tpm: String,
-    /// PCR values of the last verified quote, for recording reference values.
-    pub last_pcrs: Option<ReferenceValues>,
-    /// SHA-256 of the boot log that explained them, kept as a blob; none where no verified log came with them.
-    #[serde(default)]
-    pub last_boot_log: Option<Fixed<32>>,
-    /// TPM reset and restart counts of that quote.
-    #[serde(default)]
-    pub last_boot: Option<(u32, u32)>,
-    /// Unix seconds.
-    pub enrolled_at: i64,
 }
 
 /// What a node's kernel has measured since its present boot, as far as quotes covered it.

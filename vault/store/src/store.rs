@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery};
+use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, identity::Identity};
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,8 @@ pub trait Store: Send + Sync + 'static {
     async fn node(&self, id: NodeId) -> Result<Option<Versioned<NodeRow>>, StoreError>;
     /// The node whose AK has this name's hash.
     async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError>;
+    /// The node whose record lists this identity.
+    async fn node_by_identity(&self, identity: &Identity) -> Result<Option<Versioned<NodeRow>>, StoreError>;
     /// All nodes, by time of enrolment.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
     /// What a node has measured since its last boot that is known.

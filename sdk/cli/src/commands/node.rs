@@ -1,18 +1,23 @@
 //! `strongroom node`.
 
+mod identity;
+mod import;
+mod show;
+
 use super::{label, labels, recorded};
 use crate::{
     context::{Context, absolute},
     output::{Answer, Exit, Failure, table},
 };
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 use strongroom::{
     Enrolled, Error, Options, Room,
     collect::{AgentAddress, AgentConfig, Collector, CollectorConfig, NodeConfig, TctiConfig},
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
+        identity::IdentityKind,
     },
 };
 
@@ -24,6 +29,14 @@ pub(crate) enum Node {
         after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7\n  strongroom node enroll --agent /run/strongroom/agent.sock --state-dir /var/lib/strongroom-agent"
     )]
     Enroll(Enroll),
+    /// Register a machine that has no TPM, by what its evidence will show
+    #[command(
+        after_help = "Example:\n  strongroom node import --identity snp-chip:4f2a90c1d7e3b658 --identity nvidia-gpu:0a1b2c3d --site fra-1"
+    )]
+    Import(import::Import),
+    /// What a node's record lists: evidence of anything else is not of this node
+    #[command(subcommand)]
+    Identity(identity::Change),
     /// Place a pending node into a site
     #[command(after_help = "Example:\n  strongroom node approve NODE_ID --site fra-1 --single-job")]
     Approve(Approve),
@@ -33,6 +46,9 @@ pub(crate) enum Node {
     /// All nodes
     #[command(after_help = "Example:\n  strongroom node list")]
     List,
+    /// One node, all that its record has; by its id or by one of its identities
+    #[command(after_help = "Example:\n  strongroom node show NODE_ID\n  strongroom node show nvidia-gpu:0a1b2c3d")]
+    Show(show::Show),
     /// One node; without an id, this machine's
     #[command(after_help = "Example:\n  strongroom node status")]
     Status(Status),
@@ -101,6 +117,9 @@ impl Node {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
             Self::Enroll(enroll) => enroll.run(context),
+            Self::Import(import) => import.run(context),
+            Self::Identity(change) => change.run(context),
+            Self::Show(show) => show.run(context),
             Self::Approve(a) => {
                 let body = ApproveNode {
                     site: a.site.clone(),
@@ -197,9 +216,9 @@ impl Status {
 }
 
 /// What people see of a node. Labels that it asks for are a wish until an operator approves them.
-const COLUMNS: [&str; 8] = ["NODE", "STATE", "SITE", "IN", "LABELS", "ASKS FOR", "NAME", "TPM"];
+const COLUMNS: [&str; 9] = ["NODE", "STATE", "SITE", "IN", "LABELS", "ASKS FOR", "NAME", "TPM", "IDENTITIES"];
 
-fn row(node: &NodeView) -> [String; 8] {
+fn row(node: &NodeView) -> [String; 9] {
     [
         node.id.to_string(),
         format!("{:?}", node.state).to_lowercase(),
@@ -208,6 +227,18 @@ fn row(node: &NodeView) -> [String; 8] {
         labels(&node.labels),
         labels(&node.requested_labels),
         node.hostname.clone().unwrap_or_default(),
-        node.tpm.clone(),
+        node.tpm.clone().unwrap_or_default(),
+        kinds(node),
     ]
+}
+
+/// How many identities of each kind: `tpm-ek, snp-chip, 8 nvidia-gpu`.
+fn kinds(node: &NodeView) -> String {
+    let mut counts: BTreeMap<IdentityKind, usize> = BTreeMap::new();
+    for identity in &node.identities {
+        *counts.entry(identity.kind).or_default() += 1;
+    }
+    let told =
+        counts.iter().map(|(kind, count)| if *count == 1 { kind.to_string() } else { format!("{count} {kind}") });
+    told.collect::<Vec<_>>().join(", ")
 }

@@ -68,7 +68,7 @@ impl Act {
     async fn commit(self, vault: &Vault) -> Answer<Recorded> {
         let record = self.record.id;
         let committed = vault.commit(self.record, self.guards, self.changes).await?;
-        Ok(Recorded { record, index: committed.index, version: None, digest: None, warnings: Vec::new() })
+        Ok(Recorded { record, index: committed.index, version: None, digest: None, node: None, warnings: Vec::new() })
     }
 }
 

@@ -1,4 +1,6 @@
-//! Nodes: approval into a site, revocation, views.
+//! Nodes: approval into a site, revocation, views. What is registered by hand is in [`identities`].
+
+pub mod identities;
 
 use super::{Act, check_reason, labels};
 use crate::{
@@ -18,6 +20,7 @@ use strongroom_protocol::{
     Code, NodeId,
     admin::{ApproveNode, NodeView, Recorded, ReferenceValues, RevokeNode},
     enrol::NodeState,
+    identity::{Identity, IdentityError},
     lease::{EventKind, LeaseState},
 };
 use strongroom_store::{
@@ -38,9 +41,13 @@ pub async fn approve(
         return Err(Refused::new(Code::Conflict, "the node was revoked"));
     }
     let site = vault.store.site(&request.site).await?.ok_or_else(|| Refused::not_found("site"))?;
+    // A node without a TPM was placed when it was registered, and waits for its first evidence: until then its
+    // place may be corrected, and nothing is released to it.
+    let waits = node.row.activated_at.is_none();
     // A move changes what policy decides: leases granted at the old place do not outlive it.
     let moved = node.row.state == NodeState::Approved && node.row.site.as_ref() != Some(&request.site);
-    let action = if node.row.state == NodeState::Approved { Action::NodeChanged } else { Action::NodeApproved };
+    let changed = waits || node.row.state == NodeState::Approved;
+    let action = if changed { Action::NodeChanged } else { Action::NodeApproved };
     let act = Act::by(&vault, &holder, action, subject(SubjectKind::Node, node.row.id)).await?;
     let mut act = act
         .guarded(Guard::Node(node.row.id, node.version))
@@ -57,7 +64,7 @@ pub async fn approve(
     }
     let id = node.row.id;
     let row = NodeRow {
-        state: NodeState::Approved,
+        state: if waits { NodeState::Pending } else { NodeState::Approved },
         site: Some(request.site),
         labels: request.labels,
         single_job: request.single_job,
@@ -121,7 +128,13 @@ pub async fn measured(State(vault): State<Shared>, Path(id): Path<String>) -> An
     values.map(Json).ok_or_else(|| Refused::not_found("measurements: the node has shown none"))
 }
 
+/// A node by its id, or by one of its identities as `KIND:VALUE`.
 pub(super) async fn find(vault: &Vault, id: &str) -> Answer<Versioned<NodeRow>> {
+    if id.contains(':') {
+        let identity: Identity = id.parse().map_err(|e: IdentityError| Refused::malformed("node", e.to_string()))?;
+        let node = vault.store.node_by_identity(&identity).await?;
+        return node.ok_or_else(|| Refused::not_found("node: no record lists this identity"));
+    }
     let id: NodeId = id.parse().map_err(|_| Refused::malformed("node", "not a node's id"))?;
     vault.store.node(id).await?.ok_or_else(|| Refused::not_found("node"))
 }
@@ -136,7 +149,9 @@ fn view(node: NodeRow, jurisdictions: &BTreeMap<String, String>) -> NodeView {
         requested_labels: node.requested_labels,
         single_job: node.single_job,
         hostname: node.hostname,
-        tpm: node.tpm,
+        tpm: node.tpm.map(|tpm| tpm.model),
+        identities: node.identities.into_iter().collect(),
         enrolled_at: rfc3339(node.enrolled_at),
+        activated_at: node.activated_at.map(rfc3339),
     }
 }

@@ -530,7 +530,7 @@ mod tests {
         write(&patient.path, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
         let (check, failed, finding) = patient.one().await;
         assert_eq!((check, failed), ("database", true));
-        assert!(finding.contains("schema 0, this program wants 5: run serve"), "{finding}");
+        assert!(finding.contains("schema 0, this program wants 6: run serve"), "{finding}");
         assert_eq!(metadata(patient.file("old.db")).unwrap().len(), 0);
     }
 }

@@ -105,7 +105,8 @@ fn keeps_changing() -> Refused {
 async fn reread(vault: &Vault, attested: &mut Attested) -> Answer<()> {
     let gone = || Refused::from(Problem::new(Code::NotEnrolled));
     let node = vault.store.node_by_ak(attested.asked.quote.ak).await?.ok_or_else(gone)?;
-    if node.row.ak_public != attested.node.row.ak_public || node.row.ek_public != attested.node.row.ek_public {
+    let keys = |row: &NodeRow| row.tpm.as_ref().map(|tpm| (tpm.ak_public.clone(), tpm.ek_public.clone()));
+    if keys(&node.row) != keys(&attested.node.row) {
         return Err(gone());
     }
     attested.node = node;
@@ -238,7 +239,7 @@ fn lease_row(
         id: terms.lease,
         decision,
         node: attested.node.row.id,
-        ak_sha256: attested.node.row.ak_sha256,
+        ak_sha256: asked.quote.ak,
         statement_sha256: asked.statement_sha256,
         caller_sha256: asked.caller.as_ref().map(|c| c.sha256),
         recipient_sha256: Fixed(asked.statement.recipient_sha256()),

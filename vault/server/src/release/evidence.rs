@@ -100,8 +100,9 @@ fn verify(
 ) -> Answer<Result<TpmClaims, strongroom_attest::Refused>> {
     let damaged =
         |e: &dyn std::fmt::Display| Refused::internal(format!("the record of node {} is damaged: {e}", node.id));
-    let public = Public::parse(&node.ak_public.0).map_err(|e| damaged(&e))?;
-    let ek = Public::parse(&node.ek_public.0).map_err(|e| damaged(&e))?;
+    let tpm = node.tpm.as_ref().ok_or_else(|| damaged(&"it was found by an AK, and has no TPM"))?;
+    let public = Public::parse(&tpm.ak_public.0).map_err(|e| damaged(&e))?;
+    let ek = Public::parse(&tpm.ek_public.0).map_err(|e| damaged(&e))?;
     let caller = asked.caller.as_ref().map(|c| c.bytes.as_slice());
     let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
     let expectation = QuoteExpectation {

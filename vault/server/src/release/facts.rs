@@ -141,7 +141,7 @@ impl Facts {
                 jurisdiction: self.site.as_ref().map(|s| s.jurisdiction.clone()),
                 labels: node.labels.clone(),
                 single_job: node.single_job,
-                tpm: node.tpm.clone(),
+                tpm: node.tpm.as_ref().map(|tpm| tpm.model.clone()).unwrap_or_default(),
             },
             caller: asked.caller.as_ref().map(|c| c.facts.clone()),
             claims: ClaimFacts {

@@ -23,7 +23,7 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
     };
     let asked = &attested.asked;
     let same = lease.node == attested.node.row.id
-        && lease.ak_sha256 == attested.node.row.ak_sha256
+        && lease.ak_sha256 == asked.quote.ak
         && lease.caller_sha256 == asked.caller.as_ref().map(|c| c.sha256)
         && attested.claims.as_ref().is_ok_and(|claims| {
             let boot = claims.boot();

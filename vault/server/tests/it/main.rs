@@ -13,6 +13,7 @@ mod bench;
 mod boot;
 mod enrolment;
 mod floods;
+mod identities;
 mod leases;
 mod listening;
 mod logs;

@@ -8,7 +8,7 @@ use super::{PgQuery, WriteTransaction, candidate::held, closing, rows::get};
 use crate::{
     batch::{Change, Closed},
     closing::Which,
-    encoding::{key_state_name, to_json},
+    encoding::{array, key_state_name, taken_identity, to_json},
     model::{
         AssetRow, KeyRow, LeaseRow, MEASURED_BYTES, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow,
     },
@@ -75,7 +75,10 @@ async fn create_site(tx: &mut WriteTransaction, row: &SiteRow) -> Applied {
 }
 
 async fn put_node(tx: &mut WriteTransaction, row: &NodeRow) -> Applied {
-    let (id, ak) = (row.id.as_array().to_vec(), row.ak_sha256.0.to_vec());
+    if let Err(why) = row.check() {
+        return refused(why);
+    }
+    let (id, ak) = (row.id.as_array().to_vec(), row.tpm.as_ref().map(|tpm| tpm.ak_sha256.0.to_vec()));
     let other = query("SELECT 1 FROM nodes WHERE ak_sha256 = $1 AND id <> $2").bind(ak.clone()).bind(id.clone());
     if tx.row(other).await?.is_some() {
         return refused("this AK belongs to another node");
@@ -96,6 +99,31 @@ async fn put_node(tx: &mut WriteTransaction, row: &NodeRow) -> Applied {
     .bind(row.enrolled_at)
     .bind(to_json(row)?);
     tx.execute(put).await?;
+    put_identities(tx, row).await
+}
+
+/// Brings the index of identities to what the node's row lists.
+async fn put_identities(tx: &mut WriteTransaction, row: &NodeRow) -> Applied {
+    let id = row.id.as_array().to_vec();
+    let kinds: Vec<String> = row.identities.iter().map(|one| one.kind.as_str().to_owned()).collect();
+    let values: Vec<String> = row.identities.iter().map(|one| one.value.clone()).collect();
+    let taken = query(
+        "SELECT kind, identity, node FROM node_identities WHERE node <> $1 AND (kind, identity) IN
+             (SELECT kind, identity FROM unnest($2::text[], $3::text[]) AS listed (kind, identity))
+             ORDER BY kind, identity LIMIT 1",
+    );
+    let taken = taken.bind(id.clone()).bind(kinds.clone()).bind(values.clone());
+    if let Some(taken) = tx.row(taken).await? {
+        let node = NodeId::from(array(get(&taken, "node")?)?);
+        return refused(taken_identity(get(&taken, "kind")?, get(&taken, "identity")?, node));
+    }
+    let put = query(
+        "WITH listed AS (SELECT kind, identity FROM unnest($2::text[], $3::text[]) AS listed (kind, identity)),
+         gone AS (DELETE FROM node_identities WHERE node = $1 AND (kind, identity) NOT IN (SELECT * FROM listed))
+         INSERT INTO node_identities (kind, identity, node) SELECT kind, identity, $1 FROM listed
+             ON CONFLICT DO NOTHING",
+    );
+    tx.execute(put.bind(id).bind(kinds).bind(values)).await?;
     Ok(())
 }
 

@@ -16,7 +16,9 @@ use crate::{
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, postgres::PgRow, query};
 use std::path::Path;
-use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, sha256};
+use strongroom_protocol::{
+    DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, identity::Identity, sha256,
+};
 
 /// A lease's columns, and the time.
 macro_rules! leases {
@@ -99,6 +101,14 @@ impl Store for PostgresStore {
     async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError> {
         let asked = query("SELECT version, content FROM nodes WHERE ak_sha256 = $1").bind(ak_sha256.0.to_vec());
         self.first(asked, rows::versioned).await
+    }
+
+    async fn node_by_identity(&self, identity: &Identity) -> Result<Option<Versioned<NodeRow>>, StoreError> {
+        let asked = query(
+            "SELECT version, content FROM nodes
+                 WHERE id = (SELECT node FROM node_identities WHERE kind = $1 AND identity = $2)",
+        );
+        self.first(asked.bind(identity.kind.as_str()).bind(identity.value.clone()), rows::versioned).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {

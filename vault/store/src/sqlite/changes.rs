@@ -5,19 +5,20 @@
 
 use super::{
     closing,
-    rows::{held_keys, key_state_name, to_json},
+    rows::{array, held_keys, key_state_name, to_json},
     unavailable,
 };
 use crate::{
     batch::{Change, Closed},
     closing::Which,
+    encoding::taken_identity,
     model::{
         AssetRow, KeyRow, LeaseRow, MEASURED_BYTES, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow,
     },
     store::StoreError,
     unmade::{Applied, Unmade, refused},
 };
-use sqlx::{SqliteConnection, query, query_scalar};
+use sqlx::{SqliteConnection, query, query_as, query_scalar};
 use strongroom_protocol::{
     EnrolmentId, Fixed, LeaseId, NodeId,
     admin::{KeyState, PolicyState, ReferenceState},
@@ -77,7 +78,10 @@ async fn create_site(db: &mut SqliteConnection, row: &SiteRow) -> Applied {
 }
 
 async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
-    let (id, ak) = (row.id.as_array().to_vec(), row.ak_sha256.0.to_vec());
+    if let Err(why) = row.check() {
+        return refused(why);
+    }
+    let (id, ak) = (row.id.as_array().to_vec(), row.tpm.as_ref().map(|tpm| tpm.ak_sha256.0.to_vec()));
     let other: Option<i64> = query_scalar("SELECT 1 FROM nodes WHERE ak_sha256 = ? AND id <> ?")
         .bind(ak.clone())
         .bind(id.clone())
@@ -103,6 +107,41 @@ async fn put_node(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
     .bind(row.site.as_deref())
     .bind(row.enrolled_at)
     .bind(to_json(row)?)
+    .execute(&mut *db)
+    .await?;
+    put_identities(db, row).await
+}
+
+/// Brings the index of identities to what the node's row lists.
+async fn put_identities(db: &mut SqliteConnection, row: &NodeRow) -> Applied {
+    let (id, listed) = (row.id.as_array().to_vec(), to_json(&row.identities)?);
+    let taken: Option<(String, String, Vec<u8>)> = query_as(
+        "SELECT kind, identity, node FROM node_identities WHERE node <> ?1 AND (kind, identity) IN
+             (SELECT listed.value ->> 'kind', listed.value ->> 'value' FROM json_each(?2) AS listed)
+             ORDER BY kind, identity LIMIT 1",
+    )
+    .bind(id.clone())
+    .bind(listed.as_str())
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some((kind, identity, node)) = taken {
+        return refused(taken_identity(&kind, &identity, NodeId::from(array(&node)?)));
+    }
+    query(
+        "DELETE FROM node_identities WHERE node = ?1 AND (kind, identity) NOT IN
+             (SELECT listed.value ->> 'kind', listed.value ->> 'value' FROM json_each(?2) AS listed)",
+    )
+    .bind(id.clone())
+    .bind(listed.as_str())
+    .execute(&mut *db)
+    .await?;
+    query(
+        "INSERT INTO node_identities (kind, identity, node)
+             SELECT listed.value ->> 'kind', listed.value ->> 'value', ?1 FROM json_each(?2) AS listed WHERE true
+             ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(listed)
     .execute(db)
     .await?;
     Ok(())

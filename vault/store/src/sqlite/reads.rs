@@ -17,7 +17,9 @@ use sqlx::{
     sqlite::{Sqlite, SqliteArguments, SqliteRow},
 };
 use std::path::Path;
-use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, sha256};
+use strongroom_protocol::{
+    DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, identity::Identity, sha256,
+};
 
 type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
@@ -93,6 +95,13 @@ impl Store for SqliteStore {
     async fn node_by_ak(&self, ak_sha256: Fixed<32>) -> Result<Option<Versioned<NodeRow>>, StoreError> {
         let asked = query("SELECT version, row FROM nodes WHERE ak_sha256 = ?").bind(ak_sha256.0.to_vec());
         self.first(asked, rows::versioned).await
+    }
+
+    async fn node_by_identity(&self, identity: &Identity) -> Result<Option<Versioned<NodeRow>>, StoreError> {
+        let asked = query(
+            "SELECT version, row FROM nodes WHERE id = (SELECT node FROM node_identities WHERE kind = ? AND identity = ?)",
+        );
+        self.first(asked.bind(identity.kind.as_str()).bind(identity.value.clone()), rows::versioned).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {

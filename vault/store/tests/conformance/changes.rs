@@ -37,7 +37,7 @@ pub(crate) async fn a_node_is_put_with_its_own_ak_and_a_known_site(w: World) {
     assert_eq!(w.store.node_by_ak(bytes32(1)).await.unwrap().unwrap(), found);
 
     let mut thief = node(2);
-    thief.ak_sha256 = bytes32(1);
+    thief.tpm.as_mut().unwrap().ak_sha256 = bytes32(1);
     conflicts(&w, Change::PutNode(thief)).await;
 
     let mut approved = node(1);
@@ -45,7 +45,7 @@ pub(crate) async fn a_node_is_put_with_its_own_ak_and_a_known_site(w: World) {
     approved.site = Some("fra-1".into());
     conflicts(&w, Change::PutNode(approved.clone())).await;
     done(&w, Change::CreateSite(site("fra-1"))).await;
-    approved.ak_sha256 = bytes32(9);
+    approved.tpm.as_mut().unwrap().ak_sha256 = bytes32(9);
     done(&w, Change::PutNode(approved.clone())).await;
     let found = w.store.node(node_id(1)).await.unwrap().unwrap();
     assert_eq!((found.row, found.version), (approved, 2));

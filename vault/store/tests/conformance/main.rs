@@ -18,6 +18,7 @@ mod enrolments;
 mod grounds;
 mod guards;
 mod ledger;
+mod nodes;
 mod nonces;
 mod postgres;
 mod quotas;
@@ -40,6 +41,9 @@ macro_rules! every_backend {
             guards::of_many_guards_the_last_one_counts_too,
             changes::a_site_is_created_once,
             changes::a_node_is_put_with_its_own_ak_and_a_known_site,
+            nodes::a_node_may_have_no_tpm,
+            nodes::an_identity_belongs_to_one_node,
+            nodes::a_record_lists_what_names_its_node,
             changes::an_asset_is_created_once,
             changes::an_asset_is_changed_where_it_is,
             changes::key_versions_follow_one_another_and_stay_destroyed,

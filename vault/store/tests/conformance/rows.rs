@@ -1,7 +1,7 @@
 //! Rows, records and items to test with. A number tells rows of a kind apart.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
 };
 use strongroom_ledger::{Action, Actor, ActorKind, Record, Subject, SubjectKind, Timestamp, Verdict};
@@ -11,6 +11,7 @@ use strongroom_protocol::{
     challenge::Nonce,
     enrol::NodeState,
     evidence::{PcrBank, PcrMap},
+    identity::{Identity, IdentityKind},
     lease::LeaseState,
     statement::{Access, KeyRequest, Scope},
 };
@@ -95,20 +96,47 @@ pub(crate) fn site(name: &str) -> SiteRow {
 pub(crate) fn node(n: u8) -> NodeRow {
     NodeRow {
         id: node_id(n),
-        ek_public: Bytes(vec![n; 4]),
-        ak_public: Bytes(vec![n; 5]),
-        ak_sha256: bytes32(n),
+        tpm: Some(TpmRow {
+            ek_public: Bytes(vec![n; 4]),
+            ak_public: Bytes(vec![n; 5]),
+            ak_sha256: bytes32(n),
+            model: "IBM swtpm 1".into(),
+        }),
+        identities: BTreeSet::from([Identity::of_tpm(&node_id(n))]),
         state: NodeState::Pending,
         site: None,
         labels: BTreeMap::from([("rack".into(), "7".into())]),
         requested_labels: BTreeMap::new(),
         single_job: false,
         hostname: Some(format!("node-{n}")),
-        tpm: "IBM swtpm 1".into(),
         last_pcrs: Some(values()),
         last_boot_log: Some(bytes32(n)),
         last_boot: Some((n.into(), 0)),
         enrolled_at: 1000 - i64::from(n),
+        activated_at: Some(1000 - i64::from(n)),
+    }
+}
+
+/// An AMD processor.
+pub(crate) fn chip(n: u8) -> Identity {
+    Identity::read(IdentityKind::SnpChip, &format!("{n:02x}").repeat(64)).unwrap()
+}
+
+pub(crate) fn gpu(n: u16) -> Identity {
+    Identity::read(IdentityKind::NvidiaGpu, &format!("{:06x}", n + 1)).unwrap()
+}
+
+/// A node without a TPM, named by its processor.
+pub(crate) fn imported(n: u8) -> NodeRow {
+    NodeRow {
+        id: chip(n).node_id().unwrap(),
+        tpm: None,
+        identities: BTreeSet::from([chip(n)]),
+        last_pcrs: None,
+        last_boot_log: None,
+        last_boot: None,
+        activated_at: None,
+        ..node(n)
     }
 }
 

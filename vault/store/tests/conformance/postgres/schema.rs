@@ -1,10 +1,11 @@
 //! Migrations, by replicas that start at one time.
 
 use super::{options, pooled};
-use crate::{rows::*, world::*};
+use crate::{World, rows::*, world::*};
 use std::sync::Arc;
 use strongroom_postgres::Cluster;
-use strongroom_store::{PostgresOptions, PostgresStore, Store as _, StoreError};
+use strongroom_protocol::identity::Identity;
+use strongroom_store::{Change, PostgresOptions, PostgresStore, Store as _, StoreError};
 
 /// Replicas that start together come to one schema, and to one log.
 async fn start_together(options: PostgresOptions) {
@@ -31,7 +32,7 @@ async fn start_together(options: PostgresOptions) {
 async fn replicas_that_start_together_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(options(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "4");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "5");
     assert_eq!(database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").unwrap(), "0");
 }
 
@@ -39,25 +40,47 @@ async fn replicas_that_start_together_make_one_schema() {
 async fn replicas_behind_a_pooler_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(pooled(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "4");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "5");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_program_are_left_alone() {
     let database = Cluster::shared().database().unwrap();
     let as_it_is = || async { PostgresStore::open_as_it_is(&options(&database)).await.map(drop) };
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 4 })));
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 5 })));
     assert_eq!(database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").unwrap(), "0");
     PostgresStore::open(&options(&database)).await.unwrap();
     as_it_is().await.unwrap();
 
-    database.sql("INSERT INTO migrations (number, sha256) VALUES (5, 'of the future')").unwrap();
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 5, wanted: 4 })));
-    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 5, .. })));
-    database.sql("DELETE FROM migrations WHERE number = 5; UPDATE migrations SET sha256 = 'changed'").unwrap();
+    database.sql("INSERT INTO migrations (number, sha256) VALUES (6, 'of the future')").unwrap();
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 6, wanted: 5 })));
+    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 6, .. })));
+    database.sql("DELETE FROM migrations WHERE number = 6; UPDATE migrations SET sha256 = 'changed'").unwrap();
     for error in [as_it_is().await, PostgresStore::open(&options(&database)).await.map(drop)] {
         assert!(error.unwrap_err().to_string().contains("migrations differ"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_enrolled_before_records_listed_identities_list_their_tpm() {
+    let database = Cluster::shared().database().unwrap();
+    let store = Arc::new(PostgresStore::open(&options(&database)).await.unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let w = World::over(store, directory).await;
+    w.accepted(with(vec![Change::PutNode(node(1)), Change::PutNode(node(2))])).await;
+    // As the migration before left it.
+    database
+        .sql(
+            "DROP TABLE node_identities; ALTER TABLE nodes ALTER COLUMN ak_sha256 SET NOT NULL;
+             UPDATE nodes SET content = (content::jsonb - 'identities' - 'activated_at')::text;
+             DELETE FROM migrations WHERE number = 5",
+        )
+        .unwrap();
+    let store = PostgresStore::open(&options(&database)).await.unwrap();
+    let found = store.node_by_identity(&Identity::of_tpm(&node_id(1))).await.unwrap().unwrap();
+    assert_eq!((&found.row, found.version), (&node(1), 1));
+    assert_eq!(store.nodes().await.unwrap(), [node(2), node(1)]);
+    w.accepted(with(vec![Change::PutNode(imported(3))])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,9 @@ use std::{
     },
 };
 use strongroom_ledger::{Checkpoint, SignedCheckpoint, Subject, Tile, TileId, TileSet};
-use strongroom_protocol::{DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, challenge::Nonce};
+use strongroom_protocol::{
+    DecisionId, EnrolmentId, Fixed, LeaseId, NodeId, audit::AuditQuery, challenge::Nonce, identity::Identity,
+};
 use strongroom_store::{
     Backend, Blob, Change, Closed, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore,
     Store, StoreError,
@@ -368,6 +370,7 @@ pass_on! {
     fn sites() -> Vec<SiteRow>;
     fn node(id: NodeId) -> Option<Versioned<NodeRow>>;
     fn node_by_ak(ak: Fixed<32>) -> Option<Versioned<NodeRow>>;
+    fn node_by_identity(identity: &Identity) -> Option<Versioned<NodeRow>>;
     fn nodes() -> Vec<NodeRow>;
     fn measured(node: NodeId) -> Option<Versioned<MeasuredRow>>;
     fn put_enrolment(enrolment: &EnrolmentRow) -> ();

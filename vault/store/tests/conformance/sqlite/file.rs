@@ -3,8 +3,10 @@
 use super::{damage::meddle, open, world};
 use crate::{rows::*, world::*};
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
-use strongroom_protocol::{lease::LeaseState, statement::Access};
-use strongroom_store::{Change, Item, Quota, Refusal, SqliteStore, Store, StoreError, sqlite::SqliteOptions};
+use strongroom_protocol::{identity::Identity, lease::LeaseState, statement::Access};
+use strongroom_store::{
+    Change, Item, Quota, Refusal, SqliteStore, Store, StoreError, model::NodeRow, sqlite::SqliteOptions,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_owner_reads_the_files() {
@@ -35,7 +37,7 @@ async fn the_log_is_durable_and_in_wal() {
     assert_eq!(mode, "wal");
     db = sqlx::SqlitePool::connect(w.directory.path().join("vault.db").to_str().unwrap()).await.unwrap();
     let version: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&db).await.unwrap();
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,6 +64,36 @@ async fn leases_granted_before_they_were_counted_count() {
     let closed = Change::CloseLeasesOfNode(node_id(1), LeaseState::Revoked);
     sequencer.commit(vec![with(vec![closed])]).await.unwrap();
     assert_eq!(counted(&*store).await, [0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_enrolled_before_records_listed_identities_list_their_tpm() {
+    let w = world().await;
+    w.accepted(with(vec![Change::CreateSite(site("fra-1"))])).await;
+    let placed = NodeRow { site: Some("fra-1".into()), ..node(1) };
+    w.accepted(with(vec![Change::PutNode(placed.clone())])).await;
+    w.accepted(with(vec![Change::PutNode(placed.clone()), Change::PutNode(node(2))])).await;
+    // As the migration before left it.
+    meddle(
+        w.directory.path(),
+        "DROP TABLE node_identities;
+         CREATE TABLE old (id BLOB PRIMARY KEY, version INTEGER NOT NULL, ak_sha256 BLOB NOT NULL UNIQUE,
+             site TEXT REFERENCES sites (name), enrolled_at INTEGER NOT NULL, row TEXT NOT NULL) STRICT;
+         INSERT INTO old SELECT id, version, ak_sha256, site, enrolled_at,
+             json_remove(row, '$.identities', '$.activated_at') FROM nodes;
+         DROP TABLE nodes; ALTER TABLE old RENAME TO nodes; CREATE INDEX nodes_by_time ON nodes (enrolled_at, id);
+         DELETE FROM _sqlx_migrations WHERE version = 6",
+    )
+    .await;
+    let store = open(w.directory.path()).await;
+    let found = store.node(node_id(1)).await.unwrap().unwrap();
+    assert_eq!((&found.row, found.version), (&placed, 2));
+    assert_eq!(store.node_by_identity(&Identity::of_tpm(&node_id(1))).await.unwrap().unwrap(), found);
+    assert_eq!(store.node_by_ak(bytes32(2)).await.unwrap().unwrap().row, node(2));
+    let sequencer = sequencer(store.clone(), w.outside()).await.unwrap();
+    let outcomes = sequencer.commit(vec![with(vec![Change::PutNode(imported(3))])]).await.unwrap();
+    accepted(outcomes[0].clone());
+    assert_eq!(store.nodes().await.unwrap(), [imported(3), node(2), placed]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,7 +276,7 @@ async fn a_database_of_another_schema_is_left_as_it_is() {
     assert!(newer.to_string().contains("newer program"), "{newer}");
     meddle(w.directory.path(), "DELETE FROM _sqlx_migrations").await;
     let older = as_it_is().await.unwrap_err().to_string();
-    assert!(older.contains("schema 0, this program wants 5: run serve"), "{older}");
+    assert!(older.contains("schema 0, this program wants 6: run serve"), "{older}");
 
     let empty = w.directory.path().join("empty.db");
     assert!(SqliteStore::open_as_it_is(&empty, SqliteOptions::default()).await.is_err());
