@@ -18,6 +18,7 @@ mod evidence;
 mod leases;
 mod measured;
 mod memory;
+mod nodes;
 mod refusals;
 mod release;
 mod replicas;

@@ -12,6 +12,7 @@
 //! logs        boot log, quoted PCRs ──log::verify──> BootClaims                   rows L1 to L7
 //!             IMA log, PCR 10 ──ima::verify──> Measured ──claims(lists)──> ImaClaims   row  L8
 //!             both, caller ──workload::claims──> WorkloadClaims                  row  L9
+//! together    what each item showed, one approved record ──composite::check──> Devices   row  E7
 //! ahead       a unified kernel image ──Uki::parse──> what PCR 11 will hold
 //! either      Refused { row, what was wrong, what to do };  rows::Report lists each row's verdict
 //! ```
@@ -24,6 +25,7 @@
 //! an evidence struct, an expectation struct, and a claims type whose only constructor is the
 //! verification.
 
+pub mod composite;
 pub mod enrol;
 pub mod ima;
 pub mod log;

@@ -58,6 +58,12 @@ pub fn ima_report(covered: bool, boot_aggregate: bool, refused: Option<&crate::i
     })
 }
 
+/// Row of evidence from several devices.
+pub const COMPOSITE: [(&str, &str); 1] = [(
+    "E7",
+    "every item is of the same approved record, each device once, and every GPU that it lists beside its guest",
+)];
+
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -106,7 +106,7 @@ fn of_file(source: &str, file: &str) -> Vec<Test> {
 }
 
 fn all_rows() -> Vec<(&'static str, &'static str)> {
-    [&rows::ENROLMENT[..], &rows::QUOTE, &rows::BOOT_LOG, &rows::IMA_LOG, &rows::WORKLOAD].concat()
+    [&rows::ENROLMENT[..], &rows::QUOTE, &rows::BOOT_LOG, &rows::IMA_LOG, &rows::WORKLOAD, &rows::COMPOSITE].concat()
 }
 
 #[test]

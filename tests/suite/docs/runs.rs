@@ -45,7 +45,7 @@ fn subcommands() -> BTreeSet<Vec<String>> {
     commands.map(|words| words.split_whitespace().skip(1).map(str::to_owned).collect()).collect()
 }
 
-/// The subcommand of a command line: one word, or two, of those that there are.
+/// The subcommand of a command line: one to three words of those that there are.
 fn subcommand(known: &BTreeSet<Vec<String>>, arguments: &[String]) -> Vec<String> {
     let words: Vec<_> = arguments
         .iter()
@@ -57,7 +57,7 @@ fn subcommand(known: &BTreeSet<Vec<String>>, arguments: &[String]) -> Vec<String
         })
         .map(|(_, word)| word.clone())
         .collect();
-    let longest = [2, 1].into_iter().filter_map(|count| words.get(..count)).find(|words| known.contains(*words));
+    let longest = [3, 2, 1].into_iter().filter_map(|count| words.get(..count)).find(|words| known.contains(*words));
     longest.map(<[String]>::to_vec).unwrap_or_default()
 }
 

@@ -54,13 +54,17 @@ fn the_page_of_commands_says_who_may_run_each() {
 }
 
 /// Commands with a role, and the endpoint that each asks.
-const ASKS: [(&str, &str, &str); 28] = [
+const ASKS: [(&str, &str, &str); 32] = [
     ("node status", "get", "/v1/nodes/{id}"),
     ("site create", "post", "/v1/sites"),
     ("site list", "get", "/v1/sites"),
     ("node approve", "post", "/v1/nodes/{id}/approve"),
     ("node revoke", "post", "/v1/nodes/{id}/revoke"),
     ("node list", "get", "/v1/nodes"),
+    ("node show", "get", "/v1/nodes/{id}"),
+    ("node import", "post", "/v1/nodes/import"),
+    ("node identity add", "post", "/v1/nodes/{id}/identities"),
+    ("node identity remove", "post", "/v1/nodes/{id}/identities"),
     ("reference from-node", "get", "/v1/nodes/{id}/measurements"),
     ("reference approve", "post", "/v1/references/{name}/{version}/approve"),
     ("reference list", "get", "/v1/references"),

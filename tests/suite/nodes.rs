@@ -1,0 +1,3 @@
+//! Nodes as operators register and change them, by the programs.
+
+mod identities;
