@@ -372,6 +372,9 @@ pub struct LimitsConfig {
     pub enrolment_lifetime_s: u64,
     /// Denials that the ledger keeps of one node within an hour; beyond it 429.
     pub denials_per_node_per_hour: u64,
+    /// Bytes of its boot logs and IMA logs that are kept of one node within an hour; beyond it decisions are made
+    /// all the same, and only digests of the logs are kept.
+    pub log_bytes_per_node_per_hour: u64,
     /// Live leases that one node may hold; policy may allow fewer.
     pub leases_per_node: u64,
 }
@@ -389,6 +392,7 @@ impl Default for LimitsConfig {
             commit_deadline_ms: 5000,
             enrolment_lifetime_s: 600,
             denials_per_node_per_hour: 600,
+            log_bytes_per_node_per_hour: 32 << 20,
             leases_per_node: 1024,
         }
     }

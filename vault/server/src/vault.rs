@@ -2,7 +2,7 @@
 
 use crate::{
     admission::Admission, clock::Clock, config::Config, enforced::EnforcedPolicyCache, events::Events,
-    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, release::turns::Turns,
+    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, release::{room::Room, turns::Turns},
     shredder::Shredder, token_use::TokenUse, trust::Trust,
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -41,6 +41,8 @@ pub struct Vault {
     pub admission: Admission,
     /// Lines of requests, a node each.
     pub(crate) turns: Turns,
+    /// How much of their logs was kept, a node each.
+    pub(crate) room: Room,
     /// Requests that failed before a decision, counted.
     pub refusals: Refusals,
     /// What happens to leases, for those who listen.

@@ -11,6 +11,7 @@ use crate::{
     vault::{Shared, subject},
 };
 use axum::extract::State;
+use strongroom_attest::log::events::astray;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{
     Code, Fixed,
@@ -150,6 +151,13 @@ fn check_values(values: &ReferenceValues) -> Answer<()> {
     }
     if events.len() > EVENTS {
         return Err(Refused::malformed("values.events", format!("at most {EVENTS} events")));
+    }
+    // A second person approves by what the events say; those of another boot would deceive.
+    let astray: Vec<String> =
+        astray(events, measurements::hash_of(*bank), &values.pcrs).iter().map(u8::to_string).collect();
+    if !astray.is_empty() {
+        let problem = format!("those of PCR {} do not lead to its value: leave them out", astray.join(", "));
+        return Err(Refused::malformed("values.events", problem));
     }
     Ok(())
 }

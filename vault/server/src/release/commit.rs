@@ -22,17 +22,16 @@ use strongroom_keys::KeysError;
 use strongroom_ledger::{Action, KeyGrant, PolicyMode, PolicyRef, Record, SubjectKind, Verdict};
 use strongroom_protocol::{
     Bytes, Code, DecisionId, Fixed, LeaseId, Problem,
-    enrol::NodeState,
     lease::{EventKind, LeaseState},
     obligations::Obligations,
     release::ReleaseResponse,
-    sha256,
     statement::Act,
 };
 use strongroom_store::{
     Blob, Change, Guard, Item, Quota, Refusal,
     model::{LeaseRow, NodeRow, Versioned},
 };
+use tokio::time::Instant;
 
 /// How often rows may change under a decision before the requester is asked to come back.
 const ATTEMPTS: usize = 8;
@@ -75,6 +74,7 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             }
             Err(error) => return Err(error.into()),
         };
+        vault.room.take(attested.node.row.id, proposal.kept_bytes, Instant::now());
         // It is written: the node's next request need not wait until this answer is sealed.
         drop(attested.turn.take());
         metrics::counter!("strongroom_decisions_total",
@@ -130,14 +130,20 @@ struct Proposal {
     grant: Option<Terms>,
     /// The lease that a denial closes, and what became of its node.
     closed: Option<(LeaseId, Drift)>,
+    /// Bytes of logs that are kept with it, and were not before.
+    kept_bytes: u64,
 }
 
 impl Proposal {
     fn of(vault: &Vault, attested: &Attested, judgement: &Judgement) -> Answer<Self> {
         let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
         let explanation = Blob::of(judgement.explanation(attested)?);
-        let Kept { evidence, logs } =
-            Kept::of(&asked.quote, Worth::of(&attested.logs, node.state)).map_err(Refused::internal)?;
+        let limit = vault.config.limits.log_bytes_per_node_per_hour;
+        let is_left = |bytes| vault.room.is_left(node.id, bytes, limit, Instant::now());
+        let worth = Worth::of(&attested.logs, node.state);
+        let kept = Kept::within(&asked.quote, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
+        let (kept_bytes, boot_log) = (kept.new_bytes(node.last_boot_log), kept.boot_log(&asked.quote));
+        let Kept { evidence, logs } = kept;
         let renewal = asked.statement.act == Act::Renew;
 
         let mut changes = Vec::new();
@@ -172,7 +178,7 @@ impl Proposal {
                 Some(terms)
             }
         };
-        changes.extend(measured(attested));
+        changes.extend(measured(attested, boot_log));
         if let Some(kept) = &attested.logs.kept {
             // Whatever the verdict: the quote vouches for the log, and a node that is denied for want of a
             // reference set is one whose files an endorser may want to see.
@@ -196,7 +202,7 @@ impl Proposal {
             changes,
             blobs: logs.into_iter().chain([evidence, explanation]).collect(),
         };
-        Ok(Self { decision: item.record.id, item, grant, closed })
+        Ok(Self { decision: item.record.id, item, grant, closed, kept_bytes })
     }
 }
 
@@ -256,13 +262,11 @@ fn lease_row(
     })
 }
 
-/// What the node shows for the first time, so that an endorser can propose it.
-fn measured(attested: &Attested) -> Option<Change> {
+/// What the node shows for the first time, so that an endorser can propose it. `kept` is its boot log, if that is
+/// kept: one that is not is nothing to propose from, nor is one that does not hold.
+fn measured(attested: &Attested, kept: Option<Fixed<32>>) -> Option<Change> {
     let seen = Some(measurements::of_quote(attested.claims.as_ref().ok()?));
-    // A log that was not kept is nothing to propose from.
-    let kept = attested.logs.boot.held().is_some() && attested.node.row.state == NodeState::Approved;
-    let log = attested.asked.quote.boot_log.as_ref().filter(|_| kept);
-    let log = log.map(|log| Fixed(sha256(&log.0)));
+    let log = kept.filter(|_| attested.logs.boot.held().is_some());
     let boot = attested.claims.as_ref().ok()?.boot();
     let boot = Some((boot.reset_count, boot.restart_count));
     let row = &attested.node.row;

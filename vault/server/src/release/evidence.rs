@@ -58,8 +58,12 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
         }
         other => other.map(Arc::new),
     };
+    let known = known.filter(|_| asked.statement.act == Act::Release);
     let turn = match &claims {
-        Ok(claims) if logs::judges_ima(&asked.quote, claims) => Some(vault.turns.of(node.row.id).await?),
+        Ok(_) if known.is_some() => Some(vault.turns.again(asked.statement_sha256)?),
+        Ok(claims) if logs::judges_ima(&asked.quote, claims) => {
+            Some(vault.turns.of(node.row.id, asked.statement_sha256).await?)
+        }
         _ => None,
     };
     let logs = match &claims {
@@ -69,7 +73,6 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
         }
         Err(_) => Logs::unread(),
     };
-    let known = known.filter(|_| asked.statement.act == Act::Release);
     Ok(Attested { asked, node, claims, logs, known, renewed, turn })
 }
 

@@ -3,8 +3,9 @@
 //!
 //! The ledger is for ever, so nobody may fill it with what says nothing. Of a node that no operator approved no
 //! log is kept. Of others a boot log is kept if it is one, also where it was refused: denials of a node have a
-//! quota. An IMA log is kept as far as the quote covers it, and not if it was refused. The digest and the length
-//! of what was sent stand in the evidence in any case.
+//! quota. An IMA log is kept as far as the quote covers it, and not if it was refused. Of all this a node has so many
+//! bytes an hour, for a log that holds can carry anything that no quote covers. The digest and the length of what was
+//! sent stand in the evidence in any case.
 
 use super::logs::{Logs, Shown};
 use serde::Serialize;
@@ -47,6 +48,12 @@ impl Worth {
         };
         Self { boot_log, ima_log: logs.kept.as_ref().map(|kept| kept.covered) }
     }
+
+    /// Without what is not there already, where there is no room for more.
+    fn without_new(self, quote: &Tpm2Evidence, known: Option<Fixed<32>>) -> Self {
+        let same = known.is_some() && quote.boot_log.as_ref().map(|log| Fixed(sha256(&log.0))) == known;
+        Self { boot_log: self.boot_log && same, ima_log: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -66,11 +73,40 @@ struct Item {
 }
 
 impl Kept {
+    /// What is worth keeping and has room: `is_left` says whether so many bytes more of the node may be kept. `known`
+    /// is the boot log that was kept of it last.
+    pub(super) fn within(
+        quote: &Tpm2Evidence,
+        worth: Worth,
+        known: Option<Fixed<32>>,
+        is_left: impl Fn(u64) -> bool,
+    ) -> serde_json::Result<Self> {
+        let kept = Self::of(quote, worth)?;
+        if kept.new_bytes(known) == 0 || is_left(kept.new_bytes(known)) {
+            return Ok(kept);
+        }
+        metrics::counter!("strongroom_logs_not_kept_total").increment(1);
+        Self::of(quote, worth.without_new(quote, known))
+    }
+
+    /// Bytes of logs, but for the boot log that was kept before.
+    pub(super) fn new_bytes(&self, known: Option<Fixed<32>>) -> u64 {
+        let new = self.logs.iter().filter(|log| Some(log.sha256) != known);
+        new.map(|log| log.bytes.len() as u64).sum()
+    }
+
+    /// The digest of the boot log, if it is kept.
+    pub(super) fn boot_log(&self, quote: &Tpm2Evidence) -> Option<Fixed<32>> {
+        let sent = Fixed(sha256(&quote.boot_log.as_ref()?.0));
+        self.logs.iter().any(|log| log.sha256 == sent).then_some(sent)
+    }
+
     pub(super) fn of(quote: &Tpm2Evidence, worth: Worth) -> serde_json::Result<Self> {
         let digest = |log: &Option<Bytes>| log.as_ref().map(|log| Fixed(sha256(&log.0)));
         let length = |log: &Option<Bytes>| log.as_ref().map(|log| log.0.len());
         let boot_log = quote.boot_log.as_ref().filter(|_| worth.boot_log).map(|log| Blob::of(log.0.clone()));
-        let covered = quote.ima_log.as_ref().zip(worth.ima_log).and_then(|(log, covered)| log.0.get(..covered));
+        let covered =
+            quote.ima_log.as_ref().zip(worth.ima_log).and_then(|(log, covered)| log.0.get(..covered.min(log.0.len())));
         let ima_log = covered.map(|covered| Blob::of(covered.to_vec()));
         let item = Item {
             boot_log_sha256: digest(&quote.boot_log),
@@ -129,6 +165,28 @@ mod tests {
         assert_eq!((&items[0]["boot_log_bytes"], &items[0]["ima_log_bytes"]), (&8.into(), &16.into()));
         assert_eq!((items[0]["type"].as_str(), items[0]["ima_offset"].as_u64()), (Some("tpm2"), Some(7)));
         assert!(items[0].get("boot_log").is_none() && items.as_array().unwrap().len() == 1);
+    }
+
+    #[test]
+    fn a_log_that_ends_with_what_is_covered_is_kept_whole() {
+        let quote = quote(b"one", None, Some(b"entry"));
+        let kept = Kept::of(&quote, Worth { boot_log: false, ima_log: Some(6) }).unwrap();
+        assert_eq!(kept.logs[0].bytes, b"entry");
+    }
+
+    #[test]
+    fn where_there_is_no_room_only_a_boot_log_that_is_there_is_kept() {
+        let quote = quote(b"one", Some(b"boot log"), Some(b"ima log"));
+        let known = Some(Fixed(sha256(b"boot log")));
+        let kept = |known, left: u64| {
+            let kept = Kept::within(&quote, WHOLE, known, |bytes| bytes <= left).unwrap();
+            (kept.logs.len(), kept.boot_log(&quote).is_some(), kept.new_bytes(known))
+        };
+        assert_eq!(kept(None, 15), (2, true, 15));
+        assert_eq!(kept(None, 14), (0, false, 0));
+        assert_eq!(kept(known, 7), (2, true, 7), "what is there already takes no room");
+        assert_eq!(kept(known, 6), (1, true, 0));
+        assert_eq!(kept(Some(Fixed(sha256(b"another"))), 0), (0, false, 0));
     }
 
     #[test]

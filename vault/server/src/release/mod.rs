@@ -24,6 +24,7 @@ mod kept;
 mod logs;
 mod request;
 mod resend;
+pub(crate) mod room;
 pub(crate) mod turns;
 
 use crate::{

@@ -119,6 +119,69 @@ async fn a_cleared_tpm_is_known_by_its_new_ak() {
     assert_eq!(node.reasons(None, whole).await, json!(["file_forbidden"]));
 }
 
+#[tokio::test]
+async fn logs_that_hold_are_kept_as_far_as_there_is_room() {
+    let mut config = strongroom_server::config::Config::default();
+    config.limits.log_bytes_per_node_per_hour = 200_000;
+    let node = Measuring::with(config).await;
+    let lease = node.granted(None, whole).await.lease.id;
+    let honest = node.tpm.boot.log();
+    assert!(is_kept(&node, &honest).await);
+    // An event without action may say anything, and no quote covers it.
+    let mut kept = Vec::new();
+    for n in 0..4_u8 {
+        let said = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &0x000b_u16.to_le_bytes()].concat();
+        let count = [1_u32.to_le_bytes(), 90_000_u32.to_le_bytes()];
+        let log = [&honest[..], &said[..8], &count[0], &said[8..], &[0; 32], &count[1], &[n; 90_000]].concat();
+        let sent = log.clone();
+        node.granted(Some(lease), move |item| item.boot_log = Some(Bytes(sent))).await;
+        let item = evidence(&node).await;
+        assert_eq!((&item["boot_log_sha256"], &item["boot_log_bytes"]), (&named(&log), &json!(log.len())));
+        kept.push(is_kept(&node, &log).await);
+    }
+    assert_eq!(kept, [true, true, false, false]);
+    node.granted(Some(lease), whole).await;
+    assert!(is_kept(&node, &honest).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_statement_sent_by_many_keeps_nobody_else_out() {
+    let node = Arc::new(Measuring::new().await);
+    let lease = node.granted(None, whole).await.lease.id;
+    let again = Arc::new(request(&node.tpm, &node.statement(None).await));
+    let public = |body: Arc<_>| {
+        let node = Arc::clone(&node);
+        async move { node.bench.public(Method::POST, "/v1/releases", &*body).await.status.as_u16() }
+    };
+    assert_eq!(public(Arc::clone(&again)).await, 200);
+    let mut others = JoinSet::new();
+    for _ in 0..100 {
+        others.spawn(public(Arc::clone(&again)));
+    }
+    for _ in 0..3 {
+        let renewal = Arc::new(request(&node.tpm, &node.statement(Some(lease)).await));
+        assert_eq!(public(renewal).await, 200);
+    }
+    let statuses = others.join_all().await;
+    assert!(statuses.contains(&200) && statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn events_that_do_not_lead_to_a_sets_values_are_refused() {
+    let node = Measuring::new().await;
+    node.granted(None, whole).await;
+    let values = node.bench.get(Role::Endorser, &format!("/v1/nodes/{}/measurements", node.node)).await.ok();
+    let propose = async |values: &Value| {
+        node.bench.post(Role::Endorser, "/v1/references", json!({ "name": "other", "values": values })).await
+    };
+    propose(&values).await.ok();
+    let mut lies = values.clone();
+    lies["events"][0]["digest"] = json!(Fixed([0; 32]));
+    let reply = propose(&lies).await;
+    assert_eq!(reply.problem(), (400, "malformed".to_owned()));
+    assert_eq!(reply.json()["field"], "values.events");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forty_requests_of_one_node_at_once_are_all_answered() {
     let mut node = Measuring::new().await;

@@ -15,6 +15,7 @@ use strongroom_protocol::{
     lease::LeaseState,
     statement::{Act, Statement},
 };
+use strongroom_server::config::Config;
 
 /// A node that measures, under a policy that reads PCR 10.
 pub(crate) struct Measuring {
@@ -26,7 +27,11 @@ pub(crate) struct Measuring {
 
 impl Measuring {
     pub(crate) async fn new() -> Self {
-        let bench = Bench::new().await;
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let bench = Bench::with(config).await;
         let (mut tpm, node) = bench.ready().await;
         let this = Self { bench, tpm: Tpm::new(), node, recipient: RecipientKey::generate().unwrap() };
         this.enforce(&[]).await;
