@@ -141,14 +141,11 @@ fn check_values(values: &ReferenceValues) -> Answer<()> {
         return Err(Refused::malformed("values.pcrs", problem));
     }
     let lists = [files.accepted.as_ref(), Some(&files.forbidden), Some(&files.required)];
-    let mut listed = lists.into_iter().flatten().flatten();
-    if listed.clone().count() > FILES {
+    let listed = lists.into_iter().flatten().flatten();
+    if listed.count() > FILES {
         return Err(Refused::malformed("values.files", format!("at most {FILES} files")));
     }
-    if !listed.all(|(digest, _)| is_digest(digest)) {
-        let problem = "a file's digest is its algorithm, a colon and lower-case hexadecimal: sha256:…";
-        return Err(Refused::malformed("values.files", problem));
-    }
+    files.check().map_err(|refused| Refused::malformed("values.files", refused.to_string()))?;
     if events.len() > EVENTS {
         return Err(Refused::malformed("values.events", format!("at most {EVENTS} events")));
     }
@@ -160,15 +157,4 @@ fn check_values(values: &ReferenceValues) -> Answer<()> {
         return Err(Refused::malformed("values.events", problem));
     }
     Ok(())
-}
-
-/// As claims name files: a list by another spelling would match none.
-fn is_digest(text: &str) -> bool {
-    let Some((algorithm, hex)) = text.rsplit_once(':') else { return false };
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
-    let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (1..=32).contains(&algorithm.len())
-        && algorithm.bytes().all(plain)
-        && (40..=128).contains(&hex.len())
-        && hex.bytes().all(hexadecimal)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     bench::request,
-    boot::Ima,
+    boot::{Ima, digest_of},
     measured::{Measuring, whole},
     tpm::Tpm,
 };
@@ -180,6 +180,25 @@ async fn events_that_do_not_lead_to_a_sets_values_are_refused() {
     let reply = propose(&lies).await;
     assert_eq!(reply.problem(), (400, "malformed".to_owned()));
     assert_eq!(reply.json()["field"], "values.events");
+}
+
+#[tokio::test]
+async fn lists_that_would_forbid_nothing_are_refused() {
+    let node = Measuring::new().await;
+    node.granted(None, whole).await;
+    let mut values = node.bench.get(Role::Endorser, &format!("/v1/nodes/{}/measurements", node.node)).await.ok();
+    let (whole_digest, sha1) = (digest_of("/usr/bin/nc"), format!("sha1:{}", "0".repeat(40)));
+    let cut = &whole_digest[..whole_digest.len() - 1];
+    let mut propose = async |forbidden: Value| {
+        values["files"] = json!({ "forbidden": forbidden });
+        node.bench.post(Role::Endorser, "/v1/references", json!({ "name": "other", "values": values })).await
+    };
+    propose(json!({ &whole_digest: "nc" })).await.ok();
+    for lists in [json!({ cut: "nc" }), json!({ &whole_digest: "nc", sha1: "another" })] {
+        let reply = propose(lists).await;
+        assert_eq!(reply.problem(), (400, "malformed".to_owned()));
+        assert_eq!(reply.json()["field"], "values.files");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
