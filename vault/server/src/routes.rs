@@ -132,7 +132,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
         POST "/v1/nodes/import", Roles(&[Operator]), "Registers a machine without a TPM by what its evidence will show.", (body [ImportNode]) => RECORDED, identities::import;
         GET "/v1/nodes", Roles(&[Operator, Auditor]), "All nodes.", () => Json(of::<Vec<NodeView>>), nodes::list;
-        GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node.", () => Json(of::<NodeView>), nodes::show;
+        GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node, by its id or by an identity that its record lists (`KIND:VALUE`).", () => Json(of::<NodeView>), nodes::show;
         GET "/v1/nodes/{id}/measurements", Roles(&[Endorser, Operator, Auditor]), "What a node showed when it attested last: PCR values, the events of its boot log, measured files.", () => Json(of::<ReferenceValues>), nodes::measured;
         POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (body [ApproveNode]) => RECORDED, nodes::approve;
         POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (body [RevokeNode]) => RECORDED, nodes::revoke;
