@@ -29,6 +29,7 @@ pub mod composite;
 pub mod enrol;
 pub mod ima;
 pub mod log;
+pub mod nvidia;
 pub mod pins;
 pub mod quote;
 mod refused;

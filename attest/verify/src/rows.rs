@@ -42,6 +42,15 @@ pub const BOOT_LOG: [(&str, &str); 7] = [
 /// Rows of an IMA log.
 pub const IMA_LOG: [(&str, &str); 1] = [("L8", "IMA log: hashes, violations, boot_aggregate, the quoted PCR 10")];
 
+/// Rows of a GPU's report.
+pub const NVIDIA_GPU: [(&str, &str); 5] = [
+    ("G1", "SPDM request and response: binding, measurements, opaque fields"),
+    ("G2", "five certificates to a pinned root, signature, firmware"),
+    ("G3", "signed manifests of driver and VBIOS, every golden value"),
+    ("G4", "exactly the GPUs of the node's record, beside CPU-TEE evidence"),
+    ("G5", "confidential mode, not DEVTOOLS, pinned manifests, revocation"),
+];
+
 /// Row of what runs on a node.
 pub const WORKLOAD: [(&str, &str); 1] = [("L9", "workload identity from measured sources only")];
 

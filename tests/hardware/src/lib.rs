@@ -5,3 +5,5 @@
 //!
 //! Every field can be made wrong: a stand-in is a struct of plain fields with an honest `Default`, and is laid
 //! out and signed only when it is asked for its bytes.
+
+pub mod nvidia;

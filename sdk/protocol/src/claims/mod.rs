@@ -6,11 +6,13 @@
 //! covers, never a label beside it.
 
 mod boot;
+mod gpu;
 mod ima;
 mod tolerance;
 mod workload;
 
 pub use boot::{Authority, BootClaims, BootPath, Loader, SecureBoot, SignatureDatabase};
+pub use gpu::{GpuClaims, GpuManifest, GpuManifests, GpuMode};
 pub use ima::{ImaClaims, Listed, ListedFile};
 pub use tolerance::Tolerance;
 pub use workload::WorkloadClaims;

@@ -1,0 +1,60 @@
+//! The DICE extension of the reporting key's certificate: which firmware holds the key, and whose device it is.
+//!
+//! NVIDIA's certificates have the identifier 2.23.133.5.4.1 with what the first drafts of TCG's DICE attestation had
+//! there, `CompositeDeviceID ::= SEQUENCE { version, deviceID SubjectPublicKeyInfo, fwid FWID }`. The published
+//! standard (DICE Attestation Architecture 1.1, 6.1.1) has `TcbInfo` under the same identifier, and lists of them under
+//! 2.23.133.5.4.5; both are read too, where they have exactly one FWID.
+
+use super::der::{self, Reader};
+use x509_parser::{
+    oid_registry::{Oid, asn1_rs::oid},
+    prelude::X509Certificate,
+};
+
+const DICE: Oid<'static> = oid!(2.23.133.5.4.1);
+const MULTI: Oid<'static> = oid!(2.23.133.5.4.5);
+/// SHA-384, 2.16.840.1.101.3.4.2.2, as the contents of its DER.
+const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
+/// `fwids` of a `TcbInfo`.
+const FWIDS: u8 = 0xa6;
+
+/// What the extension says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Firmware<'a> {
+    /// SHA-384 of the firmware.
+    pub(super) fwid: &'a [u8; 48],
+    /// The device's identity key (`SubjectPublicKeyInfo`), where the extension has it.
+    pub(super) device: Option<&'a [u8]>,
+}
+
+/// The firmware of a certificate; `None` where there is not exactly one, or it is not by SHA-384.
+pub(super) fn of<'a>(certificate: &X509Certificate<'a>) -> Option<Firmware<'a>> {
+    let mut found = certificate.extensions().iter().filter(|found| found.oid == DICE || found.oid == MULTI);
+    let extension = found.next().filter(|_| found.next().is_none())?;
+    let mut list = Reader::only(extension.value, der::SEQUENCE)?;
+    if extension.oid == MULTI {
+        list = list.enter(der::SEQUENCE).filter(|_| list.is_empty())?;
+    }
+    if list.is(der::INTEGER) {
+        list.take(der::INTEGER).filter(|version| *version == [1])?;
+        let device = list.next().filter(|value| value.tag == der::SEQUENCE)?;
+        let fwid = fwid(&mut list).filter(|_| list.is_empty())?;
+        return Some(Firmware { fwid, device: Some(device.whole) });
+    }
+    let mut fwids = None;
+    while let Some(value) = list.next() {
+        if value.tag == FWIDS && fwids.replace(value.content).is_some() {
+            return None;
+        }
+    }
+    let mut fwids = Reader::new(fwids.filter(|_| list.is_empty())?);
+    let fwid = fwid(&mut fwids).filter(|_| fwids.is_empty())?;
+    Some(Firmware { fwid, device: None })
+}
+
+/// `FWID ::= SEQUENCE { hashAlg OBJECT IDENTIFIER, digest OCTET STRING }`
+fn fwid<'a>(list: &mut Reader<'a>) -> Option<&'a [u8; 48]> {
+    let mut fwid = list.enter(der::SEQUENCE)?;
+    fwid.take(der::OID).filter(|algorithm| *algorithm == SHA384)?;
+    fwid.take(der::OCTET_STRING).filter(|_| fwid.is_empty())?.try_into().ok()
+}

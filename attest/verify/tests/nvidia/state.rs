@@ -1,0 +1,242 @@
+//! G4 and G5: devices, mode, DEVTOOLS, pinned manifests, revocation.
+
+use super::*;
+use strongroom_hardware::nvidia::{Certificate, Key, Responder};
+
+fn claims(device: &str, nonce: &str) -> GpuClaims {
+    GpuClaims { device: device.to_owned(), nonce: nonce.to_owned(), ..Node::default().judge().unwrap() }
+}
+
+fn ids(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|&id| id.to_owned()).collect()
+}
+
+#[test]
+fn g4_exactly_the_devices_of_the_record_each_once_for_one_request() {
+    let [a, b, c] = ["a1", "b2", "c3"].map(|device| claims(device, "07"));
+    let counted = devices(&[b.clone(), a.clone()], &ids(&["a1", "b2"])).unwrap();
+    assert_eq!((counted.ids, counted.nonce.as_str()), (ids(&["a1", "b2"]), "07"));
+    let fewer = devices(std::slice::from_ref(&a), &ids(&["a1", "b2"])).unwrap_err();
+    assert_eq!(fewer, GpuRefused::G4Missing { missing: vec!["b2".to_owned()], expected: 2 });
+    let more = devices(&[a.clone(), b.clone(), c], &ids(&["a1", "b2"])).unwrap_err();
+    assert_eq!(more, GpuRefused::G4Unknown { device: "c3".to_owned() });
+    // One GPU that answers twice is not two.
+    let twice = devices(&[a.clone(), a.clone()], &ids(&["a1", "b2"])).unwrap_err();
+    assert_eq!(twice, GpuRefused::G4Twice { device: "a1".to_owned() });
+    let other = devices(&[a, claims("b2", "08")], &ids(&["a1", "b2"])).unwrap_err();
+    assert_eq!(other, GpuRefused::G4Nonce { device: "b2".to_owned() });
+    assert_eq!(devices(&[], &BTreeSet::new()).unwrap_err(), GpuRefused::G4None);
+    assert!(devices(&[], &ids(&["a1"])).is_err());
+    assert!(other.is_signed_for_this_request());
+}
+
+#[test]
+fn g4_a_device_that_is_not_in_the_record_is_refused() {
+    assert!(Node::default().judge().is_ok());
+    node(|node| node.record = None).judge().unwrap();
+    let unknown = refused(|node| node.record = Some(ids(&["414305"])));
+    assert_eq!(unknown, GpuRefused::G4Unknown { device: DEVICE.to_owned() });
+}
+
+#[test]
+fn g5_confidential_mode_is_on_and_accepted() {
+    let mode = |data: &[u8]| {
+        let data = data.to_vec();
+        move |node: &mut Node| node.gpu.report.set(36, Some(&data))
+    };
+    assert_eq!(node(mode(&[0])).judge().unwrap().mode, Some(GpuMode::Single));
+    assert_eq!(node(mode(&[1])).judge().unwrap().mode, Some(GpuMode::Multi));
+    let clear = refused(mode(&[2]));
+    assert!(matches!(clear, GpuRefused::G5Mode { got: GpuMode::ProtectedPcie, .. }), "{clear}");
+    assert!(clear.is_signed_for_this_request());
+    // The older field says it too.
+    let clear = refused(|node| node.gpu.report.set(21, Some(&[0xaa])));
+    assert!(matches!(clear, GpuRefused::G5Mode { got: GpuMode::ProtectedPcie, .. }), "{clear}");
+    let accepted = |node: &mut Node| {
+        node.requirements.modes = [GpuMode::ProtectedPcie].into();
+        node.gpu.report.set(36, Some(&[2]));
+    };
+    node(accepted).judge().unwrap();
+    let single = refused(|node| node.requirements.modes = [GpuMode::Multi].into());
+    assert!(matches!(single, GpuRefused::G5Mode { got: GpuMode::Single, .. }), "{single}");
+    // An old driver does not say: then the measured guest must.
+    let old = |node: &mut Node| node.gpu.report.set(36, None);
+    assert_eq!(node(old).judge().unwrap().mode, None);
+    let silent = refused(|node| {
+        old(node);
+        node.guest = None;
+        node.requirements.not_devtools = DevtoolsWord::Measurements;
+    });
+    assert!(matches!(silent, GpuRefused::G5Unknown { .. }), "{silent}");
+    let off = refused(|node| node.guest = Some(GuestWord { confidential: false, devtools: false }));
+    assert_eq!(off, GpuRefused::G5Off);
+}
+
+#[test]
+fn g5_devtools_is_never_off_by_assumption() {
+    assert!(Node::default().judge().is_ok());
+    let on = refused(|node| node.guest = Some(GuestWord { confidential: true, devtools: true }));
+    assert_eq!(on, GpuRefused::G5Devtools);
+    let silent = refused(|node| node.guest = None);
+    assert!(matches!(&silent, GpuRefused::G5Unknown { what, .. } if what.contains("DEVTOOLS")), "{silent}");
+    // Whoever rests on measurements must have compared them.
+    let by_measurements = |node: &mut Node| {
+        node.guest = None;
+        node.requirements.not_devtools = DevtoolsWord::Measurements;
+    };
+    node(by_measurements).judge().unwrap();
+    let unmeasured = refused(|node| {
+        by_measurements(node);
+        (node.given, node.requirements.manifests) = (false, false);
+    });
+    assert!(matches!(unmeasured, GpuRefused::G5Unknown { .. }), "{unmeasured}");
+}
+
+#[test]
+fn g5_manifests_are_pinned_by_id() {
+    let both = ["NV_GPU_DRIVER_GH100_550.90.07", "NV_GPU_VBIOS_1010_0200_882_96009F0001"];
+    node(|node| node.requirements.manifest_ids = Some(ids(&both))).judge().unwrap();
+    for (kept, missing) in [(0, RimKind::Vbios), (1, RimKind::Driver)] {
+        let refused = refused(|node| node.requirements.manifest_ids = Some(ids(&both[kept..=kept])));
+        assert!(matches!(refused, GpuRefused::G5ManifestId { rim, .. } if rim == missing), "{refused}");
+    }
+}
+
+#[test]
+fn g5_revoked_certificates_are_refused() {
+    assert!(Node::default().judge().unwrap().revocation_checked);
+    let revoked = |serial: &[u8]| {
+        let status = Status { revoked: vec![serial.to_vec()], ..Status::default() };
+        refused(|node| node.status = Some(status))
+    };
+    for (serial, whose) in [
+        (2, "the device"),
+        (3, "the device"),
+        (4, "the device"),
+        (0x12, "the driver manifest's signer"),
+        (0x13, "the driver manifest's signer"),
+        (0x14, "the driver manifest's signer"),
+    ] {
+        let refused = revoked(&[0x41, 0x43, serial]);
+        assert_eq!(refused, GpuRefused::G5Revoked { of: whose, serial: hex::encode([0x41, 0x43, serial]) });
+    }
+    // The device replaces its reporting key by itself; nobody revokes that.
+    node(|node| node.status = Some(Status { revoked: vec![vec![0x41, 0x43, 5]], ..Status::default() }))
+        .judge()
+        .unwrap();
+}
+
+#[test]
+fn g5_lists_cover_are_fresh_and_are_signed_by_the_issuer() {
+    let none = refused(|node| node.status = None);
+    assert!(matches!(&none, GpuRefused::G5Unknown { what, .. } if what.contains("revoked")), "{none}");
+    let free = |node: &mut Node| (node.status, node.requirements.revocation_max_age) = (None, None);
+    assert!(!node(free).judge().unwrap().revocation_checked);
+    // One list of several is not enough.
+    let one = refused(|node| {
+        node.crls = vec![Status::default().crl(&node.gpu.chain.certificates[0])];
+        node.status = None;
+    });
+    assert!(matches!(one, GpuRefused::G5Unknown { .. }), "{one}");
+    let status =
+        |this_update, next_update| Some(Status { this_update, next_update: Some(next_update), ..Status::default() });
+    for (what, status) in [
+        ("seconds old", status((2026, 11, 14), (2026, 12, 20))),
+        ("expired", status((2026, 11, 20), (2026, 11, 21))),
+        ("not valid before", status((2026, 11, 23), (2026, 12, 20))),
+    ] {
+        let refused = refused(|node| node.status = status);
+        assert!(matches!(&refused, GpuRefused::G5Revocation { problem, .. } if problem.contains(what)), "{refused}");
+    }
+    node(|node| {
+        node.status = status((2026, 11, 14), (2026, 12, 20));
+        node.requirements.revocation_max_age = None;
+    })
+    .judge()
+    .unwrap();
+    let forged = refused(|node| {
+        let forger = Certificate { name: node.gpu.chain.certificates[0].name.clone(), ..Certificate::ca("", 9) };
+        node.crls = vec![Status::default().crl(&forger)];
+    });
+    assert!(matches!(&forged, GpuRefused::G5Revocation { problem, .. } if problem.contains("not signed")), "{forged}");
+    for (bytes, what) in [(vec![0x30, 0], "no list"), (vec![0; (256 << 10) + 1], "larger")] {
+        let refused = refused(|node| node.crls = vec![bytes]);
+        assert!(matches!(&refused, GpuRefused::G5Revocation { problem, .. } if problem.contains(what)), "{refused}");
+    }
+    let many = refused(|node| node.crls = vec![vec![]; 17]);
+    assert!(matches!(&many, GpuRefused::G5Revocation { problem, .. } if problem.contains("more than")), "{many}");
+}
+
+/// Lists of all issuers but the provisioning CA, whose answer on the device is given instead.
+fn answered(node: &mut Node, status: &Status, responder: &Responder<'_>) {
+    let device = &node.gpu.chain.certificates;
+    let signer = &node.driver.signer.certificates;
+    let listed = device.iter().take(2).chain(signer.iter().take(3));
+    node.crls = listed.map(|issuer| Status::default().crl(issuer)).collect();
+    node.ocsp = vec![status.ocsp(&device[3], &device[2], responder)];
+    node.status = None;
+}
+
+#[test]
+fn g5_stored_answers_count_like_lists() {
+    let honest = Status::default();
+    let stranger = Key::default();
+    let responder = Certificate::leaf("Stand-in OCSP", 0x21);
+    let late = Certificate { not_after: (2026, 11, 1), ..Certificate::leaf("Stand-in OCSP", 0x22) };
+    node(|node| answered(node, &honest, &Responder::Issuer)).judge().unwrap();
+    let named = Responder::Named { certificate: &responder, purpose: true };
+    assert!(node(|node| answered(node, &honest, &named)).judge().unwrap().revocation_checked);
+    let open = Status { next_update: None, ..honest.clone() };
+    node(|node| answered(node, &open, &named)).judge().unwrap();
+    keep("gpu_report", "ocsp", &{
+        let node = node(|node| answered(node, &honest, &named));
+        node.ocsp[0].clone()
+    });
+
+    let serial = vec![0x41, 0x43, 4];
+    let revoked = Status { revoked: vec![serial.clone()], ..honest.clone() };
+    let refusal = refused(|node| answered(node, &revoked, &named));
+    assert_eq!(refusal, GpuRefused::G5Revoked { of: "the device", serial: hex::encode(&serial) });
+    let unknown = Status { unknown: true, ..honest.clone() };
+    let old = Status { this_update: (2026, 11, 14), ..honest.clone() };
+    let purpose = Responder::Named { certificate: &responder, purpose: false };
+    let expired = Responder::Named { certificate: &late, purpose: true };
+    for (what, status, responder) in [
+        ("not known", &unknown, &named),
+        ("seconds old", &old, &named),
+        ("not signed", &honest, &purpose),
+        ("not signed", &honest, &expired),
+        ("not signed", &honest, &Responder::Stranger(&stranger)),
+    ] {
+        let refused = refused(|node| answered(node, status, responder));
+        assert!(
+            matches!(&refused, GpuRefused::G5Revocation { problem, .. } if problem.contains(what)),
+            "{what}: {refused}"
+        );
+    }
+    // An answer on another certificate covers nothing; one that cannot be read is refused.
+    let other = refused(|node| {
+        answered(node, &honest, &Responder::Issuer);
+        let device = &node.gpu.chain.certificates;
+        node.ocsp = vec![honest.ocsp(&device[4], &device[2], &Responder::Issuer)];
+    });
+    assert!(matches!(other, GpuRefused::G5Unknown { .. }), "{other}");
+    let cut = refused(|node| {
+        answered(node, &honest, &Responder::Issuer);
+        node.ocsp[0].pop();
+    });
+    assert!(matches!(&cut, GpuRefused::G5Revocation { problem, .. } if problem.contains("no successful")), "{cut}");
+}
+
+#[test]
+fn g5_requirements_are_strict_by_default() {
+    let read: GpuRequirements = serde_json::from_str("{}").unwrap();
+    assert_eq!(read, GpuRequirements::default());
+    assert!(read.manifests && read.revocation_max_age == Some(604_800) && read.not_devtools == DevtoolsWord::Guest);
+    assert_eq!(read.modes, [GpuMode::Single, GpuMode::Multi].into());
+    assert!(serde_json::from_str::<GpuRequirements>(r#"{"more":1}"#).is_err());
+    let changed: GpuRequirements =
+        serde_json::from_str(r#"{"modes":["protected-pcie"],"revocation_max_age":null,"not_devtools":"measurements"}"#)
+            .unwrap();
+    assert_eq!(changed.revocation_max_age, None);
+}
