@@ -1,0 +1,389 @@
+//! Intel's collateral for one kind of platform: TCB info, identity of the quoting enclave, revocation lists, and the
+//! certificates that signed them.
+
+use super::{TdxRefused, quote::certificates};
+use crate::quote::hex;
+use dcap_qvl::{QeIdentity, QuoteCollateralV3, TcbInfo};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+use std::fmt;
+use strongroom_protocol::sha256;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+
+/// Most bytes of a collateral's JSON.
+pub const COLLATERAL_BYTES: usize = 256 << 10;
+
+/// Collateral that was read. Its signatures are verified together with a quote, or by
+/// [`crate::endorsements`] on import.
+#[derive(Debug, Clone)]
+pub struct Collateral {
+    pub(super) given: QuoteCollateralV3,
+    key: CollateralKey,
+    root: CertificateDer<'static>,
+    dated: Vec<Dated>,
+    evaluation_data_number: u32,
+}
+
+/// What collateral is looked up by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CollateralKey {
+    /// FMSPC: 12 lower-case hexadecimal digits.
+    pub fmspc: String,
+    /// The CA of the platform's PCK certificate, whose revocation list the collateral has.
+    pub ca: PckCa,
+}
+
+/// A CA of PCK certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PckCa {
+    /// Single packages.
+    Processor,
+    /// Platforms that may have several packages.
+    Platform,
+}
+
+/// Why collateral was not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CollateralError {
+    /// Larger than any.
+    #[error("{actual} bytes are more than the {limit} that collateral may have")]
+    TooLong {
+        /// The cap, bytes.
+        limit: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// Not JSON of the expected shape, or a part of it cannot be read.
+    #[error("{part} cannot be read: {problem}")]
+    Malformed {
+        /// The part.
+        part: &'static str,
+        /// What was wrong.
+        problem: String,
+    },
+    /// Collateral of something else than TDX platforms.
+    #[error("{part} is of {got}, expected is {expected}: fetch the collateral of TDX")]
+    Kind {
+        /// The part.
+        part: &'static str,
+        /// What is wanted.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+}
+
+/// A part with its time, Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dated {
+    what: &'static str,
+    from: u64,
+    until: u64,
+}
+
+impl PckCa {
+    /// The CA that issued a PCK certificate (DER), by the issuer's name; `None` if it is neither.
+    pub(super) fn of_issuer(leaf: &[u8]) -> Option<Self> {
+        let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+        Self::of_name(leaf.issuer().iter_common_name().next()?.as_str().ok()?)
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "Intel SGX PCK Processor CA" => Some(Self::Processor),
+            "Intel SGX PCK Platform CA" => Some(Self::Platform),
+            _ => None,
+        }
+    }
+
+    /// As Intel's services write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processor => "processor",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+impl fmt::Display for CollateralKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.fmspc, self.ca.as_str())
+    }
+}
+
+impl Collateral {
+    /// Reads collateral as JSON of at most [`COLLATERAL_BYTES`]: an object with `pck_crl_issuer_chain`, `root_ca_crl`,
+    /// `pck_crl`, `tcb_info_issuer_chain`, `tcb_info`, `tcb_info_signature`, `qe_identity_issuer_chain`, `qe_identity`,
+    /// `qe_identity_signature`, in snake or camel case, as `dcap-qvl` writes it.
+    ///
+    /// What Intel's services and their caches give is taken as it is: chains with percent signs, lists as PEM or as
+    /// hexadecimal DER, and whole answers (`{"tcbInfo": …, "signature": …}`, `{"enclaveIdentity": …, "signature": …}`)
+    /// in place of a document and its signature.
+    pub fn parse(json: &[u8]) -> Result<Self, CollateralError> {
+        if json.len() > COLLATERAL_BYTES {
+            return Err(CollateralError::TooLong { limit: COLLATERAL_BYTES, actual: json.len() });
+        }
+        let written: Written =
+            serde_json::from_slice(json).map_err(|error| malformed("the collateral", error.to_string()))?;
+        let (tcb_info, tcb_info_signature) = signed("tcb_info", &written.tcb_info, written.tcb_info_signature)?;
+        let (qe_identity, qe_identity_signature) =
+            signed("qe_identity", &written.qe_identity, written.qe_identity_signature)?;
+        let given = QuoteCollateralV3 {
+            pck_crl_issuer_chain: plain(&written.pck_crl_issuer_chain),
+            root_ca_crl: list("root_ca_crl", &written.root_ca_crl)?,
+            pck_crl: list("pck_crl", &written.pck_crl)?,
+            tcb_info_issuer_chain: plain(&written.tcb_info_issuer_chain),
+            tcb_info,
+            tcb_info_signature,
+            qe_identity_issuer_chain: plain(&written.qe_identity_issuer_chain),
+            qe_identity,
+            qe_identity_signature,
+            // The chain is that of the quote, always.
+            pck_certificate_chain: None,
+        };
+        Self::of(given)
+    }
+
+    fn of(given: QuoteCollateralV3) -> Result<Self, CollateralError> {
+        let info: TcbInfo =
+            serde_json::from_str(&given.tcb_info).map_err(|error| malformed("tcb_info", error.to_string()))?;
+        let identity: QeIdentity =
+            serde_json::from_str(&given.qe_identity).map_err(|error| malformed("qe_identity", error.to_string()))?;
+        for (part, expected, got) in [("tcb_info", "TDX", &info.id), ("qe_identity", "TD_QE", &identity.id)] {
+            if got != expected {
+                return Err(CollateralError::Kind { part, expected, got: got.clone() });
+            }
+        }
+        let fmspc = info.fmspc.to_ascii_lowercase();
+        if fmspc.len() != 12 || !fmspc.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(malformed("tcb_info", "its fmspc is not 12 hexadecimal digits".to_owned()));
+        }
+        let mut dated = vec![
+            document("tcb_info", &info.issue_date, &info.next_update)?,
+            document("qe_identity", &identity.issue_date, &identity.next_update)?,
+            revocations("root_ca_crl", &given.root_ca_crl)?,
+            revocations("pck_crl", &given.pck_crl)?,
+        ];
+        let mut chain = |part: &'static str, pem: &str| {
+            let found = certificates(pem.as_bytes()).map_err(|problem| malformed(part, problem.to_owned()))?;
+            for der in &found {
+                dated.push(certificate(part, der)?.0);
+            }
+            Ok(found)
+        };
+        let signers = chain("tcb_info_issuer_chain", &given.tcb_info_issuer_chain)?;
+        chain("qe_identity_issuer_chain", &given.qe_identity_issuer_chain)?;
+        let issuers = chain("pck_crl_issuer_chain", &given.pck_crl_issuer_chain)?;
+        let (Some(root), Some(issuer)) = (signers.last(), issuers.first()) else {
+            return Err(malformed("tcb_info_issuer_chain", "there is no certificate in it".to_owned()));
+        };
+        let name = certificate("pck_crl_issuer_chain", issuer)?.1;
+        let ca = PckCa::of_name(&name).ok_or(CollateralError::Kind {
+            part: "pck_crl_issuer_chain",
+            expected: "Intel SGX PCK Processor CA or Intel SGX PCK Platform CA",
+            got: name,
+        })?;
+        Ok(Self {
+            key: CollateralKey { fmspc, ca },
+            root: root.clone(),
+            dated,
+            evaluation_data_number: info.tcb_evaluation_data_number.min(identity.tcb_evaluation_data_number),
+            given,
+        })
+    }
+
+    /// What it is looked up by.
+    pub fn key(&self) -> &CollateralKey {
+        &self.key
+    }
+
+    /// The certificate (DER) that its chains end at. It is trusted only if it is pinned.
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// When its first part expires, Unix seconds.
+    pub fn next_update(&self) -> u64 {
+        self.dated.iter().map(|dated| dated.until).min().unwrap_or_default()
+    }
+
+    /// Since when all of it is valid, Unix seconds.
+    pub fn valid_from(&self) -> u64 {
+        self.dated.iter().map(|dated| dated.from).max().unwrap_or(u64::MAX)
+    }
+
+    /// The lower `tcbEvaluationDataNumber` of its two documents.
+    pub fn evaluation_data_number(&self) -> u32 {
+        self.evaluation_data_number
+    }
+
+    /// Certificates (PEM), document and signature (raw, 64 bytes) of its two documents.
+    pub(crate) fn documents(&self) -> [(&str, &str, &[u8]); 2] {
+        let given = &self.given;
+        [
+            (&given.tcb_info_issuer_chain, &given.tcb_info, &given.tcb_info_signature),
+            (&given.qe_identity_issuer_chain, &given.qe_identity, &given.qe_identity_signature),
+        ]
+    }
+
+    /// The revocation lists (DER): of the root, and of the PCK CA with the chain (PEM) that signed it.
+    pub(crate) fn lists(&self) -> (&[u8], &[u8], &str) {
+        (&self.given.root_ca_crl, &self.given.pck_crl, &self.given.pck_crl_issuer_chain)
+    }
+
+    /// Every part must be valid at the time.
+    pub(super) fn check_dates(&self, at: u64) -> Result<(), TdxRefused> {
+        for &Dated { what, from, until } in &self.dated {
+            if at < from {
+                return Err(TdxRefused::T1CollateralEarly { what, from, at });
+            }
+            if at > until {
+                return Err(TdxRefused::T1CollateralExpired { what, until, at });
+            }
+        }
+        Ok(())
+    }
+
+    /// The root must be pinned.
+    pub(crate) fn check_root(&self, pins: &crate::Pins) -> Result<(), TdxRefused> {
+        match pins.of_certificate(crate::PinKind::IntelSgxRoot, &self.root) {
+            Some(_) => Ok(()),
+            None => Err(TdxRefused::T1Root { sha256: hex(&sha256(&self.root)) }),
+        }
+    }
+}
+
+/// Collateral as files have it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(alias = "pckCrlIssuerChain")]
+    pck_crl_issuer_chain: String,
+    #[serde(alias = "rootCaCrl")]
+    root_ca_crl: String,
+    #[serde(alias = "pckCrl")]
+    pck_crl: String,
+    #[serde(alias = "tcbInfoIssuerChain")]
+    tcb_info_issuer_chain: String,
+    #[serde(alias = "tcbInfo")]
+    tcb_info: Box<RawValue>,
+    #[serde(alias = "tcbInfoSignature")]
+    tcb_info_signature: Option<String>,
+    #[serde(alias = "qeIdentityIssuerChain")]
+    qe_identity_issuer_chain: String,
+    #[serde(alias = "qeIdentity")]
+    qe_identity: Box<RawValue>,
+    #[serde(alias = "qeIdentitySignature")]
+    qe_identity_signature: Option<String>,
+    #[serde(alias = "pckCertificateChain", rename = "pck_certificate_chain")]
+    _pck_certificate_chain: Option<IgnoredAny>,
+    #[serde(rename = "version")]
+    _version: Option<IgnoredAny>,
+    #[serde(alias = "teeType", rename = "tee_type")]
+    _tee_type: Option<IgnoredAny>,
+}
+
+/// A whole answer of Intel's service. The signature is over the document as it stands there, byte by byte.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer<'a> {
+    #[serde(borrow, rename = "tcbInfo", alias = "enclaveIdentity")]
+    document: &'a RawValue,
+    signature: String,
+}
+
+fn malformed(part: &'static str, problem: String) -> CollateralError {
+    CollateralError::Malformed { part, problem }
+}
+
+/// The document as it was signed, and its signature.
+fn signed(
+    part: &'static str,
+    given: &RawValue,
+    signature: Option<String>,
+) -> Result<(String, Vec<u8>), CollateralError> {
+    // A text that holds JSON, or the JSON itself.
+    let text = match serde_json::from_str::<String>(given.get()) {
+        Ok(text) => text,
+        Err(_) => given.get().to_owned(),
+    };
+    let (text, signature) = match (serde_json::from_str::<Answer<'_>>(&text), signature) {
+        (Ok(_), Some(_)) => return Err(malformed(part, "its signature is given twice".to_owned())),
+        (Ok(answer), None) => (answer.document.get().to_owned(), answer.signature),
+        (Err(_), Some(signature)) => (text, signature),
+        (Err(_), None) => return Err(malformed(part, "its signature is missing".to_owned())),
+    };
+    let signature = unhex(&signature).filter(|signature| signature.len() == 64);
+    let signature =
+        signature.ok_or_else(|| malformed(part, "its signature is not 128 hexadecimal digits".to_owned()))?;
+    Ok((text, signature))
+}
+
+/// A revocation list as DER.
+fn list(part: &'static str, text: &str) -> Result<Vec<u8>, CollateralError> {
+    if text.contains("-----BEGIN") {
+        let der = CertificateRevocationListDer::from_pem_slice(plain(text).as_bytes());
+        return der.map(|der| der.to_vec()).map_err(|error| malformed(part, error.to_string()));
+    }
+    unhex(text.trim()).ok_or_else(|| malformed(part, "it is neither PEM nor hexadecimal".to_owned()))
+}
+
+/// Undoes the percent signs of HTTP headers.
+fn plain(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, more)) = rest.split_first() {
+        rest = more;
+        let escaped = (byte == b'%').then(|| more.split_at_checked(2)).flatten();
+        match escaped.and_then(|(digits, after)| Some((*unhex(str::from_utf8(digits).ok()?)?.first()?, after))) {
+            Some((decoded, after)) => {
+                out.push(decoded);
+                rest = after;
+            }
+            None => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |&[high, low]: &[u8; 2]| u8::try_from(digit(high)? << 4 | digit(low)?).ok();
+    pairs.iter().map(byte).collect::<Option<_>>().filter(|_| rest.is_empty())
+}
+
+fn seconds(part: &'static str, timestamp: i64) -> Result<u64, CollateralError> {
+    u64::try_from(timestamp).map_err(|_| malformed(part, "it has a date before 1970".to_owned()))
+}
+
+fn document(what: &'static str, issued: &str, next: &str) -> Result<Dated, CollateralError> {
+    let read = |text: &str| {
+        let date = OffsetDateTime::parse(text, &Rfc3339).map_err(|error| malformed(what, error.to_string()))?;
+        seconds(what, date.unix_timestamp())
+    };
+    Ok(Dated { what, from: read(issued)?, until: read(next)? })
+}
+
+fn revocations(what: &'static str, der: &[u8]) -> Result<Dated, CollateralError> {
+    let (rest, list) = CertificateRevocationList::from_der(der).map_err(|error| malformed(what, error.to_string()))?;
+    let next = list.next_update().filter(|_| rest.is_empty());
+    let next = next.ok_or_else(|| malformed(what, "it has no nextUpdate, or bytes follow it".to_owned()))?;
+    Ok(Dated { what, from: seconds(what, list.last_update().timestamp())?, until: seconds(what, next.timestamp())? })
+}
+
+/// The time of a certificate, and its subject's common name.
+fn certificate(what: &'static str, der: &[u8]) -> Result<(Dated, String), CollateralError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| malformed(what, error.to_string()))?;
+    let validity = certificate.validity();
+    let dated = Dated {
+        what,
+        from: seconds(what, validity.not_before.timestamp())?,
+        until: seconds(what, validity.not_after.timestamp())?,
+    };
+    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    Ok((dated, name.unwrap_or("a certificate without a name").to_owned()))
+}
