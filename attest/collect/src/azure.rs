@@ -5,7 +5,7 @@ use crate::{
     collector::{CollectorConfig, Wanted},
     device::{Binding, DeviceKind, ReportDevice},
     device_error::DeviceError,
-    ek::kind_of,
+    ek::{kind_of, nv_read},
     error::CollectError,
     quote::{self, Quote},
     tpm::{Step, TpmDevice},
@@ -93,9 +93,10 @@ fn hcl_report(ctx: &mut Context) -> Result<Vec<u8>, Step> {
         return Err(size(length).into());
     }
     // The owner may read it, as Azure has it; else whoever has the index's own authorisation, which is empty.
-    let mut read = |auth| ctx.execute_with_session(Some(AuthSession::Password), |ctx| nv::read_full(ctx, auth, handle));
-    match read(NvAuth::Owner) {
-        Err(error) if kind_of(error).is_some_and(is_closed) => Ok(read(NvAuth::NvIndex(object.into()))?),
+    let by_owner =
+        ctx.execute_with_session(Some(AuthSession::Password), |ctx| nv::read_full(ctx, NvAuth::Owner, handle));
+    match by_owner {
+        Err(error) if kind_of(error).is_some_and(is_closed) => nv_read(ctx, HCL_REPORT),
         other => Ok(other?),
     }
 }

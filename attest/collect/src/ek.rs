@@ -133,7 +133,8 @@ pub(crate) fn certificates(ctx: &mut Context, tcti: &TctiConfig, choice: EkChoic
     Ok(EkCertificates { kind, chain })
 }
 
-fn nv_read(ctx: &mut Context, index: u32) -> Result<Vec<u8>, Step> {
+/// An NV index that may be read by its own authorisation.
+pub(crate) fn nv_read(ctx: &mut Context, index: u32) -> Result<Vec<u8>, Step> {
     let handle = NvIndexTpmHandle::new(index)?;
     let object = ctx.execute_without_session(|ctx| ctx.tr_from_tpm_public(TpmHandle::NvIndex(handle)))?;
     Ok(ctx.execute_with_session(Some(AuthSession::Password), |ctx| {
