@@ -1,5 +1,6 @@
 //! The node's agent, as nodes run it: the program itself, a software TPM, a vault, jobs that ask.
 
+mod devices;
 mod impostors;
 mod jobs;
 mod liars;

@@ -25,7 +25,7 @@ use strongroom::{
         Attester, CollectError, Wanted,
         agent::{AgentAnswer, AgentRefusal, AgentRequest},
     },
-    protocol::{Bytes, Fixed, Statement},
+    protocol::{Bytes, Fixed, Statement, limits},
 };
 
 /// Stack of a connection's thread, bytes: it parses JSON and does little else.
@@ -304,9 +304,25 @@ fn for_the_job(error: &CollectError) -> String {
     }
 }
 
+/// An answer as it is framed. Logs and many devices may give more than an answer holds; then it says so, where a
+/// client would see no more than a frame above its cap.
+fn body_of(answer: &AgentAnswer) -> serde_json::Result<Vec<u8>> {
+    let body = serde_json::to_vec(answer)?;
+    if body.len() <= limits::AGENT_ANSWER {
+        return Ok(body);
+    }
+    let text = format!(
+        "the evidence takes {} bytes, and an answer holds {}: have the agent send shorter logs, or give fewer devices",
+        body.len(),
+        limits::AGENT_ANSWER
+    );
+    tracing::error!(why = text, "the devices gave too much evidence");
+    serde_json::to_vec(&refusal(No::new(AgentRefusal::Device, text)))
+}
+
 /// Sends an answer, if anybody is still there.
 fn send(connection: &Connection, answer: &AgentAnswer) {
-    let sent = serde_json::to_vec(answer).map_err(std::io::Error::from).and_then(|body| connection.reply(&body));
+    let sent = body_of(answer).map_err(std::io::Error::from).and_then(|body| connection.reply(&body));
     if let Err(error) = sent {
         tracing::debug!(%error, "an answer was not taken");
     }

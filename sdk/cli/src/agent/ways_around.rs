@@ -5,9 +5,11 @@ use rustix::{
     process::geteuid,
 };
 use std::path::{Path, PathBuf};
+use strongroom::collect::{SEV_GUEST, TDX_GUEST, TSM_REPORTS};
 
-/// Where a TPM's device nodes are.
-const DEVICES: [&str; 2] = ["/dev/tpmrm0", "/dev/tpm0"];
+/// Where evidence comes from that an agent alone should ask for. Not the GPUs: jobs use them, and their evidence counts
+/// only beside that of one of these.
+const DEVICES: [&str; 5] = ["/dev/tpmrm0", "/dev/tpm0", SEV_GUEST, TDX_GUEST, TSM_REPORTS];
 
 /// The devices that this process could open itself, and so bind any caller; none for root, who always can.
 pub(crate) fn open_devices() -> Vec<PathBuf> {

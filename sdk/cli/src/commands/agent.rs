@@ -16,7 +16,7 @@ use std::{
 };
 use strongroom::{
     Error,
-    collect::{Collector, CollectorConfig, TctiConfig, agent::SOCKET},
+    collect::{CollectorConfig, DeviceKind, Devices, TctiConfig, agent::SOCKET},
 };
 
 /// How long an end waits for evidence that is being made.
@@ -24,8 +24,13 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves evidence to the jobs of this node.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  strongroom agent --tcti device:/dev/tpmrm0 --state-dir /var/lib/strongroom-agent")]
+#[command(
+    after_help = "Example:\n  strongroom agent --tcti device:/dev/tpmrm0 --state-dir /var/lib/strongroom-agent\n  strongroom agent --device sev-snp --device nvidia-gpu"
+)]
 pub(crate) struct Agent {
+    /// Evidence to give: tpm2, sev-snp, tdx, nvidia-gpu or azure-snp-vtpm; each has to be there
+    #[arg(long = "device", value_name = "KIND", default_value = "tpm2")]
+    devices: Vec<DeviceKind>,
     /// The TPM, which nobody else on this node should be able to open
     #[arg(long, default_value = "device:/dev/tpmrm0")]
     tcti: TctiConfig,
@@ -73,13 +78,14 @@ impl Agent {
         let config = CollectorConfig {
             boot_log: self.boot_log.clone().into(),
             ima_log: self.ima_log.clone().into(),
+            devices: self.devices.clone(),
             ..CollectorConfig::new(self.tcti.clone(), self.state_dir.clone())
         };
         // Whoever may not have the devices should not hold the socket either.
-        let collector = Collector::open_enrolled(&config).map_err(Error::from)?;
+        let devices = Devices::open(&config).map_err(Error::from)?;
         let listener = Listener::open(&self.socket, self.socket_mode)?;
         let own = listener.own_path();
-        let agent = agent::Agent::new(Box::new(collector), self.limits())?;
+        let agent = agent::Agent::new(Box::new(devices), self.limits())?;
         agent.serve(listener)?;
         tracing::info!(tcti = %self.tcti, socket = %self.socket.display(), "serving");
 

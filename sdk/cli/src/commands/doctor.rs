@@ -1,5 +1,6 @@
 //! `strongroom doctor`: what this machine has, what it lacks, and what to do about it.
 
+mod devices;
 mod findings;
 mod kernel;
 mod node;
@@ -16,7 +17,7 @@ use std::{fmt::Write as _, path::PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  strongroom doctor --node")]
 pub(crate) struct Doctor {
-    /// What a node needs, too: memory protection, TPM, agent
+    /// What a node needs, too: memory protection, TPM, agent, confidential hardware
     #[arg(long)]
     node: bool,
     /// Where /proc and /sys are, for tests
@@ -31,6 +32,7 @@ impl Doctor {
             node::process(&mut findings);
             kernel::examine(&self.root, &mut findings);
             node::evidence(context, &mut findings);
+            devices::examine(&self.root, node::in_process(context).as_ref(), &mut findings);
         }
         node::vault(context, &mut findings);
         node::files(context, &mut findings);

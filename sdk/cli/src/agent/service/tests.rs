@@ -10,7 +10,11 @@ use std::{
 };
 use strongroom::{
     collect::agent::{read_frame, write_frame},
-    protocol::{evidence::Evidence, limits, sha256, statement::X_WING_PUBLIC_KEY},
+    protocol::{
+        evidence::{Evidence, NvidiaGpuEvidence},
+        sha256,
+        statement::X_WING_PUBLIC_KEY,
+    },
 };
 
 /// A statement and the caller that was bound with it.
@@ -22,6 +26,7 @@ struct Devices {
     signed: Mutex<Vec<Signed>>,
     gate: Mutex<bool>,
     opened: Condvar,
+    items: Mutex<Vec<Evidence>>,
 }
 
 /// The agent's half of them.
@@ -31,7 +36,7 @@ impl Attester for Lent {
     fn collect(&self, statement: &[u8], caller: Option<&[u8]>, _: Wanted<'_>) -> Result<Vec<Evidence>, CollectError> {
         self.0.signed.lock().unwrap().push((statement.to_vec(), caller.map(<[u8]>::to_vec)));
         drop(self.0.opened.wait_while(self.0.gate.lock().unwrap(), |shut| *shut).unwrap());
-        Ok(Vec::new())
+        Ok(self.0.items.lock().unwrap().clone())
     }
 }
 
@@ -162,6 +167,30 @@ fn each_rule_refuses_what_it_alone_forbids() {
     ] {
         assert!(matches!(ask(&mut stream, &statement), AgentAnswer::Evidence { .. }), "{act}");
     }
+}
+
+#[test]
+fn many_items_are_passed_on_and_too_much_is_refused_by_name() {
+    let served = Served::with(limits(MANY));
+    let mut stream = served.connect();
+    let (caller, token) = who(&mut stream);
+    let request = attest(token, &statement(Some(&caller)));
+    let item = |length| {
+        Evidence::NvidiaGpu(NvidiaGpuEvidence { report: Bytes(vec![7; length]), certificates: vec![Bytes(vec![8; 9])] })
+    };
+    for (length, fits) in [(limits::GPU_REPORT, true), (2 * limits::GPU_REPORT, false)] {
+        let items = vec![item(length); limits::EVIDENCE_ITEMS];
+        served.devices.items.lock().unwrap().clone_from(&items);
+        match ask(&mut stream, &request) {
+            AgentAnswer::Evidence { evidence } => assert!(fits && evidence == items, "{length}"),
+            AgentAnswer::Refused { code: AgentRefusal::Device, message, .. } => {
+                assert!(!fits && message.contains("shorter logs"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The connection goes on.
+    who(&mut stream);
 }
 
 #[test]

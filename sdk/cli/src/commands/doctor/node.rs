@@ -15,7 +15,8 @@ use std::{
 use strongroom::{
     Error,
     collect::{
-        AgentAddress, AgentAttester, Attester, CollectError, Collector, CollectorConfig, NodeConfig, agent::SOCKET,
+        AgentAddress, AgentAttester, Attester, CollectError, Collector, CollectorConfig, DeviceKind, NodeConfig,
+        agent::SOCKET,
     },
     memory::{KeyPages, KeyPagesPreference, MemoryError, Protection, harden_process},
     protocol::challenge::{Challenge, ChallengeRequest, Purpose},
@@ -93,7 +94,9 @@ pub(super) fn evidence(context: &Context, findings: &mut Findings) {
     match read_json(&path) {
         Ok(NodeConfig::Agent(config)) => agent(&config.agent, findings),
         Ok(NodeConfig::Devices(config)) => {
-            tpm(config, findings);
+            if config.devices.contains(&DeviceKind::Tpm2) {
+                tpm(config, findings);
+            }
             if Path::new(SOCKET).exists() {
                 findings.warn(
                     "agent",
@@ -109,6 +112,19 @@ pub(super) fn evidence(context: &Context, findings: &mut Findings) {
         }
         Err(failure) if is_closed(&path) => findings.fail(CHECK, failure.message, LEGIBLE),
         Err(failure) => findings.fail(CHECK, failure.message, "correct the file, or enrol again"),
+    }
+}
+
+/// The devices that this process opens itself; `None` where an agent has them, or nothing is configured.
+pub(super) fn in_process(context: &Context) -> Option<CollectorConfig> {
+    if context.agent().is_some() || AgentAddress::from_environment() != Ok(None) {
+        return None;
+    }
+    match read_json(&context.node_path()) {
+        Ok(NodeConfig::Devices(config)) => {
+            Some(CollectorConfig { tpm_timeout_s: config.tpm_timeout_s.min(TPM_PATIENCE), ..config })
+        }
+        _ => None,
     }
 }
 
