@@ -21,6 +21,11 @@ use strongroom_protocol::{
     evidence::{PcrBank, PcrMap, PcrSelection},
 };
 
+#[path = "evidence/nvidia.rs"]
+mod nvidia;
+#[path = "evidence/snp.rs"]
+mod snp;
+
 /// One line of the table: what it is, and the microseconds that it takes; bare work where there is some to compare.
 struct Line {
     name: String,
@@ -41,6 +46,7 @@ fn main() {
     }
     let lines =
         [a_quote(), a_boot_log(), an_ima_log(10_000, false), an_ima_log(10_000, true)].into_iter().chain(worst());
+    let lines = lines.chain(snp::lines()).chain(nvidia::lines());
     let mut out = Vec::new();
     for mut line in lines {
         let (mut work, mut bare) = (Vec::new(), Vec::new());

@@ -12,8 +12,11 @@
 //! logs        boot log, quoted PCRs ──log::verify──> BootClaims                   rows L1 to L7
 //!             IMA log, PCR 10 ──ima::verify──> Measured ──claims(lists)──> ImaClaims   row  L8
 //!             both, caller ──workload::claims──> WorkloadClaims                  row  L9
+//!             SEV-SNP report, certificates ──snp::verify──> SnpClaims             rows S1 to S9, S11, S13
+//!             Azure's envelope and quote ──azure::verify──> AzureClaims           row  S12
 //! together    what each item showed, one approved record ──composite::check──> Devices   row  E7
 //! ahead       a unified kernel image ──Uki::parse──> what PCR 11 will hold
+//!             firmware, kernel, CPUs ──snp::launch::measurement──> what a report will hold   row  S10
 //! either      Refused { row, what was wrong, what to do };  rows::Report lists each row's verdict
 //! ```
 //!
@@ -25,7 +28,9 @@
 //! an evidence struct, an expectation struct, and a claims type whose only constructor is the
 //! verification.
 
+pub mod azure;
 pub mod composite;
+pub mod endorsements;
 pub mod enrol;
 pub mod ima;
 pub mod log;
@@ -34,9 +39,12 @@ pub mod pins;
 pub mod quote;
 mod refused;
 pub mod rows;
+pub mod snp;
+pub mod tdx;
 pub mod tpm;
 pub mod uki;
 pub mod workload;
+pub mod x509;
 
 #[cfg(test)]
 mod seeds;

@@ -170,9 +170,7 @@ impl TpmClaims {
 pub fn verify(evidence: QuoteEvidence<'_>, expect: &QuoteExpectation<'_>) -> Result<TpmClaims, Refused> {
     let (scheme, tolerance) = check_signature(&evidence, expect.ak)?;
     let attest = Attest::parse(evidence.message).map_err(Refused::Q2Structure)?;
-    if attest.extra_data != expect.extra_data {
-        return Err(Refused::Q3ExtraData { expected: hex(&expect.extra_data), got: hex(&attest.extra_data) });
-    }
+    check_binding(&attest, &expect.extra_data)?;
     check_signer(&attest, expect)?;
     let boot =
         BootCounters { reset_count: attest.clock_info.reset_count, restart_count: attest.clock_info.restart_count };
@@ -196,6 +194,57 @@ pub fn verify(evidence: QuoteEvidence<'_>, expect: &QuoteExpectation<'_>) -> Res
         values: evidence.pcr_values.clone(),
         boot_checked: expect.boot.is_some(),
     })
+}
+
+/// What a quote must be whose AK something else than an enrolment vouches for: there is no EK to hold it against (Q4),
+/// and its counters are not the TPM's own (Q5).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VouchedQuote<'a> {
+    /// The key that is vouched for.
+    pub(crate) ak: &'a Public,
+    /// What the request binds.
+    pub(crate) extra_data: [u8; 32],
+    /// The PCRs that must be quoted.
+    pub(crate) selection: &'a PcrSelection,
+}
+
+/// A quote that a vouched AK has signed for this request: its values are still to be held against it.
+pub(crate) struct FreshQuote {
+    attest: Attest,
+    scheme: SigningScheme,
+}
+
+/// Rows Q1, Q2 and Q3 of a quote by a vouched AK.
+pub(crate) fn verify_vouched(
+    evidence: QuoteEvidence<'_>,
+    expect: &VouchedQuote<'_>,
+) -> Result<FreshQuote, Refused> {
+    let (scheme, _) = check_signature(&evidence, expect.ak)?;
+    let attest = Attest::parse(evidence.message).map_err(Refused::Q2Structure)?;
+    check_binding(&attest, &expect.extra_data)?;
+    Ok(FreshQuote { attest, scheme })
+}
+
+impl FreshQuote {
+    /// Rows Q6, Q7 and Q8.
+    pub(crate) fn check_values(
+        &self,
+        evidence: QuoteEvidence<'_>,
+        expect: &VouchedQuote<'_>,
+    ) -> Result<(), Refused> {
+        check_selection(&self.attest, &evidence, expect.selection)?;
+        check_digest(&self.attest, evidence.pcr_values, self.scheme.hash)?;
+        check_measured(evidence.pcr_values)
+    }
+}
+
+/// Q3: exactly the binding of the request.
+fn check_binding(attest: &Attest, expected: &[u8; 32]) -> Result<(), Refused> {
+    if attest.extra_data == *expected {
+        Ok(())
+    } else {
+        Err(Refused::Q3ExtraData { expected: hex(expected), got: hex(&attest.extra_data) })
+    }
 }
 
 /// [`verify`] for people: every row with its verdict, and the claims if all held.

@@ -54,6 +54,31 @@ pub const NVIDIA_GPU: [(&str, &str); 5] = [
 /// Row of what runs on a node.
 pub const WORKLOAD: [(&str, &str); 1] = [("L9", "workload identity from measured sources only")];
 
+/// Rows of a report of AMD SEV-SNP, in the order in which they are checked.
+pub const SEV_SNP: [(&str, &str); 11] = [
+    ("S1", "report of version 3 to 5, reserved bytes and unknown bits zero"),
+    ("S2", "Milan, Genoa or Turin, and not a product line that policy refuses"),
+    ("S13", "certificates sent or stored, nothing fetched"),
+    ("S3", "VCEK or VLEK to the pinned root of the product"),
+    ("S4", "the root's revocation list"),
+    ("S5", "the certificate is for this TCB and this chip"),
+    ("S11", "signature over the received bytes"),
+    ("S9", "report_data is the binding of the request"),
+    ("S6", "TCB: order, minima, mitigations"),
+    ("S7", "no debugging, no migration, the host's setup"),
+    ("S8", "privilege level"),
+];
+
+/// Row of what a guest's launch will measure.
+pub const SNP_LAUNCH: [(&str, &str); 1] = [("S10", "launch measurement from firmware, kernel, command line, CPUs")];
+
+/// Row of the envelope of Azure's vTPM. Rows of SEV-SNP and of the quote (without Q4 and Q5) stand beside it.
+pub const AZURE: [(&str, &str); 1] = [("S12", "envelope: runtime data in the report, AK in the runtime data")];
+
+/// Row of a TDX quote.
+pub const TDX: [(&str, &str); 1] =
+    [("T1", "TDX quote: signatures, collateral, TCB, binding, attributes, registers, event log")];
+
 /// The report of an IMA log. `covered`: PCR 10 was given; `boot_aggregate`: so were PCRs 0 to 9.
 pub fn ima_report(covered: bool, boot_aggregate: bool, refused: Option<&crate::ima::ImaRefused>) -> Report {
     Report::of_each(&IMA_LOG, |_| match refused {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use strongroom_attest::{Tolerance, TpmClaims, rows};
-use strongroom_protocol::claims::{BootClaims, ImaClaims, WorkloadClaims};
+use strongroom_protocol::claims::{AzureClaims, BootClaims, GpuClaims, ImaClaims, SnpClaims, WorkloadClaims};
 use strongroom_reference::{Key, cell, keep_part, keys, table};
 
 const PAGE: &str = "docs/reference/evidence.md";
@@ -106,7 +106,10 @@ fn of_file(source: &str, file: &str) -> Vec<Test> {
 }
 
 fn all_rows() -> Vec<(&'static str, &'static str)> {
-    [&rows::ENROLMENT[..], &rows::QUOTE, &rows::BOOT_LOG, &rows::IMA_LOG, &rows::WORKLOAD, &rows::COMPOSITE].concat()
+    let machines = [&rows::ENROLMENT[..], &rows::QUOTE, &rows::BOOT_LOG, &rows::IMA_LOG, &rows::WORKLOAD].concat();
+    let mut snp = [&rows::SEV_SNP[..], &rows::SNP_LAUNCH, &rows::AZURE].concat();
+    snp.sort_by_key(|(row, _)| number(&row.to_lowercase()));
+    [&machines[..], &snp, &rows::NVIDIA_GPU, &rows::COMPOSITE].concat()
 }
 
 #[test]
@@ -149,6 +152,9 @@ fn the_generated_table_of_claims_has_one_name_for_each() {
         of("boot", schemars::schema_for!(BootClaims)),
         of("ima", schemars::schema_for!(ImaClaims)),
         of("workload", schemars::schema_for!(WorkloadClaims)),
+        of("snp", schemars::schema_for!(SnpClaims)),
+        of("azure", schemars::schema_for!(AzureClaims)),
+        of("gpu", schemars::schema_for!(GpuClaims)),
     ]
     .concat();
     assert!(all.iter().any(|key| key.path == "boot.secure_boot.enabled"));

@@ -6,4 +6,8 @@
 //! Every field can be made wrong: a stand-in is a struct of plain fields with an honest `Default`, and is laid
 //! out and signed only when it is asked for its bytes.
 
+pub mod azure;
+pub mod certificate;
 pub mod nvidia;
+pub mod snp;
+pub mod tdx;

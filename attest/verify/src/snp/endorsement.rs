@@ -115,8 +115,8 @@ pub(super) fn check_product(
 ) -> Result<(), SnpRefused> {
     let value = certificate.extension(PRODUCT_NAME);
     let name = value.and_then(ia5_string).unwrap_or_default();
-    let line = name.split_once('-').map_or(name.as_str(), |(line, _)| line);
-    if line == product.name() {
+    let without_stepping = name.split_once('-').map_or(name.as_str(), |(product, _)| product);
+    if without_stepping == product.name() {
         return Ok(());
     }
     let link = super::chain::link(key);

@@ -259,15 +259,15 @@ impl Firmware {
             return Err(LaunchRefused::S10Size { actual: image.len() });
         }
         let refused = |what| LaunchRefused::S10Firmware { what };
-        let table = image.len().checked_sub(AFTER_TABLE).and_then(|end| image.get(..end));
-        let (foot, contents) = last_entry(table.unwrap_or_default()).ok_or(refused("table at its end is missing"))?;
-        if foot != TABLE {
+        let before = image.len().checked_sub(AFTER_TABLE).and_then(|end| image.get(..end));
+        let (last, contents) = last_entry(before.unwrap_or_default()).ok_or(refused("table at its end is missing"))?;
+        if last != TABLE {
             return Err(refused("table at its end is missing"));
         }
         let (mut reset, mut hashes, mut metadata) = (None, None, None);
-        let mut rest = contents;
-        while let Some((id, entry)) = last_entry(rest) {
-            rest = rest.get(..rest.len().saturating_sub(entry.len() + ENTRY_FOOT)).unwrap_or_default();
+        let mut entries = contents;
+        while let Some((id, entry)) = last_entry(entries) {
+            entries = entries.get(..entries.len().saturating_sub(entry.len() + ENTRY_FOOT)).unwrap_or_default();
             let value = entry.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
             match id {
                 RESET => reset = value,

@@ -173,7 +173,7 @@ fn check_tcbs(
     report: &AttestationReport,
     requirements: &SnpRequirements,
 ) -> Result<(), SnpRefused> {
-    let SnpTcbs { current, committed, reported, .. } = &claims.tcb;
+    let SnpTcbs { current, committed, reported, .. } = claims.tcb;
     for (low, low_tcb, high, high_tcb) in
         [("reported", reported, "committed", committed), ("committed", committed, "current", current)]
     {
@@ -199,7 +199,7 @@ fn check_setup(
     if report.has_migration_agent() {
         return Err(SnpRefused::S7Migration { what: "a migration agent is bound to the guest" });
     }
-    requirements.check_setup(&claims.policy, &claims.platform)
+    requirements.check_setup(claims.policy, claims.platform)
 }
 
 /// Row S9.

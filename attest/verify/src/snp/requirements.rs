@@ -9,7 +9,7 @@ use strongroom_protocol::claims::{SnpClaims, SnpGuestPolicy, SnpPlatform, SnpPro
 /// What policy sets for reports. The default is strict where being strict excludes no sound machine: level 0, VCEKs
 /// only, a revocation list at hand. Whatever it says, debugging and migration agents are refused, and reports of
 /// version 2 outside Azure's envelope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a requirement of its own, by its own name")]
 #[serde(deny_unknown_fields, default)]
 pub struct SnpRequirements {
@@ -37,25 +37,6 @@ pub struct SnpRequirements {
     pub allow_vlek: bool,
     /// A report counts without a revocation list of its product's root (row S4).
     pub allow_missing_crl: bool,
-}
-
-impl Default for SnpRequirements {
-    fn default() -> Self {
-        Self {
-            vmpl: 0,
-            refused_products: BTreeSet::new(),
-            minimum_tcb: BTreeMap::new(),
-            mitigations: BTreeSet::new(),
-            smt_off: false,
-            single_socket: false,
-            cxl_off: false,
-            aes_256_xts: false,
-            ciphertext_hiding: false,
-            alias_check_complete: false,
-            allow_vlek: false,
-            allow_missing_crl: false,
-        }
-    }
 }
 
 /// The lowest TCBs of a product.
@@ -109,9 +90,9 @@ impl SnpRequirements {
         let product = claims.product;
         match self.minimum_tcb.get(&product) {
             Some(minimum) => {
-                check_minimum("reported", product, minimum.reported, &claims.tcb.reported)?;
-                check_minimum("committed", product, minimum.committed, &claims.tcb.committed)?;
-                check_minimum("launch", product, minimum.launch, &claims.tcb.launch)?;
+                check_minimum("reported", product, minimum.reported, claims.tcb.reported)?;
+                check_minimum("committed", product, minimum.committed, claims.tcb.committed)?;
+                check_minimum("launch", product, minimum.launch, claims.tcb.launch)?;
             }
             None if self.minimum_tcb.is_empty() => {}
             None => return Err(SnpRefused::S6NoMinimum { product }),
@@ -130,7 +111,7 @@ impl SnpRequirements {
     }
 
     /// Row S7, but for what is always refused.
-    pub(super) fn check_setup(&self, policy: &SnpGuestPolicy, platform: &SnpPlatform) -> Result<(), SnpRefused> {
+    pub(super) fn check_setup(&self, policy: SnpGuestPolicy, platform: SnpPlatform) -> Result<(), SnpRefused> {
         let checks = [
             (self.smt_off && platform.smt, "smt_off", "switch SMT off in the host's firmware"),
             (self.single_socket && !policy.single_socket, "single_socket", "launch the guest with policy bit 20"),
@@ -159,13 +140,8 @@ impl SnpRequirements {
     }
 }
 
-fn check_minimum(
-    which: &'static str,
-    product: SnpProduct,
-    minimum: MinimumTcb,
-    tcb: &SnpTcb,
-) -> Result<(), SnpRefused> {
-    match above(&minimum.into(), tcb) {
+fn check_minimum(which: &'static str, product: SnpProduct, minimum: MinimumTcb, tcb: SnpTcb) -> Result<(), SnpRefused> {
+    match above(minimum.into(), tcb) {
         Some((part, expected, got)) => Err(SnpRefused::S6Minimum { which, product, part, expected, got }),
         None => Ok(()),
     }

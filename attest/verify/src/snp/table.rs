@@ -47,9 +47,9 @@ mod tests {
     #[test]
     fn places_outside_the_table_are_passed_over() {
         let table = [entry(1, 72, 2), entry(2, u32::MAX, u32::MAX), entry(3, 73, 2)].concat();
-        assert_eq!(contents(&table), [&[][..]; 0]);
-        assert_eq!(contents(&vec![0xff; SNP_AUX + 1]), [&[][..]; 0]);
-        let many = [entry(1, 0, 4); 20].concat();
+        assert!(contents(&table).is_empty());
+        assert!(contents(&vec![0xff; SNP_AUX + 1]).is_empty());
+        let many = entry(1, 0, 4).repeat(20);
         assert_eq!(contents(&many).len(), CERTIFICATES);
     }
 }

@@ -27,8 +27,8 @@ impl RawTcb {
 }
 
 /// The first part of `low` that is above the same part of `high`: its name, the one value and the other.
-pub(super) fn above(low: &SnpTcb, high: &SnpTcb) -> Option<(&'static str, u8, u8)> {
-    let parts = |tcb: &SnpTcb| {
+pub(super) fn above(low: SnpTcb, high: SnpTcb) -> Option<(&'static str, u8, u8)> {
+    let parts = |tcb: SnpTcb| {
         [
             ("FMC", tcb.fmc.unwrap_or_default()),
             ("boot loader", tcb.boot_loader),
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn each_part_counts_by_itself() {
         let high = SnpTcb { fmc: Some(5), boot_loader: 5, tee: 5, snp: 5, microcode: 5 };
-        assert_eq!(above(&high, &high), None);
+        assert_eq!(above(high, high), None);
         let lower = [
             SnpTcb { fmc: Some(4), ..high },
             SnpTcb { boot_loader: 4, ..high },
@@ -69,8 +69,8 @@ mod tests {
             SnpTcb { microcode: 4, ..high },
         ];
         for lower in lower {
-            assert!(above(&high, &lower).is_some(), "{lower}");
-            assert_eq!(above(&lower, &high), None);
+            assert!(above(high, lower).is_some(), "{lower}");
+            assert_eq!(above(lower, high), None);
         }
     }
 }

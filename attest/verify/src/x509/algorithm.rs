@@ -1,6 +1,6 @@
 //! By what certificates are signed, and verifying it.
 
-use super::X509Problem;
+use super::{X509Problem, encoding::sequence};
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA384, VerificationAlgorithm,
 };
@@ -37,9 +37,22 @@ impl Algorithm {
         let parameters = identifier.parameters.as_ref();
         match (oid.as_str(), parameters) {
             (ECDSA_WITH_SHA384, None) => Ok(Self::EcdsaP384),
-            (RSASSA_PSS, Some(parameters)) if is_pss_sha384(parameters.data.as_ref()) => Ok(Self::PssSha384),
+            (RSASSA_PSS, Some(parameters)) if is_pss_sha384(parameters.data) => Ok(Self::PssSha384),
             (RSASSA_PSS, _) => Err(X509Problem::Algorithm { got: "RSA-PSS with other parameters".to_owned() }),
             _ => Err(X509Problem::Algorithm { got: oid }),
+        }
+    }
+
+    /// Every `AlgorithmIdentifier` that is taken for it (DER).
+    pub(super) fn spellings(self) -> Vec<Vec<u8>> {
+        const PSS: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+        const ECDSA: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
+        match self {
+            Self::PssSha384 => {
+                let with = |trailer: &[u8]| sequence(&[PSS, &sequence(&[PSS_SHA384, trailer])]);
+                vec![with(TRAILER), with(&[])]
+            }
+            Self::EcdsaP384 => vec![sequence(&[ECDSA])],
         }
     }
 

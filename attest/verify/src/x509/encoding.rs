@@ -1,6 +1,6 @@
 //! Certificates as people have them: DER, or one PEM or several.
 
-use super::X509Problem;
+use super::{SEQUENCE, X509Problem};
 use std::borrow::Cow;
 use strongroom_protocol::limits;
 use x509_parser::pem::Pem;
@@ -13,7 +13,6 @@ const MAX_PEM: usize = limits::CERTIFICATES * limits::CERTIFICATE * 3 / 2;
 /// The certificates of one piece of bytes: itself where it is DER, and each of PEM, in their order. At most
 /// [`limits::CERTIFICATES`]; other kinds of PEM are left out.
 pub fn certificates(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, X509Problem> {
-    const SEQUENCE: u8 = 0x30;
     if bytes.first() == Some(&SEQUENCE) || !bytes.windows(PEM.len()).take(limits::CERTIFICATE).any(|some| some == PEM) {
         return Ok(vec![Cow::Borrowed(bytes)]);
     }
@@ -31,4 +30,32 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, X509Problem> {
         }
     }
     Ok(found)
+}
+
+/// A SEQUENCE of these parts.
+pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    tagged(SEQUENCE, parts)
+}
+
+/// A BIT STRING of whole bytes.
+pub(super) fn bit_string(bytes: &[u8]) -> Vec<u8> {
+    const BIT_STRING: u8 = 0x03;
+    tagged(BIT_STRING, &[&[0], bytes])
+}
+
+fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = length.to_be_bytes();
+    let bytes: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
+    let mut out = vec![tag];
+    match (length, u8::try_from(bytes.len())) {
+        (0..=0x7f, _) => out.extend(u8::try_from(length)),
+        (_, Ok(count)) => {
+            out.push(0x80 | count);
+            out.extend(bytes);
+        }
+        (_, Err(_)) => {}
+    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out
 }

@@ -26,6 +26,8 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Versio
 const MAX_SERIAL: usize = 20;
 /// Extensions of a certificate, at the most: AMD's have 12.
 const MAX_EXTENSIONS: usize = 32;
+/// The tag of a SEQUENCE.
+const SEQUENCE: u8 = 0x30;
 /// basicConstraints and keyUsage: the critical extensions that are judged here.
 const JUDGED: [&str; 2] = ["2.5.29.19", "2.5.29.15"];
 
@@ -152,6 +154,12 @@ impl<'a> Certificate<'a> {
             return Err(malformed("signatureAlgorithm: it is another inside"));
         }
         let algorithm = Algorithm::read(&parsed.signature_algorithm)?;
+        // No signature covers what is around the body, and the parser takes more there than DER: a SEQUENCE without
+        // the bit of constructed encodings, for one. One certificate has one spelling, so it is spelled again.
+        let (body, signature) = (parsed.tbs_certificate.as_ref(), encoding::bit_string(&parsed.signature_value.data));
+        if !algorithm.spellings().iter().any(|written| encoding::sequence(&[body, written, &signature]) == der) {
+            return Err(malformed("its DER"));
+        }
         check_extensions(&parsed)?;
         Ok(Self { der, parsed, algorithm })
     }

@@ -8,11 +8,18 @@
 mod boot;
 mod gpu;
 mod ima;
+mod snp;
+mod tdx;
 mod tolerance;
 mod workload;
 
 pub use boot::{Authority, BootClaims, BootPath, Loader, SecureBoot, SignatureDatabase};
 pub use gpu::{GpuClaims, GpuManifest, GpuManifests, GpuMode};
 pub use ima::{ImaClaims, Listed, ListedFile};
+pub use snp::{
+    AzureClaims, SnpClaims, SnpFirmware, SnpGuestPolicy, SnpMitigations, SnpPlatform, SnpProduct, SnpSigningKey,
+    SnpTcb, SnpTcbs,
+};
+pub use tdx::{TdxAttribute, TdxClaims, TdxGuest, TdxLog, TdxModule, TdxPlatform, TdxTcb, TdxTcbStatus};
 pub use tolerance::Tolerance;
 pub use workload::WorkloadClaims;

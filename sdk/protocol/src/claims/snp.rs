@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt};
 pub enum SnpProduct {
     /// EPYC 7003: family 19h, models 00h to 0Fh.
     Milan,
-    /// EPYC 9004 and 8004: family 19h, models 10h to 1Fh and A0h to AFh.
+    /// EPYC 9004 and 8004: family 19h, models 10h to 1Fh and `A0h` to `AFh`.
     Genoa,
     /// EPYC 9005: family 1Ah, models 00h to 11h.
     Turin,
@@ -244,9 +244,9 @@ pub struct AzureClaims {
 }
 
 impl AzureClaims {
-    /// The virtual machine, as a node's record lists it.
+    /// The virtual machine, as a node's record lists it: in lower case.
     pub fn identity(&self) -> Option<Identity> {
-        self.vm_id.clone().map(|value| Identity { kind: IdentityKind::CloudVm, value })
+        self.vm_id.as_ref().map(|id| Identity { kind: IdentityKind::CloudVm, value: id.to_ascii_lowercase() })
     }
 }
 
