@@ -138,6 +138,7 @@ fn what_others_may_open_is_a_failure_in_any_case() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 fn a_group_that_is_not_the_agents_is_told() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: only root gives a file to another group");
