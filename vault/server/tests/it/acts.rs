@@ -44,6 +44,14 @@ async fn of(bench: &Bench, method: &Method, path: &str, node: NodeId, lease: Lea
         ("POST", "/v1/nodes/{id}/revoke") => {
             case(Operator, format!("/v1/nodes/{node}/revoke"), Some(reason), "node.revoked")
         }
+        ("POST", "/v1/nodes/import") => {
+            let chip = json!({ "kind": "snp-chip", "value": "4f2a90c1d7e3b658" });
+            case(Operator, path, Some(json!({ "identities": [chip], "site": "fra-1" })), "node.imported")
+        }
+        ("POST", "/v1/nodes/{id}/identities") => {
+            let gpu = json!({ "kind": "nvidia-gpu", "value": "0a1b2c3d" });
+            case(Operator, format!("/v1/nodes/{node}/identities"), Some(json!({ "add": [gpu] })), "node.identified")
+        }
         ("POST", "/v1/references") => {
             case(Endorser, path, Some(json!({ "name": "fleet", "from_node": node })), "reference.proposed")
         }
