@@ -10,17 +10,22 @@ use super::{
     entry::{self, Entry, Form, Kind, Template},
 };
 
-/// Reads lines; the first is number `first`.
+/// Reads lines; the first is number `first`. Whoever sent the part before may have left away its last newline: then
+/// this one begins with it.
 pub(super) fn parse(text: &[u8], first: u64) -> Result<Vec<Entry>, ImaRefused> {
     let mut entries = Vec::new();
+    let sent = text.len();
+    let (text, mut end) = match text.strip_prefix(b"\n") {
+        Some(rest) if first > 1 => (rest, 1_usize),
+        _ => (text, 0),
+    };
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut number = first;
-    let mut end: usize = 0;
     for line in text.split(|&byte| byte == b'\n') {
         if entries.len() == MAX_ENTRIES {
             return Err(ImaRefused::L8TooManyEntries { limit: MAX_ENTRIES });
         }
-        end = end.saturating_add(line.len() + 1);
+        end = end.saturating_add(line.len() + 1).min(sent);
         entries.push(Entry { end, ..one(line, number)? });
         number = number.saturating_add(1);
     }

@@ -24,6 +24,7 @@ use strongroom_protocol::{
     Bytes,
     admin::FileLists,
     claims::{ImaClaims, Listed, ListedFile},
+    files::algorithm,
     limits,
 };
 
@@ -88,12 +89,13 @@ impl Measured {
 
     fn held_against(&self, lists: &FileLists) -> Listed {
         let mut listed = Listed::default();
-        let hash = |digest: &str| digest.split_once(':').map(|(hash, _)| hash.to_owned());
-        let hashes: BTreeSet<_> = lists.forbidden.keys().map(|digest| hash(digest)).collect();
+        let hashes: BTreeSet<_> = lists.forbidden.keys().map(|digest| algorithm(digest)).collect();
         for (digest, path) in &self.files {
             let forbidden = lists.forbidden.contains_key(digest);
-            // By another hash than the forbidden ones are known by, it may be any of them.
-            let unknown = !hashes.is_empty() && !hashes.contains(&hash(digest));
+            // By another hash than each of the forbidden ones is known by, it may be one of them: an entry in another
+            // hash must not switch the protection off for the rest. What is no digest may be any file.
+            let hash = algorithm(digest);
+            let unknown = hashes.iter().any(|other| other.is_none() || *other != hash);
             let accepts = lists.accepted.as_ref().is_none_or(|accepted| accepted.contains_key(digest));
             let unlisted = unknown || !accepts;
             listed.forbidden += u64::from(forbidden);
@@ -121,9 +123,10 @@ impl ImaLog {
             return Err(ImaRefused::L8TooLong { limit: limits::IMA_LOG, actual: bytes.len() });
         }
         let first = before.saturating_add(1);
-        // A binary entry begins with its PCR, 10, in 32 bits; a line with the same in digits.
+        // A binary entry begins with its PCR, 10, in 32 bits, and so with the byte of a newline; a line with the same in
+        // digits.
         let entries = match bytes {
-            [b'0'..=b'9' | b' ', ..] => ascii::parse(bytes, first)?,
+            [b'0'..=b'9' | b' ', ..] | [b'\n', b'0'..=b'9' | b' ', ..] => ascii::parse(bytes, first)?,
             _ => binary::parse(bytes, first)?,
         };
         Ok(Self { entries })

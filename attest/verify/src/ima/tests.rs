@@ -117,6 +117,25 @@ fn l8_both_forms_say_the_same() {
     assert_eq!(ImaLog::parse(&binary(&log), 0).unwrap().replay(HashAlg::Sha256), pcr);
 }
 
+/// What is covered never ends behind what was sent, and the next part goes on from there.
+#[test]
+fn l8_a_last_line_needs_no_newline() {
+    let (log, pcr) = (log(), pcr_after(&log()));
+    let whole = ascii(&log);
+    let short = &whole[..whole.len() - 1];
+    let first = judge(short, &pcr, |_| {}).unwrap();
+    assert_eq!((first.bytes, first.entries), (short.len() as u64, 5));
+    assert_eq!(judge(&whole, &pcr, |_| {}).unwrap().bytes, whole.len() as u64);
+    let longer = [log.clone(), vec![file("/usr/bin/later"), file("/usr/bin/last")]].concat();
+    let (later, pcr) = (ascii(&longer), pcr_after(&longer));
+    let next = judge(&later[short.len()..], &pcr, |expect| expect.verified = Some(&first)).unwrap();
+    assert_eq!((next.bytes, next.entries), (later.len() as u64, 7));
+    let next = judge(&later[short.len()..later.len() - 1], &pcr, |expect| expect.verified = Some(&first)).unwrap();
+    assert_eq!(next.bytes, later.len() as u64 - 1);
+    // A whole log does not begin with one.
+    assert!(judge(&[b"\n", &whole[..]].concat(), &pcr, |_| {}).is_err());
+}
+
 #[test]
 fn l8_the_first_template_is_read_too() {
     let old = Written { template: "ima", algorithm: "sha1", digest: vec![7; 20], ..file("/bin/sh") };
@@ -303,6 +322,16 @@ fn l8_files_are_held_against_lists() {
     let by_another_hash = [(format!("sha512:{}", "00".repeat(64)), "/usr/bin/other".to_owned())].into();
     let found = held(&FileLists { forbidden: by_another_hash, ..FileLists::default() });
     assert_eq!((found.unlisted, found.forbidden), (4, 0));
+    // Nor does one entry in that hash protect the others from nothing.
+    let by_two: BTreeMap<String, String> = [
+        (format!("sha512:{}", "00".repeat(64)), "/usr/bin/other".to_owned()),
+        (digest("/usr/bin/another"), "/usr/bin/another".to_owned()),
+    ]
+    .into();
+    let found = held(&FileLists { forbidden: by_two, ..FileLists::default() });
+    assert_eq!((found.unlisted, found.forbidden), (4, 0), "each could be the file that is forbidden by the other hash");
+    let cut = [("sha256:00".to_owned(), String::new())].into();
+    assert_eq!(held(&FileLists { forbidden: cut, ..FileLists::default() }).unlisted, 4, "no digest forbids any file");
     let requiring = FileLists { required: list(&["/usr/bin/job", "/usr/bin/other"]), ..lists };
     assert_eq!(held(&requiring).missing, [digest("/usr/bin/other")]);
 }

@@ -24,8 +24,8 @@ pub struct ImaClaims {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
-    /// Files that are not among the accepted ones, or are known by another hash than any that the set forbids, so that
-    /// they could be one of those: how many. 0 where the set accepts any file and forbids none.
+    /// Files that are not among the accepted ones, or are known by another hash than a file that the set forbids, so that
+    /// they could be that one: how many. 0 where the set accepts any file and forbids none.
     pub unlisted: u64,
     /// Files that the set forbids: how many.
     pub forbidden: u64,
