@@ -3,7 +3,7 @@
 //! | claim | measured by | wants |
 //! |---|---|---|
 //! | `caller_measured` | IMA: the digest of the caller's executable is among those of the files | an IMA log that a quote covers (L8), and the digest as the node's agent tells it |
-//! | `verity_root` | GRUB: the kernel command line in PCR 8; or a unified kernel image: its `.cmdline` in PCR 11 | L7 for these PCRs and for PCR 12; for an image the text, which must have the measured digest |
+//! | `verity_root` | GRUB: the kernel command line in PCR 8; or a unified kernel image: its `.cmdline` in PCR 11 | L7 for PCRs 8, 9, 11 and 12, that is the claim `boot.loader`; for an image the text, which must have the measured digest |
 //! | `containers` | a text event `container sha256:` and 64 lower-case hexadecimal digits, in a PCR of 8 to 15 | L7 for this PCR |
 //!
 //! Nothing of it is read from a PCR in which there is an event that cannot be read: one that was made unreadable
@@ -22,19 +22,31 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 use strongroom_protocol::claims::{BootClaims, Loader, WorkloadClaims};
 
-/// GRUB's PCR, a unified kernel image's, and the one with what overrides its command line.
-const GRUB: u8 = 8;
-const UKI: u8 = 11;
-const OVERRIDES: u8 = 12;
-
 /// PCRs in which containers may be measured. IMA's own is another log's.
 const CONTAINERS: [u8; 7] = [8, 9, 11, 12, 13, 14, 15];
 
 /// What a container's event begins with.
 const CONTAINER: &str = "container sha256:";
 
-/// GRUB's commands that start a kernel: it measures them, and the command line by itself.
-const STARTS: [&str; 4] = ["linux ", "linuxefi ", "linux16 ", "multiboot2 "];
+/// GRUB's commands that choose what is started: it measures them and, of the kernels whose command line it makes, that
+/// line by itself. A command without a line leaves open what was started.
+const STARTS: [&str; 15] = [
+    "linux ",
+    "linuxefi ",
+    "linux16 ",
+    "multiboot ",
+    "multiboot2 ",
+    "chainloader ",
+    "xen_hypervisor ",
+    "xnu_kernel ",
+    "xnu_kernel64 ",
+    "kfreebsd ",
+    "knetbsd ",
+    "kopenbsd ",
+    "ntldr ",
+    "freedos ",
+    "plan9 ",
+];
 
 /// Arguments that give the root hash of the root file system, and of `/usr`.
 const ROOT: [&str; 3] = ["roothash", "systemd.verity_root_hash", "root_hexdigest"];
@@ -43,7 +55,7 @@ const USR: [&str; 2] = ["usrhash", "systemd.verity_usr_hash"];
 /// What there is to read from; each may be missing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sources<'a> {
-    /// The boot log, with the claims that its verification gave, L7 included.
+    /// The boot log in the quoted bank ([`BootLog::in_bank`]), with the claims that its verification gave, L7 included.
     pub boot: Option<(&'a BootLog<'a>, &'a BootClaims)>,
     /// The command line of the unified kernel image that is said to have been booted, exactly as in its section.
     pub command_line: Option<&'a str>,
@@ -59,7 +71,7 @@ pub fn claims(sources: &Sources<'_>) -> WorkloadClaims {
     WorkloadClaims {
         caller_measured: sources.files.zip(sources.executable).map(|(files, sha256)| measured(files, sha256)),
         verity_root: sources.boot.and_then(|(_, boot)| verity_root(boot, sources.command_line)),
-        containers: sources.boot.map(|(log, boot)| containers(log, boot)).unwrap_or_default(),
+        containers: sources.boot.and_then(|(log, boot)| containers(log, boot)),
     }
 }
 
@@ -67,7 +79,9 @@ pub fn claims(sources: &Sources<'_>) -> WorkloadClaims {
 pub fn examine(sources: &Sources<'_>) -> (Report, WorkloadClaims) {
     let claims = claims(sources);
     let refused = claims.caller_measured == Some(false);
-    let shown = claims.caller_measured.is_some() || claims.verity_root.is_some() || !claims.containers.is_empty();
+    let shown = claims.caller_measured.is_some()
+        || claims.verity_root.is_some()
+        || claims.containers.as_ref().is_some_and(|named| !named.is_empty());
     let report = Report::of_each(&rows::WORKLOAD, |_| match (refused, shown) {
         (true, _) => (Verdict::Refused, Some("IMA did not measure the caller's executable".to_owned())),
         (_, true) => (Verdict::Passed, None),
@@ -78,23 +92,29 @@ pub fn examine(sources: &Sources<'_>) -> (Report, WorkloadClaims) {
 
 /// The root hash that every kernel command line names; `None` where one names none, another, or cannot be read.
 fn verity_root(boot: &BootClaims, command_line: Option<&str>) -> Option<String> {
-    let covered = |pcr| boot.explained.contains(&pcr);
-    let mut lines = command_lines(&boot.loader)?;
-    if !boot.loader.overrides.is_empty() || !covered(OVERRIDES) || !(lines.is_empty() || covered(GRUB)) {
-        return None;
-    }
-    if let Some(digest) = boot.loader.uki.as_ref().and_then(|sections| sections.get(".cmdline")) {
-        lines.push(command_line.filter(|line| covered(UKI) && is_of(digest, line))?);
+    // A quote covers all that could contradict it: the claim of a loader is there where it covers PCRs 8, 9, 11, 12.
+    let loader = boot.loader.as_ref().filter(|_| !boot.explained.is_empty())?;
+    let mut lines = command_lines(loader).filter(|_| loader.overrides.is_empty())?;
+    if let Some(digest) = loader.uki.as_ref().and_then(|sections| sections.get(".cmdline")) {
+        lines.push(command_line.filter(|line| is_of(digest, line))?);
     }
     let mut roots = lines.into_iter().map(root_of);
     let first = roots.next()??;
     roots.all(|root| root.as_ref() == Some(&first)).then_some(first)
 }
 
-/// The kernel command lines that PCR 8 shows, in order; `None` where an event of PCRs 8 and 12 cannot be read, which
-/// could be one of them, or where a command that starts a kernel has no line.
-pub fn command_lines(loader: &Loader) -> Option<Vec<&str>> {
+/// The kernel command lines that PCR 8 may show, in order; `None` where an event of PCRs 8 and 12 cannot be read, which
+/// could be one of them, or where a command that starts something has no line. Where no command does, any text may be one.
+fn command_lines(loader: &Loader) -> Option<Vec<&str>> {
     if loader.unread > 0 { None } else { started(&loader.texts) }
+}
+
+/// The kernel command lines that PCR 8 certainly shows, in order: those that belong to a command of the boot loader's.
+/// Empty where there is none, where an event of PCRs 8 and 12 cannot be read, where a command that starts something has
+/// no line, or where PCR 12 has what could replace them.
+pub fn certain_command_lines(loader: &Loader) -> Vec<&str> {
+    let lines = command_lines(loader).filter(|lines| loader.overrides.is_empty() && lines.len() < loader.texts.len());
+    lines.unwrap_or_default()
 }
 
 /// Whether a digest as claims name it, in lower-case hexadecimal, is of this text.
@@ -136,8 +156,9 @@ fn root_of(line: &str) -> Option<String> {
     }
 }
 
-/// Container digests of every PCR that a quote covers and whose events are all texts.
-fn containers(log: &BootLog<'_>, boot: &BootClaims) -> Vec<String> {
+/// Container digests of every PCR that a quote covers and whose events are all texts; `None` where it covers no PCR in
+/// which they could be.
+fn containers(log: &BootLog<'_>, boot: &BootClaims) -> Option<Vec<String>> {
     let mut texts: BTreeMap<u8, Option<Vec<String>>> = BTreeMap::new();
     let covered = CONTAINERS.into_iter().filter(|pcr| boot.explained.contains(pcr)).collect::<Vec<_>>();
     for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
@@ -152,7 +173,8 @@ fn containers(log: &BootLog<'_>, boot: &BootClaims) -> Vec<String> {
         let digest = text.strip_prefix(CONTAINER)?;
         is_sha256(digest).then(|| format!("sha256:{digest}"))
     });
-    named.collect::<BTreeSet<_>>().into_iter().collect()
+    let named: BTreeSet<_> = named.collect();
+    (!covered.is_empty()).then(|| named.into_iter().collect())
 }
 
 /// Whether a text is 64 lower-case hexadecimal digits.

@@ -28,7 +28,7 @@ fn real_boot_logs_lead_to_what_their_machines_held() {
         let judged = desk.verify("tcg-log", &[&log], &given);
         judged.holds();
         assert_eq!(judged.row("L7"), "passed");
-        assert_eq!(judged.document["vouched"]["boot"], true);
+        assert_eq!(judged.document["vouched"]["boot"], false, "nobody signed these values");
         assert_eq!(judged.document["unexplained"], json!([]));
 
         let mut other = facts.clone();
@@ -198,6 +198,43 @@ fn no_other_text_is_named_as_the_kernels() {
         assert!(text.contains("2 events of PCRs 8 and 12 are of no text that is known"), "{text}");
     }
     assert!(explained.contains("kernel command line: not known"), "{explained}");
+}
+
+/// What another command starts has no line, and what stands in PCR 12 is told whole or not at all.
+#[test]
+fn a_text_that_is_no_line_is_told_as_a_text() {
+    let desk = Desk::new();
+    let told = |pcr8: &[&str], pcr12: &[&str]| {
+        let mut log = Machine::default().boot_log();
+        log.events.retain(|event| event.pcr != 8);
+        for (pcr, texts) in [(8, pcr8), (12, pcr12)] {
+            let text = |text: &&str| {
+                let said = if pcr == 8 { format!("grub_cmd: {text}\0") } else { (*text).to_owned() };
+                bootlog::Event::of(pcr, bootlog::kind::IPL, text.as_bytes(), said)
+            };
+            log.events.extend(texts.iter().map(text));
+        }
+        let file = desk.file("boot.log", log.encode());
+        let ran = |words: &[&str]| {
+            let words: Vec<&OsStr> = words.iter().map(OsStr::new).chain([file.as_os_str()]).collect();
+            desk.run(&words).done().unwrap().stdout
+        };
+        (ran(&["evidence", "explain"]), ran(&["evidence", "verify", "--kind", "tcg-log"]))
+    };
+    let pair = ["linux /vmlinuz ro", "/vmlinuz ro"];
+    let (explained, verified) = told(&pair, &[]);
+    assert!(explained.contains("confirms it: /vmlinuz ro") && verified.contains("kernel: /vmlinuz ro"), "{explained}");
+    let chained = "chainloader /EFI/evil.efi";
+    for texts in [&[chained][..], &[pair[0], pair[1], chained], &["/vmlinuz ro"]] {
+        let (explained, verified) = told(texts, &[]);
+        assert!(!explained.contains("confirms it") && !verified.contains("kernel: "), "{explained}{verified}");
+        assert!(texts.iter().all(|text| explained.contains(&format!("a text of PCR 8: {text}"))), "{explained}");
+    }
+    let (explained, verified) = told(&pair, &["/vmlinuz init=/bin/sh rd.break", "quiet"]);
+    for text in [&explained, &verified] {
+        assert!(!text.contains("confirms it") && !text.contains("kernel: "), "{text}");
+        assert!(text.contains("init=/bin/sh rd.break") && text.contains(": quiet"), "{text}");
+    }
 }
 
 /// A crypto-agile log whose only bank is SHA-1: its header, and one separator.

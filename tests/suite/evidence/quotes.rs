@@ -30,11 +30,15 @@ impl Case {
     }
 
     fn of(machine: &Machine) -> Self {
+        Self::selecting(machine, (0..16).collect())
+    }
+
+    fn selecting(machine: &Machine, pcrs: Vec<u8>) -> Self {
         let desk = Desk::new();
         let node = Node::boot(machine).unwrap();
         node.ima().measure("/usr/bin/job", b"job").unwrap();
         let collector = node.collector().unwrap();
-        let selection = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..16).collect() };
+        let selection = PcrSelection { bank: PcrBank::Sha256, pcrs };
         let statement = b"a statement";
         let mut items = collector.collect(statement, None, Wanted::whole(&selection)).unwrap();
         let Some(Evidence::Tpm2(item)) = items.pop() else { panic!("no quote") };
@@ -155,6 +159,48 @@ fn each_row_refuses_what_only_it_can() {
     let judged = case.judge(&case.item, &["--ak", ak, "--reference", &set(&"11".repeat(32))]);
     judged.refused_by(&[]);
     assert_eq!(judged.document["reference"]["differing"], json!([4]));
+}
+
+/// A log may say of a PCR what it likes, if nobody quoted it.
+#[test]
+fn what_no_quoted_value_vouches_for_is_no_claim() {
+    let off = Machine { secure_boot: false, ..Machine::default() };
+    let case = Case::selecting(&off, vec![0, 4]);
+    let log = Machine::default().boot_log();
+    let ak = ["--ak", case.ak.to_str().unwrap()];
+    let judged = case.changed(|item| item.boot_log = Some(Bytes(log.encode())), &ak);
+    judged.holds();
+    assert_eq!(judged.document["vouched"]["boot"], true);
+    let boot = &judged.document["claims"]["boot"];
+    assert_eq!(boot["explained"], json!([0, 4]));
+    for claim in ["secure_boot", "boot_path", "loader", "phases"] {
+        assert_eq!(boot[claim], Value::Null, "{claim}");
+    }
+    assert_eq!(boot["startup_locality"], json!(0));
+    let workload = &judged.document["claims"]["workload"];
+    assert_eq!((&workload["verity_root"], &workload["containers"]), (&Value::Null, &Value::Null));
+    let item = case.desk.path("item.json");
+    let words = ["evidence", "verify", "--kind", "tpm2", item.to_str().unwrap()];
+    let told = case.desk.cli.run(words.into_iter().chain(ak)).unwrap().done().unwrap().stdout;
+    assert!(!told.contains("Secure Boot: on") && told.contains("do not vouch for PCR 7"), "{told}");
+}
+
+/// A PCR that is given twice is not read, in go-attestation's document either.
+#[test]
+fn a_documents_values_are_given_once() {
+    let case = Case::new();
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let values = &case.item.pcrs.values.0;
+    let pcr = |pcr: u8| json!({ "Index": pcr, "Digest": base64(&values[&pcr].0), "DigestAlg": 5 });
+    let judge = |pcrs: Vec<Value>| {
+        let quote = json!({ "Quote": base64(&case.item.message.0), "Signature": base64(&case.item.signature.0) });
+        let file = case.desk.json("quote.json", &json!({ "Quote": quote, "Log": { "PCRs": pcrs } }));
+        case.desk.verify("tpm2", &[&file], &["--ak", case.ak.to_str().unwrap()])
+    };
+    let all: Vec<Value> = values.keys().map(|&index| pcr(index)).collect();
+    judge(all.clone()).holds();
+    judge([vec![json!({ "Index": 4, "Digest": base64(&[0xee; 32]) })], all.clone()].concat()).malformed("PCR 4 twice");
+    judge([all, vec![json!({ "Index": 20, "Digest": base64(&[0xee; 20]) })]].concat()).malformed("several banks");
 }
 
 /// Values as `tpm2_pcrread` prints them.

@@ -75,7 +75,7 @@ fn a_unified_kernel_image_boots_into_the_pcr_11_that_was_predicted() {
     println!("PCR 11: {} predicted, {} booted", hex::encode(&foretold), hex::encode(&pcrs[&11]));
     assert_eq!(foretold, pcrs[&11]);
     // What the log shows of its sections is what the image holds.
-    let sections = claims.loader.uki.unwrap();
+    let sections = claims.loader.unwrap().uki.unwrap();
     let line = hex::encode(strongroom_protocol::sha256(Software::default().command_line.as_bytes()));
     assert_eq!(sections.get(".cmdline"), Some(&line), "{sections:?}");
     assert_eq!(sections.keys().collect::<Vec<_>>(), [".cmdline", ".initrd", ".linux", ".osrel"]);

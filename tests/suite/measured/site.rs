@@ -103,7 +103,8 @@ impl Site {
         let shown: ReferenceValues =
             self.vault.admin(Role::Endorser).unwrap().get(&format!("/v1/nodes/{}/measurements", self.node())).unwrap();
         let (pcrs, boot, measured) = super::logs::verify(guest);
-        assert_eq!(boot.loader.files.len(), 2, "initramfs and command line: {:?}", boot.loader);
+        let loader = boot.loader.unwrap();
+        assert_eq!(loader.files.len(), 2, "initramfs and command line: {loader:?}");
         let lockdown = done(guest, "cat /sys/kernel/security/lockdown");
         assert!(lockdown.contains("[integrity]"), "{lockdown}");
         for path in ["/sbin/start", "/bin/busybox", root::PROGRAM, root::JOB] {

@@ -8,7 +8,7 @@ use strongroom_policy::{
     Bundle, Outcome, Policy, PolicyInput, Sources, Verdict, explain, input::input_schema, load_dir,
     settings::data_schema, test_bundle,
 };
-use strongroom_protocol::claims::Tolerance;
+use strongroom_protocol::claims::{BootClaims, Tolerance};
 use strongroom_reference::{keep_file, keep_part, keys, table};
 
 fn policies() -> PathBuf {
@@ -166,26 +166,61 @@ fn the_example_is_released_with_obligations_and_refused_with_reasons() {
     assert_eq!(policy.replay(&stored).unwrap(), denied);
 }
 
-/// What docs/security.md shows to be added to the baseline, added.
+/// The files of a bundle with what docs/security.md shows to be added to the baseline, word for word: rules and tests.
+fn with_the_pages_files() -> Sources {
+    let page = std::fs::read_to_string(policies().join("../docs/security.md")).unwrap();
+    let mut blocks = page.split("```rego\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    let mut sources = baseline();
+    sources.files.insert("secure_boot.rego".to_owned(), blocks.next().unwrap());
+    sources.tests.insert("secure_boot_test.rego".to_owned(), blocks.next().unwrap());
+    sources
+}
+
 #[test]
 fn the_rules_that_docs_show_refuse_what_they_say() {
-    let page = std::fs::read_to_string(policies().join("../docs/security.md")).unwrap();
-    let rules = page.split("```rego\n").nth(1).unwrap().split("```").next().unwrap();
-    let mut files = baseline().files;
-    files.insert("secure_boot.rego".to_owned(), format!("package strongroom.release\n\n{rules}"));
-    let policy = Policy::prepare(Bundle::from_files(files).unwrap());
-    let codes = |change: &dyn Fn(&mut PolicyInput)| {
+    let sources = with_the_pages_files();
+    let policy = Policy::prepare(Bundle::from_files(sources.files.clone()).unwrap());
+    let codes = |change: &dyn Fn(&mut BootClaims)| {
         let mut input = good();
-        change(&mut input);
-        policy.evaluate(&input).unwrap().reason_codes()
+        change(input.claims.boot.as_mut().unwrap());
+        let outcome = policy.evaluate(&input).unwrap();
+        assert_eq!(outcome.verdict() == Verdict::Released, outcome.reason_codes().is_empty());
+        outcome.reason_codes()
     };
     assert_eq!(codes(&|_| {}), [""; 0]);
-    assert_eq!(codes(&|input| input.claims.boot.as_mut().unwrap().secure_boot.enabled = false), ["secure_boot_off"]);
-    let tolerated = |input: &mut PolicyInput| {
-        input.claims.boot.as_mut().unwrap().tolerances.push(Tolerance::ExitBootServicesMissing);
+    assert_eq!(codes(&|boot| boot.secure_boot.as_mut().unwrap().enabled = false), ["secure_boot_off"]);
+    assert_eq!(codes(&|boot| boot.tolerances.push(Tolerance::ExitBootServicesMissing)), ["firmware_tolerated"]);
+    let mut nothing = good();
+    nothing.claims.boot = None;
+    assert_eq!(policy.evaluate(&nothing).unwrap().reason_codes(), ["firmware_tolerated", "secure_boot_off"]);
+    // PCRs that nobody quoted prove nothing: the claim is null, and what rests on it is not proved.
+    let unquoted = |pcr: u8| {
+        let mut input = good();
+        let boot = input.claims.boot.as_mut().unwrap();
+        boot.explained.retain(|&explained| explained != pcr);
+        match pcr {
+            7 => boot.secure_boot = None,
+            _ => boot.boot_path = None,
+        }
+        policy.evaluate(&input).unwrap().reason_codes()
     };
-    assert_eq!(codes(&tolerated), ["firmware_tolerated"]);
-    assert_eq!(codes(&|input| input.claims.boot = None), ["firmware_tolerated", "secure_boot_off"]);
+    assert_eq!((unquoted(7), unquoted(5)), (vec!["secure_boot_off".to_owned()], vec!["firmware_tolerated".to_owned()]));
+}
+
+/// The page's steps: its files beside the baseline's, whose own tests go on passing.
+#[test]
+fn the_bundle_that_docs_show_passes_its_tests() {
+    let sources = with_the_pages_files();
+    let shipped = test_bundle(&baseline().files, &baseline().tests).unwrap().results.len();
+    let report = test_bundle(&sources.files, &sources.tests).unwrap();
+    let failures: Vec<_> = report.failures().collect();
+    assert!(report.passed(), "{failures:#?}");
+    assert!(report.results.len() > shipped, "the page's own tests were not run");
+    // They notice a rule that asks for nothing.
+    let mut weak = sources.files.clone();
+    let rules = weak.get_mut("secure_boot.rego").unwrap();
+    *rules = rules.replace("input.claims.boot.secure_boot.enabled == true", "true");
+    assert!(!test_bundle(&weak, &sources.tests).unwrap().passed());
 }
 
 #[test]

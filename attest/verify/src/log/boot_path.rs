@@ -47,13 +47,13 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<BootPath, LogRefused> {
     for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
         match event.pcr() {
             PROGRAMS | CONFIGURATION if event.kind() == EventType::SEPARATOR => {}
-            PROGRAMS if said.one_of(&ACTIONS, event).is_some() => {}
+            PROGRAMS if said.one_of(&ACTIONS, log.name_of(event)).is_some() => {}
             // After ExitBootServices there are no boot services that could measure a program.
             PROGRAMS if exit == Exit::Done => return Err(LogRefused::L5AfterExit { event: event.number() }),
-            PROGRAMS => path.images.extend(event.name_digest().map(hex)),
-            CONFIGURATION => match said.one_of(&STEPS, event) {
+            PROGRAMS => path.images.extend(log.name_of(event).map(hex)),
+            CONFIGURATION => match said.one_of(&STEPS, log.name_of(event)) {
                 Some(step) => exit = exit_step(event, exit, step)?,
-                None => path.configuration.extend(event.name_digest().map(hex)),
+                None => path.configuration.extend(log.name_of(event).map(hex)),
             },
             _ => {}
         }
@@ -74,8 +74,8 @@ impl Said {
         Self(log.naming().into_iter().flat_map(of).collect())
     }
 
-    fn one_of(&self, texts: &[&'static [u8]], event: &Event<'_>) -> Option<&'static [u8]> {
-        let digest = event.name_digest()?;
+    fn one_of(&self, texts: &[&'static [u8]], digest: Option<&[u8]>) -> Option<&'static [u8]> {
+        let digest = digest?;
         self.0.iter().find(|(said, text)| said == digest && texts.contains(text)).map(|&(_, text)| text)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{LogRefused, kind::EventType};
 use crate::tpm::HashAlg;
+use std::borrow::Cow;
 use strongroom_protocol::limits;
 
 /// Most events of a log. Logs of servers have 25 to 250.
@@ -13,7 +14,7 @@ const MAX_ALGORITHMS: usize = 8;
 /// Largest digest of any hash algorithm, bytes.
 const MAX_DIGEST: usize = 64;
 
-/// Algorithms whose digests name what was measured, the first that the log has.
+/// Algorithms whose digests name what was measured where no quote says which bank counts: the first that the log has.
 const NAMING: [HashAlg; 3] = [HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
 
 /// What a crypto-agile log's first event begins with.
@@ -23,6 +24,7 @@ const SPEC_ID: &[u8; 16] = b"Spec ID Event03\0";
 #[derive(Debug, Clone)]
 pub struct BootLog<'a> {
     algorithms: Vec<HashAlg>,
+    naming: Option<HashAlg>,
     events: Vec<Event<'a>>,
     padded: bool,
 }
@@ -42,11 +44,21 @@ impl<'a> BootLog<'a> {
     /// exactly one digest of each algorithm that the header lists. What stands after the last event may
     /// only be padding, all 0x00 or all 0xFF ([`Self::padded`]).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, LogRefused> {
+        Self::read(bytes, Registers::Pcrs)
+    }
+
+    /// The same of a log whose events name the registers of a confidential guest (CCEL): its header may be of another
+    /// register than the first.
+    pub(crate) fn parse_ccel(bytes: &'a [u8]) -> Result<Self, LogRefused> {
+        Self::read(bytes, Registers::OfGuest)
+    }
+
+    fn read(bytes: &'a [u8], registers: Registers) -> Result<Self, LogRefused> {
         if bytes.len() > limits::BOOT_LOG {
             return Err(LogRefused::L1TooLong { limit: limits::BOOT_LOG, actual: bytes.len() });
         }
         let mut reader = Reader { rest: bytes, event: 0 };
-        let table = header(&mut reader)?;
+        let table = header(&mut reader, registers)?;
         let mut events = Vec::new();
         let mut padded = false;
         while !reader.rest.is_empty() {
@@ -60,8 +72,28 @@ impl<'a> BootLog<'a> {
             reader.event += 1;
             events.push(event(&mut reader, &table)?);
         }
-        let algorithms = table.iter().filter_map(|&(id, _)| HashAlg::from_id(id)).collect();
-        Ok(Self { algorithms, events, padded })
+        let algorithms: Vec<HashAlg> = table.iter().filter_map(|&(id, _)| HashAlg::from_id(id)).collect();
+        let naming = NAMING.into_iter().find(|algorithm| algorithms.contains(algorithm));
+        Ok(Self { algorithms, naming, events, padded })
+    }
+
+    /// The log as the PCRs of one bank vouch for it: with that bank's digests and no others. A quote of one bank says
+    /// nothing of what a log has beside it in another, so nothing there may be compared with data, nor name anything.
+    /// A log without this bank is given as it is; L7 refuses it.
+    pub fn in_bank(&self, bank: HashAlg) -> Cow<'_, Self> {
+        if self.algorithms == [bank] || !self.algorithms.contains(&bank) {
+            return Cow::Borrowed(self);
+        }
+        let seen = |event: &Event<'a>| {
+            let digests = event.digests.iter().copied().filter(|(id, _)| *id == bank).collect();
+            Event { digests, ..*event }
+        };
+        Cow::Owned(Self {
+            algorithms: vec![bank],
+            naming: Some(bank),
+            events: self.events.iter().map(seen).collect(),
+            padded: self.padded,
+        })
     }
 
     /// The header's hash algorithms as far as this crate knows them, in its order. Digests of others are
@@ -80,9 +112,15 @@ impl<'a> BootLog<'a> {
         self.padded
     }
 
-    /// The algorithm by whose digests claims name what was measured; `None` where [`Self::check_banks`] refuses.
+    /// The algorithm by whose digests claims name what was measured: the bank that the log is seen in, else SHA-256
+    /// before others; `None` where [`Self::check_banks`] refuses.
     pub(super) fn naming(&self) -> Option<HashAlg> {
-        NAMING.into_iter().find(|algorithm| self.algorithms.contains(algorithm))
+        self.naming
+    }
+
+    /// The digest by which claims name what an event measured.
+    pub(super) fn name_of(&self, event: &Event<'a>) -> Option<&'a [u8]> {
+        event.digest(self.naming?)
     }
 
     /// Refuses a log whose only digests are of SHA-1, or of algorithms that this crate does not know: it can be
@@ -118,11 +156,6 @@ impl<'a> Event<'a> {
         self.digests.iter().find(|(id, _)| *id == algorithm).map(|&(_, digest)| digest)
     }
 
-    /// The digest by which claims name what was measured: SHA-256 where the log has that bank, else SHA-384.
-    pub(super) fn name_digest(&self) -> Option<&'a [u8]> {
-        NAMING.into_iter().find_map(|algorithm| self.digest(algorithm))
-    }
-
     /// The event's data as text: without the NUL that some firmware writes, and measures, behind it.
     pub(super) fn text(&self) -> &'a [u8] {
         self.data.strip_suffix(&[0]).unwrap_or(self.data)
@@ -133,14 +166,22 @@ impl<'a> Event<'a> {
         self.data
     }
 
-    /// Whether every digest is the hash of these bytes.
+    /// Whether every digest is the hash of these bytes; of an event of a log that is seen in one bank, that bank's
+    /// ([`BootLog::in_bank`]).
     pub fn digests_are_of(&self, measured: &[u8]) -> bool {
         !self.digests.is_empty() && self.digests.iter().all(|(id, digest)| id.hash(&[measured]).as_ref() == *digest)
     }
 }
 
+/// What the events of a log extend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registers {
+    Pcrs,
+    OfGuest,
+}
+
 /// Reads the header; gives the table of algorithms: `TPM_ALG_ID` and digest length.
-fn header(reader: &mut Reader<'_>) -> Result<Vec<(u16, usize)>, LogRefused> {
+fn header(reader: &mut Reader<'_>, registers: Registers) -> Result<Vec<(u16, usize)>, LogRefused> {
     let malformed = |problem| LogRefused::L1Header { problem };
     let pcr = reader.u32("the header's pcrIndex")?;
     let kind = EventType(reader.u32("the header's eventType")?);
@@ -155,10 +196,11 @@ fn header(reader: &mut Reader<'_>) -> Result<Vec<(u16, usize)>, LogRefused> {
             malformed("it does not begin with Spec ID Event03")
         });
     }
-    if pcr != 0 && kind == EventType::NO_ACTION {
+    let misplaced = pcr != 0 && registers == Registers::Pcrs;
+    if misplaced && kind == EventType::NO_ACTION {
         return Err(LogRefused::L1NotOfPcrs { index: pcr });
     }
-    if pcr != 0 || kind != EventType::NO_ACTION || digest.iter().any(|&byte| byte != 0) {
+    if misplaced || kind != EventType::NO_ACTION || digest.iter().any(|&byte| byte != 0) {
         return Err(malformed("the event that holds it is not an EV_NO_ACTION of PCR 0 with a digest of zeros"));
     }
     let mut fields = Reader { rest: data.get(SPEC_ID.len()..).unwrap_or_default(), event: 0 };

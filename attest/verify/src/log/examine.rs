@@ -1,6 +1,6 @@
 //! A log for people: every row with its verdict, and whatever could be read.
 
-use super::{BootLog, Judged, LogRefused, Quoted, Replay, tolerances};
+use super::{BOOT_PATH, BootLog, Judged, LOADER, LogRefused, Quoted, Replay, SECURE_BOOT, tolerances};
 use crate::{Report, Tolerance, Verdict, rows::BOOT_LOG};
 use std::collections::BTreeMap;
 use strongroom_protocol::claims::{BootPath, Loader, SecureBoot};
@@ -12,18 +12,19 @@ pub struct Examined {
     pub report: Report,
     /// What the PCRs hold after the log; `None` where L1 or L2 refused.
     pub replay: Option<Replay>,
-    /// What PCR 7 shows; `None` where L4 refused. Believe it only if L3 held, and the quote if L7 did.
+    /// What PCR 7 shows; `None` where L4 refused, or where values are given of which this PCR's is none that the log
+    /// explains. Believe it only if L3 held, and the quote if L7 did.
     pub secure_boot: Option<SecureBoot>,
     /// What PCRs 4 and 5 show; the same of L5.
     pub boot_path: Option<BootPath>,
-    /// What PCRs 8 to 12 show; the same of L6.
+    /// What PCRs 8, 9, 11 and 12 show; the same of L6.
     pub loader: Option<Loader>,
-    /// The locality in which the TPM was started; `None` where there was no log to read.
+    /// The locality in which the TPM was started, as PCR 0 shows it; `None` where there was no log to read.
     pub startup_locality: Option<u8>,
-    /// PCRs that were compared and that the log explains.
+    /// PCRs that were compared and that the log explains, each by itself: also where L7 refused because of another.
     pub explained: Vec<u8>,
-    /// How far the system had come up.
-    pub phases: Vec<&'static str>,
+    /// How far the system had come up, as PCR 11 shows it; `None` where there was no log to read.
+    pub phases: Option<Vec<&'static str>>,
     /// Deviations that were accepted.
     pub tolerances: Vec<Tolerance>,
 }
@@ -46,20 +47,20 @@ pub fn examine(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Examined {
     let replay = log.as_ref().and_then(|log| Replay::of(log).map_err(&mut note).ok());
     let mut examined = Examined::default();
     if let Some((log, replay)) = log.as_ref().zip(replay.as_ref()) {
-        let Judged { banks, order, secure_boot, boot_path, loader, shown } = Judged::of(log, replay, quoted);
+        let Judged { banks, order, secure_boot, boot_path, loader, shown, led } = Judged::of(log, replay, quoted);
         banks.unwrap_or_else(&mut note);
         let order = order.map_err(&mut note).unwrap_or_default();
         let secure_boot = secure_boot.map_err(&mut note).ok();
         let (secure_boot, accepted) = secure_boot.map(|(state, accepted)| (Some(state), accepted)).unwrap_or_default();
-        let shown = shown.map_err(&mut note).unwrap_or_default();
+        led.unwrap_or_else(&mut note);
         examined = Examined {
-            secure_boot,
-            boot_path: boot_path.map_err(&mut note).ok(),
-            loader: loader.map_err(&mut note).ok(),
-            startup_locality: Some(shown.startup_locality(replay)),
+            secure_boot: secure_boot.and_then(|state| shown.vouched(&SECURE_BOOT, state)),
+            boot_path: boot_path.map_err(&mut note).ok().and_then(|path| shown.vouched(&BOOT_PATH, path)),
+            loader: loader.map_err(&mut note).ok().and_then(|loader| shown.vouched(&LOADER, loader)),
+            startup_locality: shown.startup_locality(replay),
             tolerances: tolerances(log, order, accepted, &shown),
+            phases: shown.phases(),
             explained: shown.pcrs,
-            phases: shown.phases,
             ..examined
         };
     }

@@ -39,10 +39,10 @@ pub(super) fn check(log: &BootLog<'_>) -> Result<Loader, LogRefused> {
     for event in log.events().iter().filter(|event| event.kind() != EventType::NO_ACTION) {
         match event.pcr() {
             8 => loader.unread += u32::from(!keep(text(event), &mut loader.texts)),
-            9 => loader.files.extend(event.name_digest().map(hex)),
+            9 => loader.files.extend(log.name_of(event).map(hex)),
             11 if !begun || loader.uki.is_some() => {
                 begun = true;
-                section(&mut loader, event, &mut open)?;
+                section(&mut loader, log, event, &mut open)?;
             }
             12 => loader.unread += u32::from(!keep(text(event), &mut loader.overrides)),
             _ => {}
@@ -63,12 +63,17 @@ fn keep(text: Option<String>, texts: &mut Vec<String>) -> bool {
 }
 
 /// systemd-stub measures each section twice: its name with a NUL, then its content.
-fn section(loader: &mut Loader, event: &Event<'_>, open: &mut Option<(u32, &'static str)>) -> Result<(), LogRefused> {
+fn section(
+    loader: &mut Loader,
+    log: &BootLog<'_>,
+    event: &Event<'_>,
+    open: &mut Option<(u32, &'static str)>,
+) -> Result<(), LogRefused> {
     let refused = |problem| LogRefused::L6Section { event: event.number(), problem };
     let named = section_names().find(|name| event.digests_are_of(&[name.as_bytes(), b"\0"].concat()));
     match (open.take(), named, &mut loader.uki) {
         (Some((_, name)), _, Some(sections)) => {
-            sections.extend(event.name_digest().map(|digest| (name.to_owned(), hex(digest))));
+            sections.extend(log.name_of(event).map(|digest| (name.to_owned(), hex(digest))));
         }
         (_, Some(name), Some(sections)) if sections.contains_key(name) => {
             return Err(refused("is a section that was measured before"));

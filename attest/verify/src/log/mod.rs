@@ -6,7 +6,8 @@
 //!           the values that a quote vouches for ──quoted──> which PCRs the log explains       row L7
 //! ```
 //!
-//! A log explains a quote and never replaces it: without L7 the claims are what the log says, no more.
+//! A log explains a quote and never replaces it: without L7 the claims are what the log says, no more. With it they
+//! are made in the quoted bank, of PCRs that the quote vouches for and the log explains.
 //! To read more out of a log: a module with a struct of claims that is filled only from data whose
 //! digests were compared, and a variant of [`LogRefused`] for each way in which it can be wrong.
 
@@ -30,12 +31,18 @@ pub use kind::EventType;
 pub(crate) use loader::text as text_of;
 pub use quoted::PHASES;
 pub use refused::LogRefused;
+pub(crate) use replay::extend;
 pub use replay::{Bank, Replay};
 
 use self::quoted::Explained;
 use crate::{Tolerance, tpm::HashAlg};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 use strongroom_protocol::claims::{BootClaims, BootPath, Loader, SecureBoot};
+
+/// The PCRs that claims are read from: Secure Boot, programs and partition tables, what was measured after firmware.
+const SECURE_BOOT: [u8; 1] = [7];
+const BOOT_PATH: [u8; 2] = [4, 5];
+const LOADER: [u8; 4] = [8, 9, 11, 12];
 
 /// Values that a log must lead to.
 #[derive(Debug, Clone)]
@@ -57,20 +64,22 @@ pub fn verify(bytes: &[u8], quoted: Option<&Quoted<'_>>) -> Result<(Replay, Boot
     Ok((replay, claims))
 }
 
-/// Rows L3 to L7 of a log that was read.
+/// Rows L3 to L7 of a log that was read. Where values are given, digests are compared and named in their bank alone,
+/// and a claim that is read from a PCR which is not among `explained` is `None`.
 pub fn judge(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) -> Result<BootClaims, LogRefused> {
-    let Judged { banks, order, secure_boot, boot_path, loader, shown } = Judged::of(log, replay, quoted);
+    let Judged { banks, order, secure_boot, boot_path, loader, shown, led } = Judged::of(log, replay, quoted);
     banks?;
     let (order, (secure_boot, accepted)) = (order?, secure_boot?);
-    let (boot_path, loader, shown) = (boot_path?, loader?, shown?);
+    let (boot_path, loader) = (boot_path?, loader?);
+    led?;
     Ok(BootClaims {
-        secure_boot,
-        boot_path,
-        loader,
+        secure_boot: shown.vouched(&SECURE_BOOT, secure_boot),
+        boot_path: shown.vouched(&BOOT_PATH, boot_path),
+        loader: shown.vouched(&LOADER, loader),
         startup_locality: shown.startup_locality(replay),
         tolerances: tolerances(log, order, accepted, &shown),
+        phases: shown.phases().map(|phases| phases.into_iter().map(str::to_owned).collect()),
         explained: shown.pcrs,
-        phases: shown.phases.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -81,22 +90,26 @@ struct Judged {
     secure_boot: Result<(SecureBoot, Option<Tolerance>), LogRefused>,
     boot_path: Result<BootPath, LogRefused>,
     loader: Result<Loader, LogRefused>,
-    shown: Result<Explained, LogRefused>,
+    shown: Explained,
+    /// Row L7: whether the log led to every value that it had to explain.
+    led: Result<(), LogRefused>,
 }
 
 impl Judged {
     fn of(log: &BootLog<'_>, replay: &Replay, quoted: Option<&Quoted<'_>>) -> Self {
-        let boot_path = boot_path::check(log);
+        let seen = quoted.map_or(Cow::Borrowed(log), |quoted| log.in_bank(quoted.bank));
+        let boot_path = boot_path::check(&seen);
         let exit_recorded = boot_path.as_ref().is_ok_and(|path| path.exit_boot_services);
-        let shown =
-            quoted.map_or_else(|| Ok(Explained::default()), |quoted| quoted::check(replay, quoted, exit_recorded));
+        let (shown, led) = quoted
+            .map_or_else(|| (Explained::default(), Ok(())), |quoted| quoted::compare(replay, quoted, exit_recorded));
         Self {
             banks: log.check_banks(),
-            order: order::check(log),
-            secure_boot: secure_boot::check(log),
-            loader: loader::check(log),
+            order: order::check(&seen),
+            secure_boot: secure_boot::check(&seen),
+            loader: loader::check(&seen),
             boot_path,
             shown,
+            led,
         }
     }
 }

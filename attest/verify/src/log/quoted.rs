@@ -35,6 +35,9 @@ pub(super) struct Explained {
     pub pcrs: Vec<u8>,
     /// The phases that PCR 11 had gone through.
     pub phases: Vec<&'static str>,
+    /// Whether there were values to compare with: then claims are made of the PCRs that the log explains, and of no
+    /// others.
+    pub compared: bool,
     /// PCR 0 shows that hardware measured before the TPM was started.
     pub by_hardware: bool,
     /// What was accepted.
@@ -42,41 +45,70 @@ pub(super) struct Explained {
 }
 
 impl Explained {
-    /// The locality in which the TPM was started, as far as the log and what was compared show it.
-    pub(super) fn startup_locality(&self, replay: &Replay) -> u8 {
-        if self.by_hardware { HARDWARE } else { replay.startup_locality() }
+    /// What a log shows that is read from these PCRs: `None` where a quote does not vouch for all of them. Without any
+    /// quote it is what the log says.
+    pub(super) fn vouched<T>(&self, pcrs: &[u8], claim: T) -> Option<T> {
+        (!self.compared || pcrs.iter().all(|pcr| self.pcrs.contains(pcr))).then_some(claim)
+    }
+
+    /// The phases, if PCR 11 shows them.
+    pub(super) fn phases(&self) -> Option<Vec<&'static str>> {
+        self.vouched(&[UKI], self.phases.clone())
+    }
+
+    /// The locality in which the TPM was started, if PCR 0 shows it.
+    pub(super) fn startup_locality(&self, replay: &Replay) -> Option<u8> {
+        self.vouched(&[CODE], if self.by_hardware { HARDWARE } else { replay.startup_locality() })
     }
 }
 
 /// Compares. The values were checked against a quote, or are to be taken at their word; `exit_recorded` says that
-/// the log shows how firmware was left.
-pub(super) fn check(replay: &Replay, quoted: &Quoted<'_>, exit_recorded: bool) -> Result<Explained, LogRefused> {
-    let mut shown = Explained::default();
-    let algorithm = quoted.bank;
+/// the log shows how firmware was left. Beside what was explained stands the first refusal, if there is one.
+pub(super) fn compare(
+    replay: &Replay,
+    quoted: &Quoted<'_>,
+    exit_recorded: bool,
+) -> (Explained, Result<(), LogRefused>) {
+    let mut shown = Explained { compared: true, ..Explained::default() };
+    let mut refused = Ok(());
     for &pcr in quoted.explained {
-        let quoted = *quoted.values.get(&pcr).ok_or(LogRefused::L7NotQuoted { pcr })?;
-        let replayed = replay.value(algorithm, pcr).ok_or(LogRefused::L7Bank { bank: algorithm })?;
-        let unrecorded = match pcr {
-            _ if replayed == quoted => Unrecorded::Nothing,
-            CODE if replay.by_hardware(algorithm) == Some(quoted) => {
-                shown.by_hardware = true;
-                Unrecorded::Nothing
-            }
-            CONFIGURATION if exit_recorded => Unrecorded::Unknown,
-            UKI if !replay.touches(UKI) => Unrecorded::Unknown,
-            _ => Unrecorded::between(algorithm, pcr, &replayed, quoted),
-        };
-        match unrecorded {
-            Unrecorded::Nothing => {}
-            Unrecorded::Exit(tolerance) => shown.tolerances.push(tolerance),
-            Unrecorded::Phases(phases) => shown.phases = phases,
-            Unrecorded::Unknown => {
-                return Err(LogRefused::L7Differs { pcr, quoted: hex(quoted), replayed: hex(&replayed) });
-            }
+        match explain(replay, quoted, exit_recorded, pcr, &mut shown) {
+            Ok(()) => shown.pcrs.push(pcr),
+            Err(error) => refused = refused.and(Err(error)),
         }
-        shown.pcrs.push(pcr);
     }
-    Ok(shown)
+    (shown, refused)
+}
+
+fn explain(
+    replay: &Replay,
+    quoted: &Quoted<'_>,
+    exit_recorded: bool,
+    pcr: u8,
+    shown: &mut Explained,
+) -> Result<(), LogRefused> {
+    let algorithm = quoted.bank;
+    let quoted = *quoted.values.get(&pcr).ok_or(LogRefused::L7NotQuoted { pcr })?;
+    let replayed = replay.value(algorithm, pcr).ok_or(LogRefused::L7Bank { bank: algorithm })?;
+    let unrecorded = match pcr {
+        _ if replayed == quoted => Unrecorded::Nothing,
+        CODE if replay.by_hardware(algorithm) == Some(quoted) => {
+            shown.by_hardware = true;
+            Unrecorded::Nothing
+        }
+        CONFIGURATION if exit_recorded => Unrecorded::Unknown,
+        UKI if !replay.touches(UKI) => Unrecorded::Unknown,
+        _ => Unrecorded::between(algorithm, pcr, &replayed, quoted),
+    };
+    match unrecorded {
+        Unrecorded::Nothing => {}
+        Unrecorded::Exit(tolerance) => shown.tolerances.push(tolerance),
+        Unrecorded::Phases(phases) => shown.phases = phases,
+        Unrecorded::Unknown => {
+            return Err(LogRefused::L7Differs { pcr, quoted: hex(quoted), replayed: hex(&replayed) });
+        }
+    }
+    Ok(())
 }
 
 /// What a PCR was extended by after the last event of a log.

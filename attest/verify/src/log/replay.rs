@@ -80,7 +80,7 @@ impl Replay {
     }
 }
 
-pub(super) fn extend(algorithm: HashAlg, value: &mut Vec<u8>, digest: &[u8]) {
+pub(crate) fn extend(algorithm: HashAlg, value: &mut Vec<u8>, digest: &[u8]) {
     let extended = algorithm.hash(&[value, digest]);
     value.clear();
     value.extend_from_slice(extended.as_ref());

@@ -13,7 +13,8 @@ fn of_boot(log: &Writer, explained: &[u8], command_line: Option<&str>) -> Worklo
     let values: BTreeMap<u8, Vec<u8>> = (0..16).map(|pcr| (pcr, replay.value(HashAlg::Sha256, pcr).unwrap())).collect();
     let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
     let (_, boot) = verify(&bytes, Some(&Quoted { bank: HashAlg::Sha256, values, explained })).unwrap();
-    claims(&Sources { boot: Some((&parsed, &boot)), command_line, ..Sources::default() })
+    let seen = parsed.in_bank(HashAlg::Sha256);
+    claims(&Sources { boot: Some((&seen, &boot)), command_line, ..Sources::default() })
 }
 
 /// A boot by GRUB, with this kernel command line.
@@ -98,14 +99,20 @@ fn l9_what_could_contradict_a_command_line_leaves_no_root() {
         of_boot(&log, explained, None).verity_root
     };
     let nothing = |_: &mut Writer| {};
-    assert!(root(&ALL, &nothing).is_some() && root(&[8, 12], &nothing).is_some());
-    // A quote has to cover the PCRs.
-    assert_eq!((root(&[12], &nothing), root(&[8], &nothing), root(&[], &nothing)), (None, None, None));
+    assert!(root(&ALL, &nothing).is_some() && root(&[8, 9, 11, 12], &nothing).is_some());
+    // A quote has to cover the PCRs that could contradict it.
+    for covered in [&[9, 11, 12][..], &[8, 11, 12], &[8, 9, 12], &[8, 9, 11], &[]] {
+        assert_eq!(root(covered, &nothing), None, "{covered:?}");
+    }
     // An event that cannot be read, a line beside it, another that was started, one without its command.
     assert_eq!(root(&ALL, &|log| log.events.push(measured(8, EventType::IPL, b"x", *b"y"))), None);
     assert_eq!(root(&ALL, &|log| log.events.push(event(12, EventType::IPL, utf16("init=/bin/sh\0")))), None);
     assert_eq!(root(&ALL, &|log| grub(log, "/vmlinuz single")), None);
     assert_eq!(root(&ALL, &|log| text_event(log, 8, "linux /vmlinuz single", "linux /vmlinuz single")), None);
+    // What is started otherwise has no line.
+    for other in ["chainloader /EFI/other.efi", "multiboot /xen.gz", "xen_hypervisor /xen.gz"] {
+        assert_eq!(root(&ALL, &|log| text_event(log, 8, other, other)), None, "{other}");
+    }
     // Texts that start nothing say nothing, whatever stands in them.
     let menu = format!("menuentry other {{ linux /vmlinuz roothash={OTHER} }}");
     assert!(root(&ALL, &|log| text_event(log, 8, &menu, &menu)).is_some());
@@ -126,10 +133,10 @@ fn l9_a_verity_root_is_read_from_a_unified_kernel_images_command_line() {
         log.events.push(measured(11, EventType::IPL, content.as_bytes(), told));
     }
     assert_eq!(of_boot(&log, &ALL, Some(&line)).verity_root.as_deref(), Some(ROOT_HASH));
-    assert_eq!(of_boot(&log, &[11, 12], Some(&line)).verity_root.as_deref(), Some(ROOT_HASH));
+    assert_eq!(of_boot(&log, &[8, 9, 11, 12], Some(&line)).verity_root.as_deref(), Some(ROOT_HASH));
     let other = line.replace('4', "5");
     for (explained, given) in
-        [(&ALL[..], None), (&ALL, Some(other.as_str())), (&ALL, Some(line.trim())), (&[12], Some(&line))]
+        [(&ALL[..], None), (&ALL, Some(other.as_str())), (&ALL, Some(line.trim())), (&[8, 9, 12], Some(&line))]
     {
         assert_eq!(of_boot(&log, explained, given).verity_root, None);
     }
@@ -146,7 +153,7 @@ fn l9_containers_are_named_by_texts_that_were_measured() {
         for (pcr, data, text) in events {
             text_event(&mut log, *pcr, data, text);
         }
-        of_boot(&log, explained, None).containers
+        of_boot(&log, explained, None).containers.unwrap()
     };
     let (first, second) = (container(ROOT_HASH), container(OTHER));
     let both = [(13, second.as_str(), second.as_str()), (13, &first, &first)];
@@ -164,4 +171,24 @@ fn l9_containers_are_named_by_texts_that_were_measured() {
     }
     assert!(of(&ALL, &[(9, &first, &first)]).is_empty());
     assert_eq!(of(&ALL, &[(8, &first, &first)]).len(), 1);
+    // Where the quote covers no PCR in which one could be measured, nothing is known.
+    assert_eq!(of_boot(&boot(), &[0, 4, 7], None).containers, None);
+    assert_eq!(of_boot(&boot(), &[13], None).containers, Some(Vec::new()));
+}
+
+/// A text is the kernel's line for certain where a boot loader's command says so, and nothing could replace it.
+#[test]
+fn l9_a_command_line_is_certain_where_a_command_starts_it() {
+    let lines = |texts: &[&str], overrides: &[&str], unread: u32| {
+        let of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let loader = Loader { texts: of(texts), overrides: of(overrides), unread, ..Loader::default() };
+        certain_command_lines(&loader).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let pair = ["insmod gzio", "linux /vmlinuz ro", "/vmlinuz ro"];
+    assert_eq!(lines(&pair, &[], 0), ["/vmlinuz ro"]);
+    assert!(lines(&pair, &["single"], 0).is_empty() && lines(&pair, &[], 1).is_empty());
+    for texts in [&["/vmlinuz ro"][..], &["chainloader /EFI/evil.efi"], &["insmod gzio"], &[], &["linux /vmlinuz ro"]] {
+        assert!(lines(texts, &[], 0).is_empty(), "{texts:?}");
+    }
+    assert!(lines(&[&pair[..], &["multiboot /xen.gz"]].concat(), &[], 0).is_empty());
 }

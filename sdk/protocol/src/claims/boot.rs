@@ -6,22 +6,26 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a boot log showed, every row held.
+///
+/// Digests of events are of the bank that was quoted, and only its digests were compared with data; of a log by itself
+/// they are SHA-256, else SHA-384. A claim is null unless the quote covers every PCR that it is read from and the log
+/// explains it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BootClaims {
-    /// Secure Boot (PCR 7).
-    pub secure_boot: SecureBoot,
-    /// Programs and partition tables (PCRs 4 and 5).
-    pub boot_path: BootPath,
-    /// Boot loader and kernel (PCRs 8 to 13).
-    pub loader: Loader,
-    /// The locality in which the TPM was started.
-    pub startup_locality: u8,
+    /// Secure Boot (PCR 7); null where the quote does not cover that PCR.
+    pub secure_boot: Option<SecureBoot>,
+    /// Programs and partition tables (PCRs 4 and 5); null where the quote does not cover both.
+    pub boot_path: Option<BootPath>,
+    /// Boot loader and kernel (PCRs 8, 9, 11 and 12); null where the quote does not cover all four.
+    pub loader: Option<Loader>,
+    /// The locality in which the TPM was started; null where the quote does not cover PCR 0.
+    pub startup_locality: Option<u8>,
     /// PCRs that a quote was compared with and that the log explains; empty where there was no quote.
     pub explained: Vec<u8>,
-    /// How far the system had come up when it was quoted, as PCR 11 shows it.
-    pub phases: Vec<String>,
-    /// Deviations that were accepted.
+    /// How far the system had come up when it was quoted, as PCR 11 shows it; null where the quote does not cover it.
+    pub phases: Option<Vec<String>>,
+    /// Deviations that were accepted. Of a PCR that is not among those explained a log need not show them.
     pub tolerances: Vec<Tolerance>,
 }
 
@@ -81,8 +85,8 @@ impl SignatureDatabase {
 #[serde(deny_unknown_fields)]
 pub struct BootPath {
     /// What PCR 4 was extended with, in order, but for the separator and the texts that firmware writes there:
-    /// the Authenticode digests of boot loaders, lower-case hexadecimal, SHA-256 where the log has that bank,
-    /// else SHA-384. Whatever type an event has: types are not authenticated.
+    /// the Authenticode digests of boot loaders, lower-case hexadecimal, in the quoted bank. Whatever type an event
+    /// has: types are not authenticated.
     pub images: Vec<String>,
     /// The same of PCR 5: partition tables, and a boot manager's configuration.
     pub configuration: Vec<String>,
@@ -100,10 +104,10 @@ pub struct Loader {
     pub overrides: Vec<String>,
     /// Events of PCRs 8 and 12 whose digests are of no text that is known. Where this is not 0, the texts are not all.
     pub unread: u32,
-    /// What PCR 9 was extended with, in order, lower-case hexadecimal: files that the boot loader read, the
+    /// What PCR 9 was extended with, in order, lower-case hexadecimal, in the quoted bank: files that the boot loader read, the
     /// kernel's initrds and its load options.
     pub files: Vec<String>,
-    /// A unified kernel image's sections, by name, with the digests of their contents; null where PCR 11 does
+    /// A unified kernel image's sections, by name, with the digests of their contents in the quoted bank; null where PCR 11 does
     /// not begin with the name of one.
     pub uki: Option<BTreeMap<String, String>>,
 }

@@ -174,7 +174,8 @@ fn boot(quote: &Tpm2Evidence, claims: &TpmClaims) -> (Shown<Arc<BootClaims>>, Wo
     let read = || {
         let log = BootLog::parse(&bytes.0)?;
         let shown = log::judge(&log, &Replay::of(&log)?, Some(&quoted))?;
-        let workload = workload::claims(&Sources { boot: Some((&log, &shown)), ..Sources::default() });
+        let seen = log.in_bank(quoted.bank);
+        let workload = workload::claims(&Sources { boot: Some((&seen, &shown)), ..Sources::default() });
         Ok::<_, LogRefused>((shown, workload))
     };
     match read() {

@@ -171,5 +171,5 @@ fn l3_another_type_hides_nothing_from_claims() {
         let at = log.place(4, EventType::EFI_BOOT_SERVICES_APPLICATION);
         log.insert(at, action(4, "MZ"));
     });
-    assert_eq!(hidden.boot_path.images.len(), 2);
+    assert_eq!(hidden.boot_path.unwrap().images.len(), 2);
 }

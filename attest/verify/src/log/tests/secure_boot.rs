@@ -8,7 +8,7 @@ use strongroom_protocol::claims::Authority;
 
 #[test]
 fn l4_secure_boot_is_what_pcr_7_shows() {
-    let state = accepted(|_| {}).secure_boot;
+    let state = accepted(|_| {}).secure_boot.unwrap();
     assert!(state.enabled && !state.setup_mode && !state.dma_protection_disabled);
     let digest = |bytes: &[u8]| crate::quote::hex(&HashAlg::Sha256.digest(&[bytes]));
     assert_eq!(state.db.certificates, [digest(b"certificate")]);
@@ -53,7 +53,7 @@ fn l4_enabled_means_keys_and_an_authority() {
         let at = log.variable("SecureBoot");
         log.events[at] = config("SecureBoot", &[0]);
     });
-    assert!(!off.secure_boot.enabled && off.secure_boot.setup_mode);
+    assert!(off.secure_boot.is_some_and(|off| !off.enabled && off.setup_mode));
 }
 
 #[test]
@@ -65,7 +65,9 @@ fn l4_debug_mode_and_what_cannot_be_read_are_refused() {
     assert!(matches!(refused(|log| before(log, action(7, "UEFI Debug Mode"))), LogRefused::L4Debug { .. }));
     assert!(matches!(refused(|log| log.events.push(action(7, "UEFI Debug Mode"))), LogRefused::L4Debug { .. }));
     assert!(matches!(refused(|log| before(log, action(7, "Anything"))), LogRefused::L4Malformed { .. }));
-    assert!(accepted(|log| before(log, action(7, "DMA Protection Disabled"))).secure_boot.dma_protection_disabled);
+    assert!(
+        accepted(|log| before(log, action(7, "DMA Protection Disabled"))).secure_boot.unwrap().dma_protection_disabled
+    );
     let foreign = event(7, EventType::EFI_VARIABLE_DRIVER_CONFIG, variable(Guid([9; 16]), "SecureBoot", &[1]));
     assert!(matches!(refused(|log| before(log, foreign)), LogRefused::L4Malformed { .. }));
     let value = |name: &'static str, value: Vec<u8>| {
@@ -105,7 +107,7 @@ fn l4_firmware_without_secure_boot_may_say_less() {
         }
     });
     assert_eq!(claims.tolerances, [Tolerance::SecureBootVariablesMissing]);
-    assert!(!claims.secure_boot.enabled && claims.secure_boot.setup_mode);
+    assert!(claims.secure_boot.is_some_and(|off| !off.enabled && off.setup_mode));
     for name in ["PK", "KEK", "db", "dbx"] {
         let claims = accepted(|log| {
             without_authority(log);
@@ -115,7 +117,7 @@ fn l4_firmware_without_secure_boot_may_say_less() {
             log.events.remove(at);
         });
         assert_eq!(claims.tolerances, [Tolerance::SecureBootVariablesMissing], "{name}");
-        assert!(!claims.secure_boot.enabled);
+        assert!(!claims.secure_boot.unwrap().enabled);
         // One that is only called something else is there, and its value would be read as nothing.
         let error = refused(|log| {
             without_authority(log);
@@ -141,7 +143,7 @@ fn l4_old_shims_log_more_than_they_measure() {
         measured(7, EventType::EFI_VARIABLE_AUTHORITY, &measured_data, [&measured_data[..], more].concat())
     };
     let plain = accepted(|log| log.events.push(authority(0, b"")));
-    assert_eq!(plain.secure_boot.authorities[1].variable, "Shim");
+    assert_eq!(plain.secure_boot.as_ref().unwrap().authorities[1].variable, "Shim");
     for (zeros, more, tolerances) in [
         (5, &b""[..], vec![]),
         (0, b"x", vec![Tolerance::ShimVariableSize]),
@@ -157,7 +159,11 @@ fn l4_old_shims_log_more_than_they_measure() {
     let owned = variable(Guid::IMAGE_SECURITY, "db", &[&[7; 16][..], &certificate].concat());
     let bare = variable(Guid::IMAGE_SECURITY, "db", &certificate);
     let last = |data: Vec<u8>| {
-        accepted(|log| log.events.push(event(7, EventType::EFI_VARIABLE_AUTHORITY, data))).secure_boot.authorities.pop()
+        accepted(|log| log.events.push(event(7, EventType::EFI_VARIABLE_AUTHORITY, data)))
+            .secure_boot
+            .unwrap()
+            .authorities
+            .pop()
     };
     assert_eq!(last(owned), last(bare));
 }

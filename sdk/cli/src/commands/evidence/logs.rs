@@ -27,13 +27,12 @@ pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Foun
     let first = examine(bytes, None);
     let wanted: Vec<u8> =
         quoted.map(|(bank, values)| explains(first.replay.as_ref(), bank, values)).unwrap_or_default();
-    let against = |(bank, values): (HashAlg, &Values), explained: &[u8]| {
-        let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
-        examine(bytes, Some(&Quoted { bank, values, explained }))
-    };
     // Values of which the log explains none are nothing to compare with.
     let mut examined = match quoted.filter(|_| !wanted.is_empty()) {
-        Some(quoted) => against(quoted, &wanted),
+        Some((bank, values)) => {
+            let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
+            examine(bytes, Some(&Quoted { bank, values, explained: &wanted }))
+        }
         None => first,
     };
     let malformed = malformed(bytes);
@@ -46,15 +45,11 @@ pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Foun
     if let Some(replay) = &examined.replay {
         members.insert("pcrs".into(), json!(pcrs(replay)));
         // L7 names the first that differs; here stand all.
-        let explained = |quoted, pcr: u8| {
-            examined.explained.contains(&pcr)
-                || (wanted.contains(&pcr) && against(quoted, &[pcr]).explained.contains(&pcr))
-        };
         let others: Vec<u8> = quoted
             .iter()
-            .flat_map(|&(bank, values)| values.iter().map(move |(&pcr, value)| ((bank, values), pcr, value)))
-            .filter(|&(quoted, pcr, value)| !untouched(pcr, value) && !explained(quoted, pcr))
-            .map(|(_, pcr, _)| pcr)
+            .flat_map(|(_, values)| values.iter())
+            .filter(|&(pcr, value)| !untouched(*pcr, value) && !examined.explained.contains(pcr))
+            .map(|(&pcr, _)| pcr)
             .collect();
         members.insert("unexplained".into(), json!(others));
     }
@@ -153,7 +148,8 @@ fn padding(rest: &[u8]) -> bool {
     [0x00, 0xff].iter().any(|byte| rest.iter().all(|b| b == byte))
 }
 
-/// The claims of a boot log, as a vault names them; null where the row that reads them refused.
+/// The claims of a boot log, as a vault names them; null where the row that reads them refused, or values were given
+/// that do not vouch for them.
 fn claims(examined: &Examined) -> Value {
     json!({
         "secure_boot": examined.secure_boot,

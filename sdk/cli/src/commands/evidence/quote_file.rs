@@ -180,9 +180,14 @@ impl QuoteFile {
             quote.boot_log = log.raw.as_deref().map(|raw| bytes("Log.Raw", raw)).transpose()?;
             let mut values = Values::new();
             for pcr in &log.pcrs {
-                values.insert(pcr.index, bytes("Log.PCRs", &pcr.digest)?);
+                if values.insert(pcr.index, bytes("Log.PCRs", &pcr.digest)?).is_some() {
+                    return Err(format!("Log.PCRs has PCR {} twice", pcr.index));
+                }
             }
             let length = values.values().next().map_or(0, Vec::len);
+            if values.values().any(|value| value.len() != length) {
+                return Err("Log.PCRs has values of several banks".to_owned());
+            }
             let bank = bank_named("sha1").into_iter().chain(HASHES).find(|bank| bank.digest_length() == length);
             quote.values = bank.map(|bank| (bank, values));
         }
@@ -264,7 +269,7 @@ impl QuoteFile {
     }
 
     /// The bank that the quote says it is of, where it is one.
-    fn quoted_bank(&self) -> Option<HashAlg> {
+    pub(super) fn quoted_bank(&self) -> Option<HashAlg> {
         match Attest::parse(&self.message).ok()?.selection.as_slice() {
             [selection] => HashAlg::from_id(selection.bank),
             _ => None,

@@ -60,7 +60,9 @@ pub(super) fn judge(file: &QuoteFile, beside: &Beside) -> Result<Found, Failure>
     if ek_name.is_some() {
         endorsement.rows[2] = (Verdict::Passed, None);
     }
-    let wanted = beside.reference.as_ref().and_then(|reference| reference.values.bank(|_| true));
+    let quoted = file.quoted_bank();
+    let wanted = beside.reference.as_ref().map(|reference| &reference.values);
+    let wanted = wanted.and_then(|values| values.bank(|bank| Some(bank) == quoted).or_else(|| values.bank(|_| true)));
     let wanted: Option<(HashAlg, BTreeSet<u8>)> = wanted.map(|(bank, values)| (bank, values.keys().copied().collect()));
     let known = Known {
         ak: signer.as_ref(),
@@ -256,11 +258,14 @@ fn beside_quote(
 /// Row L9: what runs, from logs that lead to the quoted values. Without a caller nobody can say whether it was measured.
 fn workload(answer: &mut Found, file: &QuoteFile, quoted: Option<(HashAlg, &Values)>, signed: bool, beside: &Beside) {
     let log = file.boot_log.as_ref().and_then(|bytes| BootLog::parse(bytes).ok());
-    let boot = log.as_ref().and_then(|log| Some((log, logs::verified(log, quoted?)?)));
+    let boot = log.as_ref().and_then(|log| {
+        let (bank, _) = quoted?;
+        Some((log.in_bank(bank), logs::verified(log, quoted?)?))
+    });
     let files = file.ima_log.as_ref().filter(|_| file.ima_offset == 0);
     let files = files.and_then(|bytes| logs::measured(bytes, quoted?, beside.allow_violations));
     let sources = Sources {
-        boot: boot.as_ref().map(|(log, claims)| (*log, claims)),
+        boot: boot.as_ref().map(|(log, claims)| (&**log, claims)),
         files: files.as_ref(),
         ..Sources::default()
     };

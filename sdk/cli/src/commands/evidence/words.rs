@@ -20,6 +20,8 @@ use strongroom_attest::{
 
 /// Most characters of a text that are shown.
 const LINE: usize = 400;
+/// Texts of PCR 8 that are shown where none is known to be the kernel's.
+const TEXTS: usize = 8;
 /// Programs of an IMA log that are named.
 const PROGRAMS: usize = 12;
 /// Violations of an IMA log that are named.
@@ -42,11 +44,19 @@ pub(super) fn boot_in_short(examined: &Examined) -> String {
     if let Some(path) = &examined.boot_path {
         let _ = writeln!(text, "programs that were loaded: {}", path.images.len());
     }
-    if let Some(line) = command_line(examined) {
-        let _ = writeln!(text, "kernel: {}", shortened(line));
+    if let Some(loader) = &examined.loader {
+        if let Some(line) = workload::certain_command_lines(loader).last() {
+            let _ = writeln!(text, "kernel: {}", shortened(line));
+        }
+        for line in replacing(loader) {
+            let _ = writeln!(text, "beside the kernel's own command line (PCR 12): {line}");
+        }
+        if loader.unread > 0 {
+            let _ = writeln!(text, "boot loader: {}", unread(loader));
+        }
     }
-    if let Some(loader) = examined.loader.as_ref().filter(|loader| loader.unread > 0) {
-        let _ = writeln!(text, "boot loader: {}", unread(loader));
+    for unknown in not_vouched(examined) {
+        let _ = writeln!(text, "{unknown}");
     }
     for tolerance in &examined.tolerances {
         let _ = writeln!(text, "accepted deviation: {tolerance}");
@@ -54,13 +64,21 @@ pub(super) fn boot_in_short(examined: &Examined) -> String {
     text
 }
 
-/// The kernel's command line, where a digest is of one, and every text could be read: of several the last. Without a
-/// command that starts a kernel, a text is a line only where there is no other.
-fn command_line(examined: &Examined) -> Option<&str> {
-    let loader = examined.loader.as_ref()?;
-    let lines = workload::command_lines(loader)?;
-    let lines = if lines.len() > 1 && lines.len() == loader.texts.len() { Vec::new() } else { lines };
-    loader.overrides.last().map(String::as_str).or_else(|| lines.last().copied())
+/// The texts of PCR 12: command lines, or parts of one, that are used instead of the kernel's own or with it.
+fn replacing(loader: &Loader) -> impl Iterator<Item = String> {
+    loader.overrides.iter().map(|text| shortened(text))
+}
+
+/// What is not told, because values were given and those of its PCRs are not among them, or are not as the log says.
+fn not_vouched(examined: &Examined) -> Vec<String> {
+    let read = |row| examined.replay.is_some() && examined.refusal(row).is_none();
+    let claims = [
+        ("Secure Boot", "PCR 7", "L4", examined.secure_boot.is_none()),
+        ("the boot path", "PCRs 4 and 5", "L5", examined.boot_path.is_none()),
+        ("boot loader and kernel", "PCRs 8, 9, 11 and 12", "L6", examined.loader.is_none()),
+    ];
+    let missing = claims.into_iter().filter(|(_, _, row, missing)| *missing && read(row));
+    missing.map(|(what, pcrs, ..)| format!("{what}: not known, for the values given do not vouch for {pcrs}")).collect()
 }
 
 /// Events that say nothing that their digests prove.
@@ -95,19 +113,28 @@ pub(super) fn boot(log: &BootLog<'_>, examined: &Examined) -> String {
         let _ = writeln!(text, "  {left}");
     }
     if let Some(loader) = &examined.loader {
-        match command_line(examined) {
+        match workload::certain_command_lines(loader).last() {
             Some(line) => {
                 let _ = writeln!(text, "  kernel command line, as a digest confirms it: {}", shortened(line));
             }
             None if loader.unread > 0 => text.push_str(
                 "  kernel command line: not known, for any of the events that cannot be read could be of it\n",
             ),
+            None if !loader.overrides.is_empty() => {
+                text.push_str("  kernel command line: not known, for these texts of PCR 12 replace it or are added to it\n");
+            }
             None if !loader.texts.is_empty() => {
                 text.push_str("  kernel command line: not known, for no text belongs to a command that starts a kernel\n");
+                for line in loader.texts.iter().take(TEXTS) {
+                    let _ = writeln!(text, "    a text of PCR 8: {}", shortened(line));
+                }
             }
             None => text.push_str(
                 "  kernel command line: no digest is of a text; with the kernel's EFI stub it is in PCR 9 as a digest only\n",
             ),
+        }
+        for line in replacing(loader) {
+            let _ = writeln!(text, "    a text of PCR 12: {line}");
         }
         if loader.texts.len() > 1 {
             let _ = writeln!(text, "  boot loader (PCR 8): {} commands and texts", loader.texts.len());
@@ -128,8 +155,8 @@ pub(super) fn boot(log: &BootLog<'_>, examined: &Examined) -> String {
             }
         }
     }
-    if !examined.phases.is_empty() {
-        let _ = writeln!(text, "  phases that the system had gone through: {}", examined.phases.join(", "));
+    if let Some(phases) = examined.phases.as_ref().filter(|phases| !phases.is_empty()) {
+        let _ = writeln!(text, "  phases that the system had gone through: {}", phases.join(", "));
     }
     for tolerance in &examined.tolerances {
         let _ = writeln!(text, "  accepted deviation {tolerance}: {}", deviation(*tolerance));
