@@ -190,6 +190,93 @@ fn what_could_mean_two_things_is_refused() {
     }
 }
 
+/// What a file says and nobody reads would be a set without it.
+#[test]
+fn a_file_is_read_whole_or_not_at_all() {
+    let desk = Desk::new();
+    let log = desk.file("boot.log", Machine::default().boot_log().encode());
+    let values = desk.values(&["from-eventlog", text(&log)]);
+    let forbidden = json!({ "forbidden": { format!("sha256:{}", "ab".repeat(32)): "nc" } });
+    for (name, lists, code) in [
+        ("files", forbidden.clone(), 0),
+        ("file", forbidden.clone(), 2),
+        ("Files", forbidden.clone(), 2),
+        ("forbidden", forbidden["forbidden"].clone(), 2),
+        ("files", json!({ "forbidden": { "sha256:abab": "nc" } }), 2),
+        ("files", json!({ "required": { format!("sha256:{}", "AB".repeat(32)): "nc" } }), 2),
+    ] {
+        let mut set = serde_json::to_value(&values).unwrap();
+        set[name] = lists;
+        let set = desk.json("set.json", &set);
+        let reading = ["evidence", "verify", "--kind", "tcg-log", text(&log), "--reference", text(&set)];
+        for arguments in
+            [&["reference", "import", text(&set)][..], &reading, &["reference", "diff", text(&set), text(&log)]]
+        {
+            let ran = desk.cli.run(arguments).unwrap();
+            let differs = code == 0 && arguments[1] == "diff";
+            assert!(ran.code == Some(code) || differs, "{name} {arguments:?}: {}{}", ran.stdout, ran.stderr);
+            assert_eq!(ran.stderr.contains("set.json: "), code == 2, "{}", ran.stderr);
+        }
+    }
+    // In hexadecimal too a set keeps its events, and what is left out is said.
+    let mut set = serde_json::to_value(&values).unwrap();
+    for (pcr, value) in &values.pcrs.0 {
+        set["pcrs"][pcr.to_string()] = json!(hex::encode(&value.0));
+    }
+    let taken = desk.values(&["import", text(&desk.json("set.json", &set))]);
+    assert_eq!(taken, values);
+    let both = json!({ "sha1": { "4": "ab".repeat(20) }, "sha256": { "4": "ab".repeat(32), "10": "cd".repeat(32) } });
+    let ran = desk.reference(&["import", text(&desk.json("both.json", &both))]).done().unwrap();
+    assert!(ran.stderr.contains("left out sha1") && ran.stderr.contains("PCR 10"), "{}", ran.stderr);
+}
+
+/// A file of two banks is compared in each of which there are values.
+#[test]
+fn a_set_is_compared_in_each_bank() {
+    let desk = Desk::new();
+    let Some(folder) = super::vectors("eventlog") else { return };
+    let log = folder.join("qemu-ovmf-linux61.bin");
+    let judged = desk.verify("tcg-log", &[&log], &[]);
+    let banks = judged.document["pcrs"].as_object().unwrap().clone();
+    let compare = |set: &Value| {
+        desk.verify("tcg-log", &[&log], &["--reference", text(&desk.json("set.json", set))]).document["reference"]
+            .clone()
+    };
+    let own = json!(banks);
+    assert_eq!(compare(&own)["matches"], true, "{own:#}");
+    for bank in banks.keys() {
+        let mut set = own.clone();
+        let zeros = "00".repeat(set[bank]["4"].as_str().unwrap().len() / 2);
+        set[bank]["4"] = json!(zeros);
+        assert_eq!(compare(&set)["differing"], json!([4]), "{bank}");
+    }
+    // Values of a bank that the log does not have are not compared, and it is said.
+    let mut set = own.clone();
+    set["sha512"] = json!({ "4": "00".repeat(64) });
+    let set = desk.json("set.json", &set);
+    let arguments = ["evidence", "verify", "--kind", "tcg-log", text(&log), "--reference", text(&set)];
+    let told = desk.cli.run(arguments).unwrap().done().unwrap().stdout;
+    assert!(told.contains("values of sha512 were not compared"), "{told}");
+}
+
+/// A pipe is read once.
+#[test]
+fn a_side_may_be_a_pipe() {
+    let desk = Desk::new();
+    let log = desk.file("boot.log", Machine::default().boot_log().encode());
+    let set = desk.json("set.json", &desk.values(&["from-eventlog", text(&log)]));
+    let content = std::fs::read(&set).unwrap();
+    let pipe = desk.path("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    for side in [format!("file:{}", text(&pipe)), text(&pipe).to_owned()] {
+        let (pipe, content) = (pipe.clone(), content.clone());
+        let writer = std::thread::spawn(move || std::fs::write(pipe, content));
+        let ran = desk.reference(&["diff", &side, text(&log)]).done().unwrap();
+        assert!(ran.stdout.contains("are the same"), "{}", ran.stdout);
+        writer.join().unwrap().unwrap();
+    }
+}
+
 fn other_values(desk: &Desk, log: &std::path::Path) -> std::path::PathBuf {
     let mut values = desk.values(&["from-eventlog", text(log)]);
     values.events.clear();
@@ -238,8 +325,31 @@ fn a_set_is_proposed_by_one_and_approved_by_another() {
     let verify = ["--json", "evidence", "verify", "--kind", "tpm2", text(&evidence), "--ak", text(&ak)];
     let judged: Value = serde_json::from_str(&edna.run(verify).unwrap().done().unwrap().stdout).unwrap();
     assert_eq!(judged["vouched"]["tpm"], true, "{judged:#}");
+    // What is there is not overwritten, and what a link in its place points to never.
+    assert_eq!(node.cli.run(collect).unwrap().code, Some(2));
+    let precious = edna.home().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    std::fs::remove_file(&ak).unwrap();
+    std::os::unix::fs::symlink(&precious, &ak).unwrap();
+    assert_eq!(node.cli.run(collect).unwrap().code, Some(2));
+    // As the page collects and verifies, the bound value with it.
+    let statement = edna.home().join("statement");
+    std::fs::write(&statement, "my challenge").unwrap();
+    let bound = ["evidence", "collect", "--statement", text(&statement), "--ak-out", text(&ak), "--replace"];
+    std::fs::write(&evidence, node.cli.run(bound).unwrap().done().unwrap().stdout).unwrap();
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evidence.md")).unwrap();
+    let bind = page.lines().find_map(|line| line.strip_prefix("BIND=$(")?.strip_suffix(')')).unwrap();
+    let bind = std::process::Command::new("sh").args(["-c", bind]).current_dir(edna.home()).output().unwrap();
+    let bind = String::from_utf8(bind.stdout).unwrap();
+    let judged: Value = serde_json::from_str(
+        &edna.run(verify.iter().copied().chain(["--bind", bind.trim()])).unwrap().done().unwrap().stdout,
+    )
+    .unwrap();
+    let q3 = judged["rows"].as_array().unwrap().iter().find(|row| row["row"] == "Q3").unwrap();
+    assert_eq!(q3["verdict"], "passed", "{judged:#}");
     let empty = edna.home();
-    let ran = node.cli.run(collect.iter().copied().chain(["--state-dir", text(empty)])).unwrap();
+    let ran = node.cli.run(collect.iter().copied().chain(["--state-dir", text(empty), "--replace"])).unwrap();
     assert!(ran.code == Some(2) && ran.stderr.contains("there is no AK"), "{}", ran.stderr);
 
     // A second version, of other values.

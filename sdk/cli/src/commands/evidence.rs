@@ -13,9 +13,10 @@ pub(crate) mod words;
 use crate::{
     context::{Context, read_capped},
     output::{Answer, Failure},
+    private_file::PrivateFile,
 };
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 use strongroom::{
     Error,
     collect::{AkBlob, NodeConfig, Wanted},
@@ -40,6 +41,9 @@ pub(crate) enum Evidence {
         /// Where the AK is kept, if an agent keeps it
         #[arg(long, value_name = "DIR", requires = "ak_out")]
         state_dir: Option<PathBuf>,
+        /// Replace the file of `--ak-out` if it is there
+        #[arg(long, requires = "ak_out")]
+        replace: bool,
     },
     /// Judge evidence in files as a vault would, offline: each check by its row, with its verdict and the claims
     #[command(
@@ -53,8 +57,10 @@ pub(crate) enum Evidence {
 
 impl Evidence {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let (statement, ask_vault, ak_out, state_dir) = match self {
-            Self::Collect { statement, ask_vault, ak_out, state_dir } => (statement, ask_vault, ak_out, state_dir),
+        let (statement, ask_vault, ak_out, state_dir, replace) = match self {
+            Self::Collect { statement, ask_vault, ak_out, state_dir, replace } => {
+                (statement, ask_vault, ak_out, state_dir, replace)
+            }
             Self::Verify(command) => return command.run(),
             Self::Explain(command) => return command.run(),
         };
@@ -62,13 +68,17 @@ impl Evidence {
             Some(path) => read_capped(&path, limits::STATEMENT as u64)?,
             None => Vec::new(),
         };
+        // A link in its place is never followed: root may collect into a directory in which others can make one.
+        let file = |path: PathBuf| Ok::<_, Failure>((path.clone(), PrivateFile::create(&path, replace, ".ak.")?));
+        let ak_out = ak_out.map(file).transpose()?;
         let selection =
             if ask_vault { context.anonymous()?.info().pcr_selection.clone() } else { PcrSelection::default_sha256() };
         let attester = context.attester()?;
         let caller = attester.caller().map_err(Error::from)?;
         let items = attester.collect(&statement, caller.as_deref(), Wanted::whole(&selection)).map_err(Error::from)?;
-        if let Some(path) = ak_out {
-            std::fs::write(&path, ak(context, state_dir)?.public()).map_err(|source| Failure::file(&path, source))?;
+        if let Some((path, mut file)) = ak_out {
+            file.write_all(ak(context, state_dir)?.public()).map_err(|source| Failure::file(&path, source))?;
+            file.commit()?;
         }
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();
         Answer::new(&items, text)

@@ -4,11 +4,17 @@ use crate::{context::read_capped, output::Failure};
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
-use strongroom::protocol::{admin::FileLists, bytes::Bytes};
+use strongroom::protocol::{
+    admin::{FileLists, ReferenceEvent},
+    bytes::Bytes,
+};
 use strongroom_attest::{quote::Values, tpm::HashAlg};
 
 /// Largest file that is read: a set may list tens of thousands of files.
 const LIMIT: u64 = 8 << 20;
+
+/// What a reference set in JSON may have beside banks by their names.
+const MEMBERS: [&str; 5] = ["bank", "pcrs", "values", "files", "events"];
 
 /// Values by bank and PCR.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,30 +25,75 @@ pub(crate) struct PcrValues(pub BTreeMap<HashAlg, Values>);
 pub(crate) struct ReferenceFile {
     pub values: PcrValues,
     pub files: FileLists,
+    /// Events that the values are of.
+    pub events: Vec<ReferenceEvent>,
 }
 
 impl ReferenceFile {
-    /// Reads what `strongroom reference from-…` prints, or anything that `--pcrs` takes.
+    /// Reads what `strongroom reference from-…` prints, or values as `--pcrs` takes them.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        named(path, |text| {
+        Self::parse(path, &read_capped(path, LIMIT)?)
+    }
+
+    /// The same of a file's content. A member that no set has is refused by its name: what is meant as lists of files
+    /// must not be read as a set without any.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+        of_text(path, bytes, |text| {
             let values = PcrValues::parse(text)?;
-            let files = match strongroom::protocol::unambiguous::from_slice(text.as_bytes())
-                .ok()
-                .and_then(|value| value.get("files").cloned())
+            if !text.trim_start().starts_with('{') {
+                return Ok(Self { values, ..Self::default() });
+            }
+            let value = strongroom::protocol::unambiguous::from_slice(text.as_bytes()).map_err(|e| e.to_string())?;
+            let known = |name: &str| MEMBERS.contains(&name) || bank_named(name).is_some();
+            if let Some(name) = value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !known(name))
             {
-                Some(files) => FileLists::deserialize(&files).map_err(|e| format!("`files`: {e}"))?,
+                let (name, members) = (name.escape_debug(), MEMBERS.join(", "));
+                return Err(format!("`{name}` is no part of a reference set: it has {members}"));
+            }
+            let files = match value.get("files") {
+                Some(files) => FileLists::deserialize(files).map_err(|e| format!("`files`: {e}"))?,
                 None => FileLists::default(),
             };
-            Ok(Self { values, files })
+            files.check().map_err(|e| format!("`files`: {e}"))?;
+            let events = match value.get("events") {
+                Some(events) => {
+                    let events = Vec::<Event>::deserialize(events).map_err(|e| format!("`events`: {e}"))?;
+                    events.into_iter().map(Event::read).collect::<Result<_, _>>()?
+                }
+                None => Vec::new(),
+            };
+            Ok(Self { values, files, events })
         })
+    }
+}
+
+/// An event of a set, its digest in hexadecimal or base64url.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Event {
+    pcr: u8,
+    digest: String,
+    hint: String,
+}
+
+impl Event {
+    fn read(self) -> Result<ReferenceEvent, String> {
+        let Self { pcr, digest, hint } = self;
+        // Only the length tells the two apart; 64 characters are 32 bytes in the one and 48 in the other.
+        let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'));
+        let hexadecimal = matches!(digest.len(), 64 | 96 | 128) && plain(&digest);
+        let bytes = if hexadecimal { hex::decode(&digest).ok() } else { digest.parse().ok().map(|Bytes(bytes)| bytes) };
+        let digest = bytes.map(Bytes).ok_or_else(|| format!("`events`: an event of PCR {pcr} has no digest"))?;
+        Ok(ReferenceEvent { pcr, digest, hint })
     }
 }
 
 impl PcrValues {
     /// Reads a file: JSON, `{"sha256": {"0": "…"}}` or `{"bank": "sha256", "values": {"0": "…"}}` (`pcrs` instead of
-    /// `values` does too), values in hexadecimal or base64url, or what `tpm2_pcrread` prints.
+    /// `values` does too), values in hexadecimal or base64url, or what `tpm2_pcrread` prints. In one of these forms: of
+    /// values in two nobody knows which are meant.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        named(path, Self::parse)
+        of_text(path, &read_capped(path, LIMIT)?, Self::parse)
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -61,9 +112,14 @@ impl PcrValues {
     fn of_json(value: &Value) -> Result<Self, String> {
         let mut values = Self::default();
         let object = value.as_object().ok_or("an object is due")?;
+        let bank_beside = || object.keys().find(|name| bank_named(name).is_some());
         if let Some(bank) = object.get("bank") {
             let bank = bank.as_str().and_then(bank_named).ok_or("`bank` is none of sha1, sha256, sha384, sha512")?;
-            let pcrs = object.get("values").or_else(|| object.get("pcrs"));
+            let pcrs = match (object.get("values"), object.get("pcrs"), bank_beside()) {
+                (Some(_), Some(_), _) => return Err("PCRs are given twice: in `values` and in `pcrs`".to_owned()),
+                (_, _, Some(other)) => return Err(format!("PCRs are given twice: by `bank` and in `{other}`")),
+                (values, pcrs, None) => values.or(pcrs),
+            };
             let pcrs = pcrs.and_then(Value::as_object).ok_or("beside `bank` there is neither `values` nor `pcrs`")?;
             for (pcr, value) in pcrs {
                 values.put(bank, pcr, value.as_str().unwrap_or_default())?;
@@ -71,7 +127,11 @@ impl PcrValues {
             return Ok(values);
         }
         // What `evidence verify --json` prints has the banks under `pcrs`.
-        let banks = object.get("pcrs").and_then(Value::as_object).unwrap_or(object);
+        let nested = object.get("pcrs").or(object.get("values")).and_then(Value::as_object);
+        if let (Some(_), Some(other)) = (nested, bank_beside()) {
+            return Err(format!("PCRs are given twice: in `pcrs` and in `{other}`"));
+        }
+        let banks = nested.unwrap_or(object);
         for (name, pcrs) in banks {
             // Other facts may stand beside the banks.
             let (Some(bank), Some(pcrs)) = (bank_named(name), pcrs.as_object()) else { continue };
@@ -85,14 +145,18 @@ impl PcrValues {
     /// `tpm2_pcrread`: a line `sha256:`, then lines `0 : 0xABCD…`.
     fn of_listing(text: &str) -> Result<Self, String> {
         let mut values = Self::default();
-        let mut bank = None;
+        // The bank of the lines that follow; one whose algorithm is not known has values that are of no use.
+        let mut bank: Option<Option<HashAlg>> = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is no line of tpm2_pcrread"))?;
-            match (value.trim(), bank) {
-                ("", _) => bank = bank_named(name.trim()),
-                (value, Some(bank)) => values.put(bank, name.trim(), value.trim_start_matches("0x"))?,
-                // A bank whose algorithm is not known.
-                (_, None) => {}
+            let (name, value) = (name.trim(), value.trim());
+            let is_pcr = name.bytes().all(|byte| byte.is_ascii_digit());
+            match (value, bank) {
+                ("", _) if is_pcr => return Err(format!("{line:?} is of a PCR and has no value")),
+                ("", _) => bank = Some(bank_named(name)),
+                (value, Some(Some(bank))) => values.put(bank, name, value.trim_start_matches("0x"))?,
+                (_, Some(None)) => {}
+                (_, None) => return Err(format!("{line:?} stands before the name of a bank")),
             }
         }
         Ok(values)
@@ -124,9 +188,8 @@ impl PcrValues {
     }
 }
 
-fn named<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Failure> {
-    let bytes = read_capped(path, LIMIT)?;
-    let read = std::str::from_utf8(&bytes).map_err(|e| e.to_string()).and_then(parse);
+fn of_text<T>(path: &Path, bytes: &[u8], parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Failure> {
+    let read = std::str::from_utf8(bytes).map_err(|e| e.to_string()).and_then(parse);
     read.map_err(|problem| {
         Failure::usage(format!(
             "{}: {problem}; give JSON such as {{\"sha256\": {{\"0\": \"…\"}}}}, or what `tpm2_pcrread` prints",
@@ -188,8 +251,45 @@ mod tests {
             format!(r#"{{"sha256": {{"0": "{value}"}}, "sha256": {{"0": "{value}"}}}}"#),
             format!(r#"{{"bank": "sha256", "pcrs": {{"0": "{value}", "0": "{value}"}}}}"#),
             "nothing".to_owned(),
+            // Two forms at once, each of which somebody would believe.
+            format!(r#"{{"bank": "sha256", "values": {{"0": "{value}"}}, "pcrs": {{"0": "{value}"}}}}"#),
+            format!(r#"{{"bank": "sha256", "pcrs": {{"0": "{value}"}}, "sha256": {{"0": "{value}"}}}}"#),
+            format!(r#"{{"pcrs": {{"sha256": {{"0": "{value}"}}}}, "sha256": {{"0": "{value}"}}}}"#),
+            format!(r#"{{"pcrs": {{"sha256": {{"0": "{value}"}}}}, "sha1": {{"0": "{}"}}}}"#, "ab".repeat(20)),
+            // What follows a PCR without a value must not be lost.
+            format!("sha256:\n 0 : 0x{value}\n 4 :\n 7 : 0x{value}"),
+            format!(" 0 : 0x{value}\nsha256:\n 1 : 0x{value}"),
         ] {
             assert!(PcrValues::parse(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_known_members_and_whole_digests() {
+        let read = |text: &str| ReferenceFile::parse(Path::new("set.json"), text.as_bytes()).map_err(|e| e.message);
+        let value = "ab".repeat(32);
+        let set = |more: &str| format!(r#"{{"bank": "sha256", "pcrs": {{"7": "{value}"}}{more}}}"#);
+        let listed = format!(r#", "files": {{"forbidden": {{"sha256:{value}": "nc"}}}}"#);
+        assert_eq!(read(&set(&listed)).unwrap().files.forbidden.len(), 1);
+        assert!(read(&set("")).unwrap().files.is_empty());
+        for (wrong, why) in [
+            (listed.replace("files", "file"), "`file` is no part"),
+            (listed.replace("files", "Files"), "`Files` is no part"),
+            (r#", "forbidden": {}"#.to_owned(), "`forbidden` is no part"),
+            (listed.replace(&value, "abab"), "is no digest"),
+            (listed.replace(&value, &value.to_uppercase()), "is no digest"),
+            (listed.replace(r#""nc""#, &format!(r#""nc", "sha1:{}": "x""#, "ab".repeat(20))), "forbidden by"),
+            (r#", "events": [{"pcr": "four", "digest": "zz", "hint": ""}]"#.to_owned(), "`events`"),
+            (r#", "events": [{"pcr": 4, "digest": "!", "hint": ""}]"#.to_owned(), "has no digest"),
+        ] {
+            let refused = read(&set(&wrong)).unwrap_err();
+            assert!(refused.contains(why), "{wrong}: {refused}");
+        }
+        // Events are kept, in whichever form their digests are.
+        for digest in [value.clone(), Bytes(vec![0xab; 32]).to_string()] {
+            let events = format!(r#", "events": [{{"pcr": 7, "digest": "{digest}", "hint": "x"}}]"#);
+            let event = ReferenceEvent { pcr: 7, digest: Bytes(vec![0xab; 32]), hint: "x".into() };
+            assert_eq!(read(&set(&events)).unwrap().events, [event]);
         }
     }
 }

@@ -6,9 +6,12 @@ use crate::{
     plain,
 };
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 use strongroom::protocol::claims::Listed;
-use strongroom_attest::{Verdict, log::events::meaning, rows::Row, tpm::HashAlg};
+use strongroom_attest::{Verdict, log::events::meaning, quote::Values, rows::Row, tpm::HashAlg};
 
 /// What was found in evidence.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub(super) struct Found {
     pub vouched: BTreeMap<&'static str, bool>,
     /// PCRs that differ from the reference set; `None` where no set was given.
     pub differing: Option<Vec<u8>>,
+    /// Banks of the reference set of which there are no values here.
+    pub uncompared: Vec<HashAlg>,
     /// How the files stand to the reference set's lists.
     pub listed: Option<Listed>,
     /// Further members of the JSON document, such as `pcrs`.
@@ -49,6 +54,12 @@ impl Found {
         self.text.push_str(&other.text);
     }
 
+    /// Of a log by itself: nothing that is signed vouches for it, whatever values were given.
+    pub(super) fn unsigned(mut self) -> Self {
+        self.vouched.values_mut().for_each(|vouched| *vouched = false);
+        self
+    }
+
     /// Takes IMA's PCR from those that no log explains.
     pub(super) fn explained_by_ima(&mut self) {
         if let Some(pcrs) = self.members.get_mut("unexplained").and_then(Value::as_array_mut) {
@@ -66,17 +77,26 @@ impl Found {
         text
     }
 
-    /// Holds values against those of a reference set.
+    /// Holds values against those of a reference set, in each bank that both have.
     pub(super) fn compare(
         &mut self,
         reference: &PcrValues,
         value: impl Fn(HashAlg, u8) -> Option<Vec<u8>>,
     ) -> Result<(), Failure> {
-        let known = |bank| reference.0.get(&bank).is_some_and(|of| of.keys().any(|&pcr| value(bank, pcr).is_some()));
-        let chosen = reference.bank(known).or_else(|| reference.bank(|_| true));
-        let (bank, expected) = chosen.ok_or_else(|| Failure::usage("--reference holds no values"))?;
-        let differs = |(pcr, expected): (&u8, &Vec<u8>)| (value(bank, *pcr).as_ref() != Some(expected)).then_some(*pcr);
-        self.differing = Some(expected.iter().filter_map(differs).collect());
+        let known = |bank: HashAlg, of: &Values| of.keys().any(|&pcr| value(bank, pcr).is_some());
+        let (mut compared, uncompared): (Vec<_>, Vec<_>) =
+            reference.0.iter().map(|(&bank, of)| (bank, of)).partition(|(bank, of)| known(*bank, of));
+        self.uncompared = uncompared.iter().map(|(bank, _)| *bank).collect();
+        if compared.is_empty() {
+            compared.extend(reference.bank(|_| true));
+        }
+        if compared.is_empty() {
+            return Err(Failure::usage("--reference holds no values"));
+        }
+        let values = compared.into_iter().flat_map(|(bank, of)| of.iter().map(move |(pcr, of)| (bank, *pcr, of)));
+        let differing = values.filter(|&(bank, pcr, expected)| value(bank, pcr).as_ref() != Some(expected));
+        let differing: BTreeSet<u8> = differing.map(|(_, pcr, _)| pcr).collect();
+        self.differing = Some(differing.into_iter().collect());
         Ok(())
     }
 
@@ -131,6 +151,9 @@ impl Found {
         text.push_str(&self.text);
         text.push_str(&unexplained);
         text.push_str(&against);
+        for bank in &self.uncompared {
+            let _ = writeln!(text, "the reference set's values of {bank} were not compared: there are none here");
+        }
         let unchecked: Vec<&str> =
             self.rows.iter().filter(|row| row.verdict == Verdict::NotChecked).map(|row| row.row).collect();
         let verdict = match (holds, refusing.is_empty(), unchecked.is_empty()) {

@@ -85,8 +85,8 @@ impl Verify {
         let ignored = self.ignored();
         let found = match self.kind {
             Kind::Tpm2 => self.quote(),
-            Kind::TcgLog => self.boot_log(),
-            Kind::ImaLog => self.ima_log(),
+            Kind::TcgLog => self.boot_log().map(Found::unsigned),
+            Kind::ImaLog => self.ima_log().map(Found::unsigned),
         }?;
         let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
         let kind = self.kind.to_possible_value();

@@ -1,6 +1,6 @@
 //! Where two sets, nodes or boots differ.
 
-use super::side::Side;
+use super::{side::Side, values};
 use crate::{
     context::Context,
     output::{Answer, Failure},
@@ -34,7 +34,7 @@ pub(crate) struct DifferingPcr {
     first: Option<Bytes>,
     /// The second's.
     second: Option<Bytes>,
-    /// Whether the first's events of this PCR are known.
+    /// Whether the first's events of this PCR are known, and lead to its value.
     first_events: bool,
     /// Whether the second's are.
     second_events: bool,
@@ -93,14 +93,21 @@ pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Ans
 /// The PCRs in which two sets of values differ, with the events that may tell why.
 pub(crate) fn pcrs(first: &ReferenceValues, second: &ReferenceValues) -> Vec<DifferingPcr> {
     let all: BTreeSet<u8> = first.pcrs.0.keys().chain(second.pcrs.0.keys()).copied().collect();
+    // Events that do not lead to the values explain nothing.
+    let leading = |of: &ReferenceValues| {
+        let mut of = of.clone();
+        values::without_astray("", &mut of);
+        of.events
+    };
+    let (of_first, of_second) = (leading(first), leading(second));
     let has = |events: &[ReferenceEvent], pcr| events.iter().any(|event| event.pcr == pcr);
-    let events = difference(&first.events, &second.events);
+    let events = difference(&of_first, &of_second);
     all.into_iter()
         .map(|pcr| (pcr, first.pcrs.0.get(&pcr).cloned(), second.pcrs.0.get(&pcr).cloned()))
         .filter(|(_, first, second)| first != second)
         .map(|(pcr, a, b)| {
             // Without events of one side, all of the other's would seem to differ.
-            let (first_events, second_events) = (has(&first.events, pcr), has(&second.events, pcr));
+            let (first_events, second_events) = (has(&of_first, pcr), has(&of_second, pcr));
             let known = first_events && second_events;
             let found = events.iter().find(|difference| difference.pcr == pcr).filter(|_| known);
             let changes = found.map(|found| found.changes.clone()).unwrap_or_default();
@@ -157,7 +164,10 @@ impl DifferingPcr {
         let values = self.first.is_some() && self.second.is_some();
         for (name, known) in [(&a, self.first_events), (&b, self.second_events)] {
             if values && !known {
-                let _ = writeln!(text, "  which event differs is not known: {name} has no boot log's events of it");
+                let _ = writeln!(
+                    text,
+                    "  which event differs is not known: {name} has no boot log's events of it that lead to its value"
+                );
             }
         }
         if values && self.first_events && self.second_events && self.changes.is_empty() {
@@ -248,8 +258,10 @@ mod tests {
             hint: hint.to_owned(),
         });
         let events: Vec<_> = events.collect();
-        let value = events.iter().fold(0, |value: u8, event| value.wrapping_mul(31).wrapping_add(event.digest.0[0]));
-        let pcrs = PcrMap(BTreeMap::from([(pcr, Bytes(vec![value; 32]))]));
+        let value = events.iter().fold(vec![0; 32], |value: Vec<u8>, event| {
+            strongroom::protocol::sha256(&[&value[..], &event.digest.0].concat()).to_vec()
+        });
+        let pcrs = PcrMap(BTreeMap::from([(pcr, Bytes(value))]));
         ReferenceValues { events, ..ReferenceValues::of(PcrBank::Sha256, pcrs) }
     }
 
@@ -267,6 +279,13 @@ mod tests {
         let bare = ReferenceValues { events: Vec::new(), ..second.clone() };
         let found = pcrs(&first, &bare);
         assert!(found[0].changes.is_empty() && found[0].text("a", "b").contains("not known"));
+        // Nor from events that do not lead to the value.
+        let mut lying = second.clone();
+        lying.events[0].hint = "EV_IPL a harmless name".to_owned();
+        lying.events[0].digest.0[0] ^= 1;
+        let text = pcrs(&first, &lying)[0].text("a", "b");
+        assert!(text.contains("b has no boot log's events of it that lead to its value"), "{text}");
+        assert!(!text.contains("harmless"), "{text}");
         // A PCR that one side has not.
         let other = values(4, &[(1, "x")]);
         assert_eq!(pcrs(&first, &other).iter().map(|found| found.pcr).collect::<Vec<_>>(), [4, 9]);

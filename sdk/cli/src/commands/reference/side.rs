@@ -27,7 +27,7 @@ impl Side {
             let node: NodeId =
                 id.parse().map_err(|e| Failure::usage(format!("`{}`: not a node's id: {e}", text.escape_debug())))?;
             let values = context.admin()?.get(&format!("/v1/nodes/{node}/measurements"))?;
-            return Ok(Self::Values(text.to_owned(), values, None));
+            return Ok(Self::of_vault(text.to_owned(), values));
         }
         if let Some(path) = text.strip_prefix("file:") {
             return Self::of_file(Path::new(path));
@@ -38,7 +38,11 @@ impl Side {
             None => (set, None),
         };
         let named = strongroom::protocol::statement::check_asset_name(name).is_ok() && version != Some(None);
-        if !forced && Path::new(text).is_file() {
+        // A pipe that a shell opened (`<(…)`) has a path too.
+        let there = || {
+            Path::new(text).is_file() || (text.contains('/') && Path::new(text).exists() && !Path::new(text).is_dir())
+        };
+        if !forced && there() {
             // A set's name may have dots; a file's ending has no version after it.
             if !named || (text.contains('.') && version.is_none()) {
                 return Self::of_file(Path::new(text));
@@ -69,13 +73,19 @@ impl Side {
                 "there is neither a file nor a set of this name"
             })
         })?;
-        Ok(Self::Values(format!("{}@{}", set.name, set.version), set.values.clone(), None))
+        Ok(Self::of_vault(format!("{}@{}", set.name, set.version), set.values.clone()))
+    }
+
+    /// Values that the vault holds: events are kept there as they were proposed, so they are looked at here.
+    fn of_vault(name: String, mut values: ReferenceValues) -> Self {
+        let warning = values::without_astray(&name, &mut values);
+        Self::Values(name, values, warning)
     }
 
     fn of_file(path: &Path) -> Result<Self, Failure> {
         let bytes = read_capped(path, 4 * limits::BODY as u64)?;
         if values::is_text(&bytes) {
-            let (values, warning) = values::of_file(path)?;
+            let (values, warning) = values::of_bytes(path, &bytes)?;
             return Ok(Self::Values(path.display().to_string(), values, warning));
         }
         Ok(Self::Log(path.to_owned(), bytes))

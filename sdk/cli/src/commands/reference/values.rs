@@ -17,6 +17,7 @@ use strongroom::protocol::{
     admin::{FileLists, ReferenceEvent, ReferenceValues},
     bytes::Bytes,
     evidence::{PcrBank, PcrMap, PcrSelection},
+    files::algorithm as algorithm_of,
     limits,
 };
 use strongroom_attest::{
@@ -108,6 +109,7 @@ impl Choice {
                 list.insert(digest, note);
             }
         }
+        values.files.check().map_err(|e| Failure::usage(e.to_string()))?;
         Ok(values)
     }
 }
@@ -120,7 +122,7 @@ fn digest_of(text: &str) -> Result<(String, String), Failure> {
         && !algorithm.contains('/')
     {
         let digest = text.to_ascii_lowercase();
-        return if is_digest(&digest) {
+        return if algorithm_of(&digest).is_some() {
             Ok((digest, String::new()))
         } else {
             Err(Failure::usage(format!(
@@ -143,20 +145,6 @@ fn digest_of(text: &str) -> Result<(String, String), Failure> {
         }
     }
     Ok((format!("sha256:{}", hex::encode(context.finish())), text.to_owned()))
-}
-
-/// Whether a vault takes this for a file's digest; of hashes whose length is known, with that length.
-fn is_digest(text: &str) -> bool {
-    let Some((algorithm, value)) = text.rsplit_once(':') else { return false };
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
-    let due = match algorithm.rsplit(':').next() {
-        Some("sha1") => 40..=40,
-        Some("sha256") => 64..=64,
-        Some("sha384") => 96..=96,
-        Some("sha512") => 128..=128,
-        _ => 40..=128,
-    };
-    (1..=32).contains(&algorithm.len()) && algorithm.bytes().all(plain) && due.contains(&value.len())
 }
 
 /// `sha256` or `sha384`.
@@ -249,36 +237,48 @@ pub(super) fn of_image(path: &Path, bytes: &[u8], bank: PcrBank, phases: &Phases
     Ok(ReferenceValues { events, ..ReferenceValues::of(bank, pcrs) })
 }
 
-/// Values of a file: as they are printed here, or in hexadecimal. Events that do not lead to the values beside them
-/// would explain differences by what was not measured: they are left out, and the text says of which PCRs.
+/// Values of a file: as they are printed here, or in hexadecimal; and in words what of the file was left out.
 pub(super) fn of_file(path: &Path) -> Result<(ReferenceValues, Option<String>), Failure> {
-    let bytes = read_capped(path, 4 * limits::BODY as u64)?;
-    if bytes.trim_ascii_start().first() == Some(&b'{') {
-        strongroom::protocol::unambiguous::from_slice(&bytes)
-            .map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-    }
-    if let Ok(mut values) = strongroom::protocol::objects::from_slice::<ReferenceValues>(&bytes)
-        && values.pcrs.0.values().all(|value| value.0.len() == values.bank.digest_length())
-    {
-        let astray = events::astray(&values.events, hash(values.bank), &values.pcrs);
-        values.events.retain(|event| !astray.contains(&event.pcr));
-        let pcrs: Vec<_> = astray.iter().map(u8::to_string).collect();
-        let warning = (!astray.is_empty()).then(|| {
-            format!(
-                "{}: the events of PCR {} do not lead to the value beside them: they are left out",
-                path.display(),
-                pcrs.join(", ")
-            )
-        });
-        return Ok((values, warning));
-    }
-    let ReferenceFile { values, files } = ReferenceFile::read(path)?;
+    of_bytes(path, &read_capped(path, 4 * limits::BODY as u64)?)
+}
+
+/// The same of what was read of it. A pipe can be read once.
+pub(super) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<(ReferenceValues, Option<String>), Failure> {
+    let ReferenceFile { values: found, files, events } = ReferenceFile::parse(path, bytes)?;
     let strong = |bank: HashAlg| matches!(bank, HashAlg::Sha256 | HashAlg::Sha384);
-    let (algorithm, values) = values
+    let (algorithm, values) = found
         .bank(strong)
         .ok_or_else(|| Failure::usage(format!("{}: no values of a SHA-256 or SHA-384 bank", path.display())))?;
+    let name = path.display().to_string();
+    let mut warnings = Vec::new();
+    let others: Vec<_> = found.0.keys().filter(|&&bank| bank != algorithm).map(ToString::to_string).collect();
+    if !others.is_empty() {
+        let others = others.join(", ");
+        warnings.push(format!("{name}: a set is of one bank: taken are the values of {algorithm}, left out {others}"));
+    }
+    if values.contains_key(&IMA) {
+        warnings.push(format!("{name}: PCR {IMA} changes with each program that is run: its value is left out"));
+    }
     let bank = if algorithm == HashAlg::Sha384 { PcrBank::Sha384 } else { PcrBank::Sha256 };
-    Ok((ReferenceValues { files, ..ReferenceValues::of(bank, map(values)) }, None))
+    let mut values = ReferenceValues { files, events, ..ReferenceValues::of(bank, map(values)) };
+    warnings.extend(without_astray(&name, &mut values));
+    Ok((values, (!warnings.is_empty()).then(|| warnings.join("\n"))))
+}
+
+/// Leaves out events that do not lead to the values beside them, which would explain differences by what was not
+/// measured; says in words of which PCRs.
+pub(super) fn without_astray(name: &str, values: &mut ReferenceValues) -> Option<String> {
+    let bank = hash(values.bank);
+    // Values or events of another length are of no bank: nothing leads there.
+    let astray = events::astray(&values.events, bank, &values.pcrs);
+    let stray = |event: &ReferenceEvent| !values.pcrs.0.contains_key(&event.pcr) || astray.contains(&event.pcr);
+    let pcrs: BTreeSet<u8> = values.events.iter().filter(|event| stray(event)).map(|event| event.pcr).collect();
+    values.events.retain(|event| !pcrs.contains(&event.pcr));
+    let pcrs: Vec<_> = pcrs.iter().map(u8::to_string).collect();
+    (!pcrs.is_empty()).then(|| {
+        let pcrs = pcrs.join(", ");
+        format!("{name}: the events of PCR {pcrs} do not lead to the value beside them: they are left out")
+    })
 }
 
 /// Whether bytes are meant as values rather than as a log.
