@@ -25,6 +25,8 @@ use strongroom_protocol::{
 mod nvidia;
 #[path = "evidence/snp.rs"]
 mod snp;
+#[path = "evidence/tdx.rs"]
+mod tdx;
 
 /// One line of the table: what it is, and the microseconds that it takes; bare work where there is some to compare.
 struct Line {
@@ -46,7 +48,7 @@ fn main() {
     }
     let lines =
         [a_quote(), a_boot_log(), an_ima_log(10_000, false), an_ima_log(10_000, true)].into_iter().chain(worst());
-    let lines = lines.chain(snp::lines()).chain(nvidia::lines());
+    let lines = lines.chain(snp::lines()).chain(nvidia::lines()).chain(tdx::lines());
     let mut out = Vec::new();
     for mut line in lines {
         let (mut work, mut bare) = (Vec::new(), Vec::new());

@@ -14,9 +14,11 @@
 //!             both, caller ──workload::claims──> WorkloadClaims                  row  L9
 //!             SEV-SNP report, certificates ──snp::verify──> SnpClaims             rows S1 to S9, S11, S13
 //!             Azure's envelope and quote ──azure::verify──> AzureClaims           row  S12
+//!             TDX quote, collateral, CCEL ──tdx::verify──> TdxClaims              row  T1
 //! together    what each item showed, one approved record ──composite::check──> Devices   row  E7
 //! ahead       a unified kernel image ──Uki::parse──> what PCR 11 will hold
 //!             firmware, kernel, CPUs ──snp::launch::measurement──> what a report will hold   row  S10
+//! stored      what vendors publish ──endorsements::Store──> certificates, lists, collateral, manifests; `pins`
 //! either      Refused { row, what was wrong, what to do };  rows::Report lists each row's verdict
 //! ```
 //!

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use strongroom_attest::{Tolerance, TpmClaims, rows};
-use strongroom_protocol::claims::{AzureClaims, BootClaims, GpuClaims, ImaClaims, SnpClaims, WorkloadClaims};
+use strongroom_protocol::claims::{
+    AzureClaims, BootClaims, GpuClaims, ImaClaims, SnpClaims, TdxClaims, WorkloadClaims,
+};
 use strongroom_reference::{Key, cell, keep_part, keys, table};
 
 const PAGE: &str = "docs/reference/evidence.md";
@@ -109,7 +111,7 @@ fn all_rows() -> Vec<(&'static str, &'static str)> {
     let machines = [&rows::ENROLMENT[..], &rows::QUOTE, &rows::BOOT_LOG, &rows::IMA_LOG, &rows::WORKLOAD].concat();
     let mut snp = [&rows::SEV_SNP[..], &rows::SNP_LAUNCH, &rows::AZURE].concat();
     snp.sort_by_key(|(row, _)| number(&row.to_lowercase()));
-    [&machines[..], &snp, &rows::NVIDIA_GPU, &rows::COMPOSITE].concat()
+    [&machines[..], &snp, &rows::TDX, &rows::NVIDIA_GPU, &rows::COMPOSITE].concat()
 }
 
 #[test]
@@ -154,6 +156,7 @@ fn the_generated_table_of_claims_has_one_name_for_each() {
         of("workload", schemars::schema_for!(WorkloadClaims)),
         of("snp", schemars::schema_for!(SnpClaims)),
         of("azure", schemars::schema_for!(AzureClaims)),
+        of("tdx", schemars::schema_for!(TdxClaims)),
         of("gpu", schemars::schema_for!(GpuClaims)),
     ]
     .concat();
