@@ -236,11 +236,11 @@ fn a_real_chips_certificate_is_found_by_its_report() {
     other.chip_id[0] ^= 1;
     assert!(store.snp(&other).unwrap().as_store().certificates.is_empty());
     // A VLEK, with the intermediate that issued it.
-    let vlek = fs::read(vectors.join("milan-v3-vlek-aws/vlek.der")).unwrap();
-    assert!(matches!(store.import(&vlek, None, AT), Err(EndorsementError::NotVouched { .. })));
+    let cloud = fs::read(vectors.join("milan-v3-vlek-aws/vlek.der")).unwrap();
+    assert!(matches!(store.import(&cloud, None, AT), Err(EndorsementError::NotVouched { .. })));
     let asvk = fs::read(vectors.join("roots/asvk_ark_milan.pem")).unwrap();
     assert_eq!(names(&store.import(&asvk, None, AT).unwrap()), ["asvk/Milan.der", "ark/Milan.der"]);
-    assert!(names(&store.import(&vlek, None, AT).unwrap())[0].starts_with("vlek/Milan/"));
+    assert!(names(&store.import(&cloud, None, AT).unwrap())[0].starts_with("vlek/Milan/"));
     let aws = AttestationReport::parse(&fs::read(vectors.join("milan-v3-vlek-aws/report.bin")).unwrap()).unwrap();
     assert_eq!(store.snp(&aws).unwrap().as_store().certificates.len(), 2);
     // It expired on 10 December 2025.

@@ -18,13 +18,11 @@ use strongroom_protocol::claims::{TdxClaims, TdxTcbStatus};
 
 fn vector(name: &str) -> Option<Vec<u8>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/tdx").join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(_) => {
-            println!("skipped: {} is absent", path.display());
-            None
-        }
+    let found = fs::read(&path).ok();
+    if found.is_none() {
+        println!("skipped: {} is absent", path.display());
     }
+    found
 }
 
 /// A quote with its collateral.
@@ -132,8 +130,7 @@ fn t1_a_real_guests_log_is_replayed() {
     let Some(log) = vector("ccel-ovmf.bin") else { return };
     let ccel = Ccel::parse(&log).unwrap();
     // Computed apart from this crate. No quote of that guest is there to compare with.
-    let hex: Vec<String> =
-        ccel.rtmrs().iter().map(|rtmr| rtmr.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    let hex: Vec<String> = ccel.rtmrs().iter().map(hex::encode).collect();
     assert!(hex[0].starts_with("8566f998798db09443b244c62de9a304") && hex[0].ends_with("90abe193"));
     assert!(hex[1].starts_with("775b9f6bfe99f8a31396f0d0218e67ff") && hex[1].ends_with("fc210c13c6"));
     assert!(hex[2].starts_with("94eaf7a7bf398ed8d888c91057ae0261") && hex[2].ends_with("bbf25f34a"));

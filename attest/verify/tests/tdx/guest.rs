@@ -164,8 +164,8 @@ fn t1_the_event_log_leads_to_the_quoted_registers() {
     assert_eq!(with(&sha3).judge(&tdx).unwrap_err(), TdxRefused::T1LogBank);
     let torn = Given { ccel: Some(log.bytes()[..200].to_vec()), ..Given::default() };
     assert!(matches!(torn.judge(&tdx), Err(TdxRefused::T1Log(_))));
-    let long = Given { ccel: Some(vec![0; (1 << 20) + 1]), ..Given::default() };
-    assert!(matches!(long.judge(&tdx), Err(TdxRefused::T1Log(log::LogRefused::L1TooLong { .. }))));
+    let oversized = Given { ccel: Some(vec![0; (1 << 20) + 1]), ..Given::default() };
+    assert!(matches!(oversized.judge(&tdx), Err(TdxRefused::T1Log(log::LogRefused::L1TooLong { .. }))));
     // A log that is required.
     let required = Given::requiring(|require| require.log = true);
     assert!(matches!(required.judge(&tdx), Err(TdxRefused::T1NotGiven { .. })));
