@@ -34,7 +34,7 @@ fn vectors(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// The container of the vectors: u64-LE length, RSASSA signature, u64-LE length, TPMS_ATTEST, u64-LE 24, 24 PCRs.
+/// The container of the vectors: u64-LE length, RSASSA signature, u64-LE length, `TPMS_ATTEST`, u64-LE 24, 24 PCRs.
 struct Quote {
     message: Vec<u8>,
     signature: Vec<u8>,

@@ -56,6 +56,8 @@ fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         }
         (_, Err(_)) => {}
     }
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     out
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// The launch digest after the last page of that OVMF (AmdSev).
+/// The launch digest after the last page of that OVMF (`AmdSev`).
 const AFTER_OVMF: &str =
     "086e2e9149ebf45abdc3445fba5b2da8270bdbb04094d7a2c37faaa4b24af3aa16aff8c374c2a55c467a50da6d466b74";
 

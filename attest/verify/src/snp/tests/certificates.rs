@@ -115,10 +115,10 @@ fn s3_names_are_those_of_amd() {
 fn s3_every_certificate_is_in_its_time() {
     case(|_| {}).accepted();
     let early = |certificate: &mut strongroom_hardware::certificate::Certificate| {
-        certificate.not_before = "270101000000Z".to_owned()
+        certificate.not_before = "270101000000Z".to_owned();
     };
     let late = |certificate: &mut strongroom_hardware::certificate::Certificate| {
-        certificate.not_after = "260531235959Z".to_owned()
+        certificate.not_after = "260531235959Z".to_owned();
     };
     let mut ark = Snp::default();
     late(&mut ark.ark);
@@ -191,7 +191,7 @@ fn s3_nothing_in_a_certificate_is_left_unread() {
     case(|snp| snp.leaf.extensions.push(Extension::plain(&[1, 2, 3], vec![5, 0]))).accepted();
     let problem = |change: fn(&mut Snp)| link(&case(change).refused()).1.unwrap().clone();
     let critical = problem(|snp| {
-        snp.leaf.extensions.push(Extension { critical: true, ..Extension::plain(&[1, 2, 3], vec![5, 0]) })
+        snp.leaf.extensions.push(Extension { critical: true, ..Extension::plain(&[1, 2, 3], vec![5, 0]) });
     });
     assert_eq!(critical, X509Problem::Critical { oid: "1.2.3".to_owned() });
     let twice = problem(|snp| snp.leaf.extensions.push(snp.leaf.extensions[1].clone()));
@@ -213,8 +213,8 @@ fn s3_a_vcek_is_never_taken_for_a_vlek_nor_back() {
     case_of(vlek(), |_| {}).asking(|ask| ask.allow_vlek = true).accepted();
     let as_vlek = case(|snp| snp.report.key_info = 1 << 2).asking(|ask| ask.allow_vlek = true).refused();
     assert_eq!(as_vlek, SnpRefused::S3Kind { report: SnpSigningKey::Vlek, certificate: SnpSigningKey::Vcek });
-    let as_vcek = case_of(vlek(), |snp| snp.report.key_info = 0).refused();
-    assert_eq!(as_vcek, SnpRefused::S3Kind { report: SnpSigningKey::Vcek, certificate: SnpSigningKey::Vlek });
+    let chip = case_of(vlek(), |snp| snp.report.key_info = 0).refused();
+    assert_eq!(chip, SnpRefused::S3Kind { report: SnpSigningKey::Vcek, certificate: SnpSigningKey::Vlek });
     // Renamed: its extensions are still a VCEK's, and its signer is the ASK.
     let renamed = case(|snp| {
         snp.report.key_info = 1 << 2;
@@ -262,7 +262,7 @@ fn s4_the_roots_list_must_be_there_and_hold() {
     assert!(matches!(problem(|snp| snp.crl.algorithm = Written::Pkcs1), X509Problem::Algorithm { .. }));
     assert!(matches!(problem(|snp| snp.crl.inner = Some(Written::Pss)), X509Problem::Malformed { .. }));
     let partial = problem(|snp| {
-        snp.crl.extensions.push(Extension { critical: true, ..Extension::plain(&[2, 5, 29, 28], vec![0x30, 0]) })
+        snp.crl.extensions.push(Extension { critical: true, ..Extension::plain(&[2, 5, 29, 28], vec![0x30, 0]) });
     });
     assert_eq!(partial, X509Problem::Critical { oid: "2.5.29.28".to_owned() });
     let refused = Case { crls: vec![vec![0x30, 0]], ..case(|_| {}) }.refused();
