@@ -12,7 +12,7 @@ use std::{
 use strongroom_protocol::NodeId;
 use tokio::time::Instant;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 /// Nodes of which hours are remembered before those that are over are forgotten.
 const NODES: usize = 4096;
 

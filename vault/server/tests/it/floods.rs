@@ -132,7 +132,7 @@ async fn logs_that_hold_are_kept_as_far_as_there_is_room() {
     for n in 0..4_u8 {
         let said = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &0x000b_u16.to_le_bytes()].concat();
         let count = [1_u32.to_le_bytes(), 90_000_u32.to_le_bytes()];
-        let log = [&honest[..], &said[..8], &count[0], &said[8..], &[0; 32], &count[1], &[n; 90_000]].concat();
+        let log = [&honest[..], &said[..8], &count[0], &said[8..], &[0; 32], &count[1], &vec![n; 90_000]].concat();
         let sent = log.clone();
         node.granted(Some(lease), move |item| item.boot_log = Some(Bytes(sent))).await;
         let item = evidence(&node).await;
