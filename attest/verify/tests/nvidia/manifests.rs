@@ -351,6 +351,7 @@ fn g3_bombs_are_refused_before_they_are_parsed() {
         ("wide", format!("{swid}>{}</SoftwareIdentity>", "<a/>".repeat(100_000))),
         ("attributes", format!("{swid}{attributes}/>")),
         ("namespaces", format!("{swid}{namespaces}/>")),
+        ("namespaces over elements", format!("{swid}>{}</SoftwareIdentity>", "<a xmlns:b=\"u\"/>".repeat(40))),
         ("long tag", format!("{swid} a=\"{}\"/>", "x".repeat(400_000))),
         ("no end", format!("{swid} a=\"")),
         ("control", format!("{swid}>\u{1}</SoftwareIdentity>")),

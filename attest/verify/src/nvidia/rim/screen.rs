@@ -10,7 +10,9 @@ const DEPTH: usize = 16;
 /// Most tags, opening and closing.
 const TAGS: usize = 2048;
 /// Most attributes, namespace declarations included, of one element.
-const ATTRIBUTES: usize = 96;
+const ATTRIBUTES: usize = 80;
+/// Most namespace declarations in the whole document: each weighs on every element below it.
+const NAMESPACES: usize = 24;
 /// Most bytes of one tag.
 const TAG: usize = 16 << 10;
 
@@ -34,6 +36,9 @@ pub(super) fn screen(bytes: &[u8]) -> Result<&str, String> {
     }
     if body.bytes().any(|byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) {
         return Err("it has control characters".to_owned());
+    }
+    if body.matches("xmlns").count() > NAMESPACES {
+        return Err(format!("it declares more than {NAMESPACES} namespaces"));
     }
     check_tags(body)?;
     Ok(text)
