@@ -80,8 +80,7 @@ impl Event {
     fn read(self) -> Result<ReferenceEvent, String> {
         let Self { pcr, digest, hint } = self;
         // Only the length tells the two apart; 64 characters are 32 bytes in the one and 48 in the other.
-        let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'));
-        let hexadecimal = matches!(digest.len(), 64 | 96 | 128) && plain(&digest);
+        let hexadecimal = matches!(digest.len(), 64 | 96 | 128) && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bytes = if hexadecimal { hex::decode(&digest).ok() } else { digest.parse().ok().map(|Bytes(bytes)| bytes) };
         let digest = bytes.map(Bytes).ok_or_else(|| format!("`events`: an event of PCR {pcr} has no digest"))?;
         Ok(ReferenceEvent { pcr, digest, hint })
