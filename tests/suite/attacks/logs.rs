@@ -6,7 +6,7 @@ use serde_json::json;
 use std::sync::Arc;
 use strongroom_protocol::{
     Bytes, Code, Problem,
-    evidence::{Evidence, Tpm2Evidence},
+    evidence::Tpm2Evidence,
 };
 use strongroom_tests::{BootLog, Event, Machine, Wire, boot_events, bootlog::kind, ima, wire::writer_key};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use strongroom::{Lease, LeaseOver, Options, Request, Room};
 use strongroom_protocol::{
     admin::{FileLists, RecordReference, ReferenceValues, Role},
-    evidence::{Evidence, Tpm2Evidence},
+    evidence::Tpm2Evidence,
     release::ReleaseRequest,
     sha256,
 };

@@ -14,7 +14,7 @@ use strongroom_attest::{
 use strongroom_collect::{Attester as _, CollectError, Wanted};
 use strongroom_protocol::{
     binding::tpm_extra_data,
-    evidence::{Evidence, PcrBank, PcrSelection, Tpm2Evidence},
+    evidence::{PcrBank, PcrSelection, Tpm2Evidence},
     sha256,
 };
 use strongroom_tests::{Machine, Node, tpm_commands};
