@@ -4,10 +4,7 @@ use super::{ASSET, Shared, refused};
 use crate::world::World;
 use serde_json::json;
 use std::sync::Arc;
-use strongroom_protocol::{
-    Bytes, Code, Problem,
-    evidence::Tpm2Evidence,
-};
+use strongroom_protocol::{Bytes, Code, Problem, evidence::Tpm2Evidence};
 use strongroom_tests::{BootLog, Event, Machine, Wire, boot_events, bootlog::kind, ima, wire::writer_key};
 
 static WORLD: Shared = Shared::new();
