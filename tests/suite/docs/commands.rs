@@ -7,7 +7,8 @@ use std::{
 };
 
 /// What stands for a shell variable in a document, or for an id in an example.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
+    ("$BIND", "00"),
     ("$NODE", "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVU"),
     ("NODE_ID", "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVU"),
     ("$DIGEST", "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVU"),

@@ -60,7 +60,7 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
     };
     let known = known.filter(|_| asked.statement.act == Act::Release);
     let turn = match &claims {
-        Ok(_) if known.is_some() => Some(vault.turns.again(asked.statement_sha256)?),
+        Ok(_) if known.is_some() => Some(vault.turns.again(asked.statement_sha256).await?),
         Ok(claims) if logs::judges_ima(&asked.quote, claims) => {
             Some(vault.turns.of(node.row.id, asked.statement_sha256).await?)
         }

@@ -5,12 +5,14 @@
 //! stand in line; requests of other nodes do not wait for them. Another replica's requests are not in this line:
 //! for them the commit compares the row's version.
 //!
-//! Who has a statement's bytes can send them as often as it likes. So of a statement one request is worked on at
-//! a time, and one that was answered already, which changes nothing of the row, stands in no line at all.
+//! Who has a statement's bytes can send them as often as it likes. So requests with one statement wait for each
+//! other first, a few of them, and one of them stands in its node's line. One that was answered already changes
+//! nothing of the row, and stands in no line.
 
 use crate::problem::{Answer, Refused};
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,6 +22,9 @@ use tokio::sync::OwnedMutexGuard;
 /// Requests of one node that stand in line, the one that is judged included: each holds megabytes of logs.
 const IN_LINE: usize = 64;
 
+/// Requests with one statement, the one that is worked on included: a client whose connection broke sends it again.
+const OF_A_STATEMENT: usize = 16;
+
 /// How long one stands in line before it is asked to come back.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,78 +33,91 @@ type StatementDigest = Fixed<32>;
 
 /// Who is worked on, and who waits.
 #[derive(Clone, Default)]
-pub(crate) struct Turns(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    /// The lines, by node. A node whose requests are all answered has none.
-    lines: HashMap<NodeId, Line>,
-    /// Statements that are answered once more.
-    again: HashSet<StatementDigest>,
+pub(crate) struct Turns {
+    nodes: Lines<NodeId>,
+    statements: Lines<StatementDigest>,
 }
+
+/// Lines, each of its own. One in which nobody stands is none.
+struct Lines<K>(Arc<Mutex<HashMap<K, Line>>>);
 
 #[derive(Default)]
 struct Line {
     turn: Arc<tokio::sync::Mutex<()>>,
-    statements: HashSet<StatementDigest>,
+    requests: usize,
 }
 
-/// A statement's place, in a node's line or by itself; given back when it is dropped, also before its turn came.
-struct Place {
-    turns: Turns,
-    node: Option<NodeId>,
-    statement: StatementDigest,
+/// A place in a line, given back when it is dropped, also before its turn came.
+struct Place<K: Copy + Eq + Hash> {
+    lines: Lines<K>,
+    line: K,
 }
 
-/// A request's turn. The next of the node has its own when this is dropped.
-pub(super) struct Turn {
+/// The first place of a line. The next has it when this is dropped.
+struct First<K: Copy + Eq + Hash> {
     // Dropped in this order: the turn is passed on before the place is given back.
-    _turn: Option<OwnedMutexGuard<()>>,
-    _place: Place,
+    _turn: OwnedMutexGuard<()>,
+    _place: Place<K>,
+}
+
+/// A request's turn.
+pub(super) struct Turn {
+    _of_the_node: Option<First<NodeId>>,
+    _of_the_statement: First<StatementDigest>,
 }
 
 impl Turns {
-    /// Waits for the node's turn, first come, first served; 429 where the line is too long, or does not move, or
-    /// has this statement in it already.
+    /// Waits for the statement's turn and then for the node's, first come, first served; 429 where a line is too
+    /// long, or does not move.
     pub(super) async fn of(&self, node: NodeId, statement: StatementDigest) -> Answer<Turn> {
-        self.within(PATIENCE, node, statement).await
+        let of_the_statement = self.statements.first(statement, OF_A_STATEMENT, PATIENCE).await?;
+        let of_the_node = self.nodes.first(node, IN_LINE, PATIENCE).await?;
+        Ok(Turn { _of_the_node: Some(of_the_node), _of_the_statement: of_the_statement })
     }
 
-    /// The turn of a statement that was answered before: at once, and 429 while another request with it is answered.
-    pub(super) fn again(&self, statement: StatementDigest) -> Answer<Turn> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.again.insert(statement) {
-            return Err(too_many());
-        }
-        Ok(Turn { _turn: None, _place: Place { turns: self.clone(), node: None, statement } })
-    }
-
-    async fn within(&self, patience: Duration, node: NodeId, statement: StatementDigest) -> Answer<Turn> {
-        let (turn, place) = self.stand_in_line(node, statement)?;
-        let turn = tokio::time::timeout(patience, turn.lock_owned()).await;
-        Ok(Turn { _turn: Some(turn.map_err(|_| too_many())?), _place: place })
-    }
-
-    fn stand_in_line(&self, node: NodeId, statement: StatementDigest) -> Answer<(Arc<tokio::sync::Mutex<()>>, Place)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = state.lines.entry(node).or_default();
-        if line.statements.len() >= IN_LINE || !line.statements.insert(statement) {
-            return Err(too_many());
-        }
-        Ok((Arc::clone(&line.turn), Place { turns: self.clone(), node: Some(node), statement }))
+    /// Waits for the turn of a statement that was answered before.
+    pub(super) async fn again(&self, statement: StatementDigest) -> Answer<Turn> {
+        let of_the_statement = self.statements.first(statement, OF_A_STATEMENT, PATIENCE).await?;
+        Ok(Turn { _of_the_node: None, _of_the_statement: of_the_statement })
     }
 }
 
-impl Drop for Place {
+impl<K: Copy + Eq + Hash> Lines<K> {
+    async fn first(&self, line: K, most: usize, patience: Duration) -> Answer<First<K>> {
+        let (turn, place) = self.stand(line, most)?;
+        let turn = tokio::time::timeout(patience, turn.lock_owned()).await;
+        Ok(First { _turn: turn.map_err(|_| too_many())?, _place: place })
+    }
+
+    fn stand(&self, line: K, most: usize) -> Answer<(Arc<tokio::sync::Mutex<()>>, Place<K>)> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = lines.entry(line).or_default();
+        if stands.requests >= most {
+            return Err(too_many());
+        }
+        stands.requests += 1;
+        Ok((Arc::clone(&stands.turn), Place { lines: self.clone(), line }))
+    }
+}
+
+impl<K> Clone for Lines<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Default for Lines<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        let mut state = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(node) = self.node else {
-            state.again.remove(&self.statement);
-            return;
-        };
-        if let Entry::Occupied(mut line) = state.lines.entry(node) {
-            line.get_mut().statements.remove(&self.statement);
-            if line.get().statements.is_empty() {
+        let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut line) = lines.entry(self.line) {
+            line.get_mut().requests -= 1;
+            if line.get().requests == 0 {
                 line.remove();
             }
         }
@@ -107,7 +125,7 @@ impl Drop for Place {
 }
 
 fn too_many() -> Refused {
-    let detail = "requests of this node wait for each other: too many were made at one time";
+    let detail = "requests of this node, or with this statement, wait for each other: too many were made at one time";
     Problem::new(Code::TooMany).detail(detail).retry_after(1).into()
 }
 
@@ -128,7 +146,7 @@ mod tests {
         let turns = Turns::default();
         let first = turns.of(node(1), statement(1)).await.unwrap();
         assert!(turns.of(node(2), statement(2)).await.is_ok());
-        let refused = turns.within(Duration::ZERO, node(1), statement(3)).await.err().unwrap();
+        let refused = turns.nodes.first(node(1), IN_LINE, Duration::ZERO).await.err().unwrap();
         assert_eq!((refused.code(), refused.0.retry_after), (Code::TooMany, Some(1)), "its patience ended");
         let waiting = tokio::spawn({
             let turns = turns.clone();
@@ -144,36 +162,47 @@ mod tests {
     async fn a_line_is_bounded_and_who_leaves_it_makes_room() {
         let turns = Turns::default();
         let first = turns.of(node(1), statement(0)).await.unwrap();
-        let waiting: Vec<_> = (1..IN_LINE).map(|n| turns.stand_in_line(node(1), statement(n)).unwrap()).collect();
-        let code = |node, n| turns.stand_in_line(node, statement(n)).err().map(|refused| refused.code());
-        assert_eq!(code(node(1), IN_LINE), Some(Code::TooMany));
-        assert_eq!(code(node(2), IN_LINE), None);
+        let waiting: Vec<_> = (1..IN_LINE).map(|_| turns.nodes.stand(node(1), IN_LINE).unwrap()).collect();
+        let code = |node| turns.nodes.stand(node, IN_LINE).err().map(|refused| refused.code());
+        assert_eq!(code(node(1)), Some(Code::TooMany));
+        assert_eq!(code(node(2)), None);
         drop(waiting);
-        assert_eq!(code(node(1), IN_LINE), None);
+        assert_eq!(code(node(1)), None);
         drop(first);
-        let state = turns.0.lock().unwrap();
-        assert!(state.lines.is_empty() && state.again.is_empty(), "nothing stays of a node that asks no more");
+        let empty = turns.nodes.0.lock().unwrap().is_empty() && turns.statements.0.lock().unwrap().is_empty();
+        assert!(empty, "nothing stays of a node that asks no more");
     }
 
     #[tokio::test]
-    async fn a_statement_has_one_place_however_often_it_is_sent() {
+    async fn a_statement_has_one_place_in_its_nodes_line_however_often_it_is_sent() {
         let turns = Turns::default();
         let first = turns.of(node(1), statement(1)).await.unwrap();
-        let refused = turns.stand_in_line(node(1), statement(1)).err().unwrap();
-        assert_eq!((refused.code(), refused.0.retry_after), (Code::TooMany, Some(1)));
-        assert!(turns.stand_in_line(node(1), statement(2)).is_ok(), "others have theirs");
+        let again = || {
+            tokio::spawn({
+                let turns = turns.clone();
+                async move { turns.of(node(1), statement(1)).await.map(drop).map_err(|refused| refused.code()) }
+            })
+        };
+        let waiting: Vec<_> = (1..OF_A_STATEMENT).map(|_| again()).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(again().await.unwrap(), Err(Code::TooMany), "a few of them wait");
+        assert_eq!(turns.nodes.0.lock().unwrap()[&node(1)].requests, 1);
+        assert!(turns.nodes.stand(node(1), 2).is_ok(), "others have theirs");
         drop(first);
-        assert!(turns.stand_in_line(node(1), statement(1)).is_ok());
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap(), Ok(()), "one after the other");
+        }
     }
 
     #[tokio::test]
     async fn what_was_answered_already_is_answered_again_outside_the_line() {
         let turns = Turns::default();
         let _of_the_node = turns.of(node(1), statement(1)).await.unwrap();
-        let again = turns.again(statement(2)).ok().unwrap();
-        assert_eq!(turns.again(statement(2)).err().unwrap().code(), Code::TooMany, "one at a time");
-        assert!(turns.again(statement(3)).is_ok());
+        let again = turns.again(statement(2)).await.unwrap();
+        let refused = turns.statements.first(statement(2), OF_A_STATEMENT, Duration::ZERO).await.err().unwrap();
+        assert_eq!(refused.code(), Code::TooMany, "one at a time");
+        assert!(turns.again(statement(3)).await.is_ok());
         drop(again);
-        assert!(turns.again(statement(2)).is_ok());
+        assert!(turns.again(statement(2)).await.is_ok());
     }
 }
