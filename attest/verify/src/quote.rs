@@ -215,10 +215,7 @@ pub(crate) struct FreshQuote {
 }
 
 /// Rows Q1, Q2 and Q3 of a quote by a vouched AK.
-pub(crate) fn verify_vouched(
-    evidence: QuoteEvidence<'_>,
-    expect: &VouchedQuote<'_>,
-) -> Result<FreshQuote, Refused> {
+pub(crate) fn verify_vouched(evidence: QuoteEvidence<'_>, expect: &VouchedQuote<'_>) -> Result<FreshQuote, Refused> {
     let (scheme, _) = check_signature(&evidence, expect.ak)?;
     let attest = Attest::parse(evidence.message).map_err(Refused::Q2Structure)?;
     check_binding(&attest, &expect.extra_data)?;
@@ -227,11 +224,7 @@ pub(crate) fn verify_vouched(
 
 impl FreshQuote {
     /// Rows Q6, Q7 and Q8.
-    pub(crate) fn check_values(
-        &self,
-        evidence: QuoteEvidence<'_>,
-        expect: &VouchedQuote<'_>,
-    ) -> Result<(), Refused> {
+    pub(crate) fn check_values(&self, evidence: QuoteEvidence<'_>, expect: &VouchedQuote<'_>) -> Result<(), Refused> {
         check_selection(&self.attest, &evidence, expect.selection)?;
         check_digest(&self.attest, evidence.pcr_values, self.scheme.hash)?;
         check_measured(evidence.pcr_values)

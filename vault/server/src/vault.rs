@@ -1,9 +1,20 @@
 //! The open vault: everything that a request needs, put together once.
 
 use crate::{
-    admission::Admission, clock::Clock, config::Config, enforced::EnforcedPolicyCache, events::Events,
-    lease::events::Listeners, lock::Lock, problem::Answer, queue::Queue, refusals::Refusals, release::{room::Room, turns::Turns},
-    shredder::Shredder, token_use::TokenUse, trust::Trust,
+    admission::Admission,
+    clock::Clock,
+    config::Config,
+    enforced::EnforcedPolicyCache,
+    events::Events,
+    lease::events::Listeners,
+    lock::Lock,
+    problem::Answer,
+    queue::Queue,
+    refusals::Refusals,
+    release::{room::Room, turns::Turns},
+    shredder::Shredder,
+    token_use::TokenUse,
+    trust::Trust,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
