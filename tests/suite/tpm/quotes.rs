@@ -60,9 +60,8 @@ fn the_ima_log_goes_along_as_far_as_it_is_wanted() {
     let node = Node::boot(&Machine::default()).unwrap();
     let collector = node.collector().unwrap();
     let with_ima = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..11).collect() };
-    let collected = |wanted: Wanted<'_>| {
-        collector.collect(STATEMENT, None, wanted).unwrap().remove(0).into_tpm2().unwrap()
-    };
+    let collected =
+        |wanted: Wanted<'_>| collector.collect(STATEMENT, None, wanted).unwrap().remove(0).into_tpm2().unwrap();
     assert_eq!(collected(Wanted::whole(&selection())).ima_log, None, "PCR 10 is not quoted");
 
     node.ima().measure("/usr/bin/job", b"a program").unwrap();
