@@ -105,7 +105,9 @@ fn forged(bytes: &[u8], measured: &[u8], other: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let found = (0..bytes.len() - 32).filter(|&at| bytes[at..at + 32] == honest).collect::<Vec<_>>();
     assert!(!found.is_empty(), "nothing to forge");
-    found.into_iter().for_each(|at| bytes[at..at + 32].copy_from_slice(&digest));
+    for at in found {
+        bytes[at..at + 32].copy_from_slice(&digest);
+    }
     bytes
 }
 
