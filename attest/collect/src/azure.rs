@@ -3,7 +3,7 @@
 
 use crate::{
     collector::{CollectorConfig, Wanted},
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     device_error::DeviceError,
     ek::{kind_of, nv_read},
     error::CollectError,
@@ -13,7 +13,7 @@ use crate::{
 use std::time::Duration;
 use strongroom_protocol::{
     Bytes,
-    evidence::{AzureSnpVtpmEvidence, Evidence},
+    evidence::{AzureSnpVtpmEvidence, Evidence, EvidenceKind},
     limits,
 };
 use tss_esapi::{
@@ -42,8 +42,8 @@ impl AzureVtpm {
 }
 
 impl ReportDevice for AzureVtpm {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::AzureSnpVtpm
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::AzureSnpVtpm
     }
 
     fn check(&self) -> Result<String, CollectError> {
@@ -84,7 +84,7 @@ fn hcl_report(ctx: &mut Context) -> Result<Vec<u8>, Step> {
     let (public, _) = ctx.execute_without_session(|ctx| ctx.nv_read_public(object.into()))?;
     let length = public.data_size();
     let size = |length| DeviceError::Size {
-        device: DeviceKind::AzureSnpVtpm,
+        device: EvidenceKind::AzureSnpVtpm,
         what: "the HCL report",
         length,
         expected: format!("{} to {}", limits::SNP_REPORT, limits::HCL_REPORT),

@@ -2,7 +2,7 @@
 
 use crate::{
     ak::AkBlob,
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     ek::EkChoice,
     error::CollectError,
     log_source::LogSource,
@@ -17,7 +17,7 @@ use strongroom_protocol::{
     binding::{TAG_ENROL, tpm_extra_data},
     challenge::Nonce,
     enrol::{EnrolAct, EnrolStatement},
-    evidence::{Evidence, PcrSelection, Tpm2Evidence},
+    evidence::{Evidence, EvidenceKind, PcrSelection, Tpm2Evidence},
     sha256,
 };
 use zeroize::Zeroizing;
@@ -128,7 +128,7 @@ pub struct CollectorConfig {
     /// Which devices give evidence, in this order: `tpm2` alone unless given. One that is named and not there is an
     /// error: nothing is left out in silence.
     #[serde(default = "devices")]
-    pub devices: Vec<DeviceKind>,
+    pub devices: Vec<EvidenceKind>,
     /// Where the event log of a TDX guest comes from; the kernel's is `/sys/firmware/acpi/tables/data/CCEL`.
     #[serde(default)]
     pub ccel: LogSource,
@@ -149,8 +149,8 @@ impl CollectorConfig {
 
 /// A vault may judge fewer kinds than there are, and refuses what it does not judge: others are sent once somebody
 /// has said so.
-fn devices() -> Vec<DeviceKind> {
-    vec![DeviceKind::Tpm2]
+fn devices() -> Vec<EvidenceKind> {
+    vec![EvidenceKind::Tpm2]
 }
 
 fn timeout_s() -> u64 {
@@ -240,8 +240,8 @@ impl Attester for Collector {
 }
 
 impl ReportDevice for Collector {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Tpm2
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::Tpm2
     }
 
     fn check(&self) -> Result<String, CollectError> {

@@ -1,69 +1,13 @@
-//! What every device of a node has in common: its kind, and what its evidence binds.
+//! What every device of a node has in common, and what its evidence binds.
 
 use crate::{collector::Wanted, error::CollectError};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use strongroom_protocol::{
     binding::{
         TAG_NVIDIA, TAG_NVIDIA_AGENT, TAG_SNP, TAG_SNP_AGENT, TAG_TDX, TAG_TDX_AGENT, TAG_TPM, TAG_TPM_AGENT,
         gpu_nonce, report_data, tpm_extra_data,
     },
-    evidence::Evidence,
+    evidence::{Evidence, EvidenceKind},
 };
-
-/// A kind of device, named as `type` of the evidence that it gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum DeviceKind {
-    /// The machine's TPM 2.0.
-    Tpm2,
-    /// AMD's processor, below a guest whose memory it encrypts.
-    SevSnp,
-    /// Intel's TDX module, below a guest whose memory it encrypts.
-    Tdx,
-    /// NVIDIA's GPUs, all that the driver shows.
-    NvidiaGpu,
-    /// The vTPM of an Azure machine, with the SEV-SNP report that it keeps.
-    AzureSnpVtpm,
-}
-
-impl DeviceKind {
-    /// Every kind, in the order of the protocol.
-    pub const ALL: [Self; 5] = [Self::Tpm2, Self::SevSnp, Self::Tdx, Self::NvidiaGpu, Self::AzureSnpVtpm];
-
-    /// The kind on the wire and in configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tpm2 => "tpm2",
-            Self::SevSnp => "sev-snp",
-            Self::Tdx => "tdx",
-            Self::NvidiaGpu => "nvidia-gpu",
-            Self::AzureSnpVtpm => "azure-snp-vtpm",
-        }
-    }
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Text that is no kind of device.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}` is no kind of device: write tpm2, sev-snp, tdx, nvidia-gpu or azure-snp-vtpm", .0.escape_debug()
-)]
-pub struct UnknownDevice(String);
-
-impl std::str::FromStr for DeviceKind {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownDevice(text.to_owned()))
-    }
-}
 
 /// What evidence is to bind: a statement, and a caller if there is one.
 ///
@@ -109,7 +53,7 @@ impl<'a> Binding<'a> {
 /// One device, or all of a kind. Returns what the hardware gives, and never interprets it.
 pub trait ReportDevice: Send + Sync {
     /// Which kind of evidence it gives.
-    fn kind(&self) -> DeviceKind;
+    fn kind(&self) -> EvidenceKind;
 
     /// Looks whether it is there and could be asked, without asking for evidence; what is there, in a few words.
     fn check(&self) -> Result<String, CollectError>;
@@ -122,17 +66,6 @@ pub trait ReportDevice: Send + Sync {
 mod tests {
     use super::*;
     use strongroom_protocol::binding::TAG_ENROL;
-
-    #[test]
-    fn a_kind_has_one_name() {
-        for kind in DeviceKind::ALL {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
-            assert_eq!(kind.as_str().parse(), Ok(kind));
-        }
-        for wrong in ["", "tpm", "SEV-SNP", "auto"] {
-            assert!(wrong.parse::<DeviceKind>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn the_caller_decides_the_tag() {

@@ -1,7 +1,7 @@
 //! What can go wrong with confidential hardware, with what to do about it.
 
-use crate::device::DeviceKind;
 use std::{io, path::PathBuf, time::Duration};
+use strongroom_protocol::evidence::EvidenceKind;
 
 /// Why a device gave no evidence.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ pub enum DeviceError {
     #[error("{device}: {doing}: no answer within {} s: the host or the driver hangs; see `dmesg`", .timeout.as_secs_f32())]
     Timeout {
         /// The device.
-        device: DeviceKind,
+        device: EvidenceKind,
         /// What was being done.
         doing: &'static str,
         /// How long was waited.
@@ -94,7 +94,7 @@ pub enum DeviceError {
     )]
     Size {
         /// The device.
-        device: DeviceKind,
+        device: EvidenceKind,
         /// What it gave, such as `the report`.
         what: &'static str,
         /// Its bytes.
@@ -189,7 +189,7 @@ pub enum DeviceError {
     #[error("`devices` names {device} twice")]
     NamedTwice {
         /// The device.
-        device: DeviceKind,
+        device: EvidenceKind,
     },
     /// The devices give more items than a vault accepts.
     #[error("the devices give {items} items of evidence, and a vault accepts {most}: name fewer in `devices`")]

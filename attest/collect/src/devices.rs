@@ -3,7 +3,7 @@
 use crate::{
     azure::AzureVtpm,
     collector::{Attester, Collector, CollectorConfig, Wanted},
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     device_error::DeviceError,
     error::CollectError,
     nvidia::NvidiaGpus,
@@ -11,7 +11,10 @@ use crate::{
     tdx::Tdx,
 };
 use std::collections::BTreeSet;
-use strongroom_protocol::{evidence::Evidence, limits};
+use strongroom_protocol::{
+    evidence::{Evidence, EvidenceKind},
+    limits,
+};
 
 /// A node's devices, each there when they were opened. Shared by threads.
 pub struct Devices(Vec<Box<dyn ReportDevice>>);
@@ -40,14 +43,14 @@ impl Devices {
 }
 
 /// One kind, once it is known to be there.
-fn open(kind: DeviceKind, config: &CollectorConfig) -> Result<Box<dyn ReportDevice>, CollectError> {
+fn open(kind: EvidenceKind, config: &CollectorConfig) -> Result<Box<dyn ReportDevice>, CollectError> {
     let device: Box<dyn ReportDevice> = match kind {
         // Opening it loads the AK, as a check would.
-        DeviceKind::Tpm2 => return Ok(Box::new(Collector::open_enrolled(config)?)),
-        DeviceKind::SevSnp => Box::new(SevSnp::system()),
-        DeviceKind::Tdx => Box::new(Tdx::system(config.ccel.clone())),
-        DeviceKind::NvidiaGpu => Box::new(NvidiaGpus::system()),
-        DeviceKind::AzureSnpVtpm => Box::new(AzureVtpm::open(config)?),
+        EvidenceKind::Tpm2 => return Ok(Box::new(Collector::open_enrolled(config)?)),
+        EvidenceKind::SevSnp => Box::new(SevSnp::system()),
+        EvidenceKind::Tdx => Box::new(Tdx::system(config.ccel.clone())),
+        EvidenceKind::NvidiaGpu => Box::new(NvidiaGpus::system()),
+        EvidenceKind::AzureSnpVtpm => Box::new(AzureVtpm::open(config)?),
     };
     let found = device.check()?;
     tracing::info!(device = %kind, found, "opened");
@@ -91,8 +94,8 @@ mod tests {
     struct Lost;
 
     impl ReportDevice for Lost {
-        fn kind(&self) -> DeviceKind {
-            DeviceKind::SevSnp
+        fn kind(&self) -> EvidenceKind {
+            EvidenceKind::SevSnp
         }
         fn check(&self) -> Result<String, CollectError> {
             Ok("there".to_owned())
@@ -102,7 +105,7 @@ mod tests {
         }
     }
 
-    fn config(devices: &[DeviceKind]) -> CollectorConfig {
+    fn config(devices: &[EvidenceKind]) -> CollectorConfig {
         let tcti = "device:/nonexistent/tpm".parse().unwrap();
         CollectorConfig { devices: devices.to_vec(), ..CollectorConfig::new(tcti, "/nonexistent".into()) }
     }
@@ -111,7 +114,7 @@ mod tests {
     fn all_items_come_in_the_order_of_configuration() {
         let devices = Devices::of(vec![gpus(2), gpus(1)]);
         let kinds: Vec<_> = collect(&devices, None).unwrap().iter().map(Evidence::kind).collect();
-        assert_eq!(kinds, ["nvidia-gpu"; 3]);
+        assert_eq!(kinds, [EvidenceKind::NvidiaGpu; 3]);
     }
 
     #[test]
@@ -135,11 +138,14 @@ mod tests {
 
     #[test]
     fn what_is_named_must_be_there_once() {
-        let refused = |devices: &[DeviceKind]| Devices::open(&config(devices)).err().unwrap();
+        let refused = |devices: &[EvidenceKind]| Devices::open(&config(devices)).err().unwrap();
         assert!(matches!(refused(&[]), CollectError::Device(DeviceError::NoneNamed)));
-        let twice = refused(&[DeviceKind::Tdx, DeviceKind::SevSnp, DeviceKind::Tdx]);
-        assert!(matches!(twice, CollectError::Device(DeviceError::NamedTwice { device: DeviceKind::Tdx })), "{twice}");
-        for kind in [DeviceKind::Tpm2, DeviceKind::AzureSnpVtpm] {
+        let twice = refused(&[EvidenceKind::Tdx, EvidenceKind::SevSnp, EvidenceKind::Tdx]);
+        assert!(
+            matches!(twice, CollectError::Device(DeviceError::NamedTwice { device: EvidenceKind::Tdx })),
+            "{twice}"
+        );
+        for kind in [EvidenceKind::Tpm2, EvidenceKind::AzureSnpVtpm] {
             assert!(matches!(refused(&[kind]), CollectError::DeviceMissing { .. }), "{kind}");
         }
     }
@@ -148,9 +154,9 @@ mod tests {
     fn a_configuration_names_the_tpm_alone_unless_it_says_more() {
         let read = |json: &str| serde_json::from_str::<CollectorConfig>(json);
         let least = r#"{"tcti":"device:/dev/tpmrm0","state_dir":"/s"}"#;
-        assert_eq!(read(least).unwrap().devices, [DeviceKind::Tpm2]);
+        assert_eq!(read(least).unwrap().devices, [EvidenceKind::Tpm2]);
         let more = least.replacen('{', r#"{"devices":["sev-snp","nvidia-gpu"],"#, 1);
-        assert_eq!(read(&more).unwrap().devices, [DeviceKind::SevSnp, DeviceKind::NvidiaGpu]);
+        assert_eq!(read(&more).unwrap().devices, [EvidenceKind::SevSnp, EvidenceKind::NvidiaGpu]);
         for wrong in [r#"["auto"]"#, r#""auto""#, r#"["tpm"]"#] {
             assert!(read(&least.replacen('{', &format!(r#"{{"devices":{wrong},"#), 1)).is_err(), "{wrong}");
         }

@@ -18,7 +18,7 @@
 //!
 //! A client takes `&dyn` [`Attester`] and does not know which devices a node has. To extend the crate by a
 //! device: a module with its own type that is a [`ReportDevice`], over a trait where tests cannot have the
-//! hardware; a [`DeviceKind`]; a line in `Devices::open`. Each device derives its tag from whether there is a
+//! hardware; a [`EvidenceKind`]; a line in `Devices::open`. Each device derives its tag from whether there is a
 //! caller ([`Binding`]); callers cannot name a tag, so nobody can have bytes of their own signed under the
 //! enrolment tag. A device that configuration names and that is not there is an error, never left out: what a
 //! node sends is what it was told to send.
@@ -50,7 +50,7 @@ pub use agent::{AgentAddress, AgentAttester, AgentConfig, NodeConfig};
 pub use ak::AkBlob;
 pub use azure::{AzureVtpm, HCL_AK, HCL_REPORT};
 pub use collector::{Attester, Collector, CollectorConfig, Enroller, EnrolmentQuote, TpmIdentity, Wanted};
-pub use device::{Binding, DeviceKind, ReportDevice, UnknownDevice};
+pub use device::{Binding, ReportDevice};
 pub use device_error::DeviceError;
 pub use devices::Devices;
 pub use ek::{EkCertificates, EkChoice, EkKind};

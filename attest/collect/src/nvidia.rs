@@ -7,7 +7,7 @@ pub use nvml::Nvml;
 use crate::{
     collector::Wanted,
     deadline::{Lost, Worker},
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     device_error::DeviceError,
     error::CollectError,
 };
@@ -21,7 +21,7 @@ use std::{
 };
 use strongroom_protocol::{
     Bytes,
-    evidence::{Evidence, NvidiaGpuEvidence},
+    evidence::{Evidence, EvidenceKind, NvidiaGpuEvidence},
     limits,
 };
 
@@ -91,7 +91,7 @@ impl NvidiaGpus {
         match self.worker.run(move || operation(&*driver)) {
             Ok(done) => done,
             Err(Lost::TimedOut) => {
-                Err(DeviceError::Timeout { device: DeviceKind::NvidiaGpu, doing, timeout: self.worker.deadline() })
+                Err(DeviceError::Timeout { device: EvidenceKind::NvidiaGpu, doing, timeout: self.worker.deadline() })
             }
             Err(Lost::NoThread) => {
                 Err(DeviceError::Nvml { doing, reason: "no thread could do it".to_owned(), remedy: "" })
@@ -110,8 +110,8 @@ impl NvidiaGpus {
 }
 
 impl ReportDevice for NvidiaGpus {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::NvidiaGpu
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::NvidiaGpu
     }
 
     fn check(&self) -> Result<String, CollectError> {
@@ -135,7 +135,7 @@ impl ReportDevice for NvidiaGpus {
 fn item(index: usize, report: GpuReport) -> Result<Evidence, DeviceError> {
     let GpuReport { report, certificates } = report;
     if !(1..=limits::GPU_REPORT).contains(&report.len()) {
-        let (device, what, length) = (DeviceKind::NvidiaGpu, "a GPU's report", report.len());
+        let (device, what, length) = (EvidenceKind::NvidiaGpu, "a GPU's report", report.len());
         return Err(DeviceError::Size { device, what, length, expected: format!("1 to {}", limits::GPU_REPORT) });
     }
     let wrong = |what: &str| DeviceError::GpuCertificates { index, what: what.to_owned() };

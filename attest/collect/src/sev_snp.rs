@@ -3,7 +3,7 @@
 use crate::{
     collector::Wanted,
     deadline::{Lost, Worker},
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     device_error::DeviceError,
     error::CollectError,
     tsm::{ConfigFs, Kind, Report, TIMEOUT, TsmFiles, TsmReports},
@@ -12,15 +12,19 @@ use sev::firmware::guest::Firmware;
 use std::{fs::OpenOptions, path::Path, sync::Arc};
 use strongroom_protocol::{
     Bytes,
-    evidence::{Evidence, SevSnpEvidence},
+    evidence::{Evidence, EvidenceKind, SevSnpEvidence},
     limits,
 };
 
 /// The guest device.
 pub const SEV_GUEST: &str = "/dev/sev-guest";
 
-const KIND: Kind =
-    Kind { device: DeviceKind::SevSnp, provider: "sev_guest", report: limits::SNP_REPORT, aux: Some(limits::SNP_AUX) };
+const KIND: Kind = Kind {
+    device: EvidenceKind::SevSnp,
+    provider: "sev_guest",
+    report: limits::SNP_REPORT,
+    aux: Some(limits::SNP_AUX),
+};
 
 /// The guest device, where configfs-tsm is not there or is closed to this process.
 pub trait SevGuest: Send + Sync {
@@ -82,7 +86,7 @@ impl SevSnp {
             return Ok(report);
         }
         let expected = limits::SNP_REPORT.to_string();
-        Err(DeviceError::Size { device: DeviceKind::SevSnp, what: "the report", length, expected })
+        Err(DeviceError::Size { device: EvidenceKind::SevSnp, what: "the report", length, expected })
     }
 
     fn by_ioctl(&self, tsm: DeviceError, data: [u8; 64]) -> Result<Vec<u8>, DeviceError> {
@@ -91,7 +95,7 @@ impl SevSnp {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(reason)) => Err(self.closed(tsm, reason)),
             Err(Lost::TimedOut) => Err(DeviceError::Timeout {
-                device: DeviceKind::SevSnp,
+                device: EvidenceKind::SevSnp,
                 doing: "asking for a report",
                 timeout: self.worker.deadline(),
             }),
@@ -105,8 +109,8 @@ impl SevSnp {
 }
 
 impl ReportDevice for SevSnp {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::SevSnp
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::SevSnp
     }
 
     fn check(&self) -> Result<String, CollectError> {

@@ -2,7 +2,7 @@
 
 use crate::{
     collector::Wanted,
-    device::{Binding, DeviceKind, ReportDevice},
+    device::{Binding, ReportDevice},
     device_error::DeviceError,
     error::CollectError,
     log_source::LogSource,
@@ -14,14 +14,14 @@ use std::{
 };
 use strongroom_protocol::{
     Bytes,
-    evidence::{Evidence, TdxEvidence},
+    evidence::{Evidence, EvidenceKind, TdxEvidence},
     limits,
 };
 
 /// The guest device. It gives reports that only the same machine can check, and no quotes.
 pub const TDX_GUEST: &str = "/dev/tdx_guest";
 
-const KIND: Kind = Kind { device: DeviceKind::Tdx, provider: "tdx_guest", report: limits::TDX_QUOTE, aux: None };
+const KIND: Kind = Kind { device: EvidenceKind::Tdx, provider: "tdx_guest", report: limits::TDX_QUOTE, aux: None };
 /// Header (48), the body of TDX 1.0 (584), the length of the signature data (4): Intel's DCAP Quoting Library API,
 /// appendix 3.
 const SHORTEST: usize = 48 + 584 + 4;
@@ -57,8 +57,8 @@ impl Tdx {
 }
 
 impl ReportDevice for Tdx {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Tdx
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::Tdx
     }
 
     fn check(&self) -> Result<String, CollectError> {
@@ -74,7 +74,8 @@ impl ReportDevice for Tdx {
         let quote = self.tsm.report(KIND, binding.tdx()).map_err(|error| self.explained(error))?.report;
         if quote.len() < SHORTEST {
             let expected = format!("at least {SHORTEST}");
-            let error = DeviceError::Size { device: DeviceKind::Tdx, what: "the quote", length: quote.len(), expected };
+            let error =
+                DeviceError::Size { device: EvidenceKind::Tdx, what: "the quote", length: quote.len(), expected };
             return Err(error.into());
         }
         // After the quote, so that the log has at least what the quote covers.

@@ -11,7 +11,6 @@ pub use config_fs::{ConfigFs, TSM_REPORTS};
 
 use crate::{
     deadline::{Lost, Worker},
-    device::DeviceKind,
     device_error::DeviceError,
 };
 use rustix::io::Errno;
@@ -25,6 +24,7 @@ use std::{
     },
     time::Duration,
 };
+use strongroom_protocol::evidence::EvidenceKind;
 
 /// How long a report may take: the kernel itself waits half a minute for a host's quote.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
@@ -60,7 +60,7 @@ pub trait TsmFiles: Send + Sync {
 /// Which report is wanted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
-    pub(crate) device: DeviceKind,
+    pub(crate) device: EvidenceKind,
     /// As `provider` names it.
     pub(crate) provider: &'static str,
     /// The most that `outblob` may have, bytes.

@@ -11,77 +11,42 @@
 //! A TPM belongs to the host. Where a guest's own evidence stands beside it, what the TPM measured says nothing of
 //! that guest: [`Devices::tpm_of_machine`] is then none.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use strongroom_protocol::{
+    evidence::EvidenceKind,
     identity::{Identity, IdentityKind},
     limits,
 };
 
-/// What may show identities. Azure's evidence is a kind of its own, and never one of the machine's TPM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shows {
-    /// A TPM's quote.
-    Tpm2,
-    /// A report of an AMD processor.
-    SevSnp,
-    /// A quote of Intel TDX.
-    Tdx,
-    /// A report of one NVIDIA GPU.
-    NvidiaGpu,
-    /// Azure's report and vTPM.
-    AzureSnpVtpm,
-}
-
-impl Shows {
-    /// The kind of evidence, as its `type` has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tpm2 => "tpm2",
-            Self::SevSnp => "sev-snp",
-            Self::Tdx => "tdx",
-            Self::NvidiaGpu => "nvidia-gpu",
-            Self::AzureSnpVtpm => "azure-snp-vtpm",
-        }
-    }
-
-    /// The identities that it can show; all else it does not speak for.
-    fn may_show(self, kind: IdentityKind) -> bool {
-        match self {
-            Self::Tpm2 => kind == IdentityKind::TpmEk,
-            Self::SevSnp => kind == IdentityKind::SnpChip,
-            Self::Tdx => kind == IdentityKind::TdxPpid,
-            Self::NvidiaGpu => kind == IdentityKind::NvidiaGpu,
-            Self::AzureSnpVtpm => matches!(kind, IdentityKind::CloudVm | IdentityKind::SnpChip),
-        }
-    }
-
-    /// Whether it is of a guest whose memory a processor encrypts.
-    fn is_of_guest(self) -> bool {
-        matches!(self, Self::SevSnp | Self::Tdx | Self::AzureSnpVtpm)
+/// Whether a kind of evidence can show this kind of identity; of all else it does not speak. Azure's evidence is a
+/// kind of its own, and never one of the machine's TPM.
+fn may_show(by: EvidenceKind, kind: IdentityKind) -> bool {
+    match by {
+        EvidenceKind::Tpm2 => kind == IdentityKind::TpmEk,
+        EvidenceKind::SevSnp => kind == IdentityKind::SnpChip,
+        EvidenceKind::Tdx => kind == IdentityKind::TdxPpid,
+        EvidenceKind::NvidiaGpu => kind == IdentityKind::NvidiaGpu,
+        EvidenceKind::AzureSnpVtpm => matches!(kind, IdentityKind::CloudVm | IdentityKind::SnpChip),
     }
 }
 
-impl fmt::Display for Shows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// Whether it is of a guest whose memory a processor encrypts.
+fn is_of_guest(by: EvidenceKind) -> bool {
+    matches!(by, EvidenceKind::SevSnp | EvidenceKind::Tdx | EvidenceKind::AzureSnpVtpm)
 }
 
 /// What one verified item showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// The kind of the item.
-    pub by: Shows,
+    pub by: EvidenceKind,
     /// What it showed under its signature: one identity, or of Azure's evidence the machine and the processor.
     pub identities: Vec<Identity>,
 }
 
 impl Shown {
     /// An item that showed one identity.
-    pub fn one(by: Shows, identity: Identity) -> Self {
+    pub fn one(by: EvidenceKind, identity: Identity) -> Self {
         Self { by, identities: vec![identity] }
     }
 }
@@ -90,7 +55,7 @@ impl Shown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guest {
     /// The kind of that evidence.
-    pub by: Shows,
+    pub by: EvidenceKind,
     /// What of it the record lists.
     pub identities: BTreeSet<Identity>,
 }
@@ -141,13 +106,13 @@ pub enum CompositeRefused {
     )]
     E7Nameless {
         /// The item.
-        by: Shows,
+        by: EvidenceKind,
     },
     /// An item shows what its kind does not speak for, or not in the form in which it is kept.
     #[error("E7: a {by} item does not show {identity}: hand over what its claims name, in the form that records keep")]
     E7NotItsOwn {
         /// The item.
-        by: Shows,
+        by: EvidenceKind,
         /// What it is said to have shown.
         identity: Identity,
     },
@@ -157,7 +122,7 @@ pub enum CompositeRefused {
     )]
     E7NotListed {
         /// The item.
-        by: Shows,
+        by: EvidenceKind,
         /// What it showed.
         identity: Identity,
     },
@@ -171,9 +136,9 @@ pub enum CompositeRefused {
     #[error("E7: a {first} item and a {second} item are of two guests: a request is made by one")]
     E7TwoGuests {
         /// The first.
-        first: Shows,
+        first: EvidenceKind,
         /// The second.
-        second: Shows,
+        second: EvidenceKind,
     },
     /// A GPU without the guest that collected its report.
     #[error(
@@ -225,7 +190,7 @@ pub fn check(record: &BTreeSet<Identity>, shown: &[Shown]) -> Result<Devices, Co
         return Err(CompositeRefused::E7Items { items: shown.len() });
     }
     let kinds: BTreeSet<IdentityKind> = record.iter().map(|listed| listed.kind).collect();
-    let mut seen: BTreeMap<&Identity, Shows> = BTreeMap::new();
+    let mut seen: BTreeMap<&Identity, EvidenceKind> = BTreeMap::new();
     let mut devices = Devices { tpm: None, guest: None, gpus: BTreeSet::new() };
     for item in shown {
         let listed = listed_of(record, &kinds, item)?;
@@ -234,12 +199,12 @@ pub fn check(record: &BTreeSet<Identity>, shown: &[Shown]) -> Result<Devices, Co
                 return Err(CompositeRefused::E7Twice { identity: identity.clone() });
             }
         }
-        if item.by.is_of_guest() {
+        if is_of_guest(item.by) {
             if let Some(first) = &devices.guest {
                 return Err(CompositeRefused::E7TwoGuests { first: first.by, second: item.by });
             }
             devices.guest = Some(Guest { by: item.by, identities: listed });
-        } else if item.by == Shows::Tpm2 {
+        } else if item.by == EvidenceKind::Tpm2 {
             devices.tpm = listed.into_iter().next();
         } else {
             devices.gpus.extend(listed);
@@ -265,7 +230,7 @@ fn listed_of(
     let by = item.by;
     for identity in &item.identities {
         let kept = Identity::read(identity.kind, &identity.value).is_ok_and(|kept| kept == *identity);
-        if !kept || !by.may_show(identity.kind) {
+        if !kept || !may_show(by, identity.kind) {
             return Err(CompositeRefused::E7NotItsOwn { by, identity: identity.clone() });
         }
     }
@@ -309,11 +274,11 @@ mod tests {
     /// The item that shows an identity of this kind by itself.
     fn item(identity: &Identity) -> Shown {
         let by = match identity.kind {
-            IdentityKind::TpmEk => Shows::Tpm2,
-            IdentityKind::SnpChip => Shows::SevSnp,
-            IdentityKind::TdxPpid => Shows::Tdx,
-            IdentityKind::NvidiaGpu => Shows::NvidiaGpu,
-            IdentityKind::CloudVm => Shows::AzureSnpVtpm,
+            IdentityKind::TpmEk => EvidenceKind::Tpm2,
+            IdentityKind::SnpChip => EvidenceKind::SevSnp,
+            IdentityKind::TdxPpid => EvidenceKind::Tdx,
+            IdentityKind::NvidiaGpu => EvidenceKind::NvidiaGpu,
+            IdentityKind::CloudVm => EvidenceKind::AzureSnpVtpm,
         };
         Shown::one(by, identity.clone())
     }
@@ -327,7 +292,7 @@ mod tests {
     fn e7_every_item_is_of_the_same_record() {
         let record = [ek(1), chip(1), gpu(1), gpu(2)];
         let devices = judge(&record, &[chip(1), gpu(2), gpu(1), ek(1)]).unwrap();
-        assert_eq!((devices.tpm(), devices.guest().unwrap().by), (Some(&ek(1)), Shows::SevSnp));
+        assert_eq!((devices.tpm(), devices.guest().unwrap().by), (Some(&ek(1)), EvidenceKind::SevSnp));
         assert_eq!(devices.gpus(), &BTreeSet::from([gpu(1), gpu(2)]));
         // What the record lists besides need not be shown, but for GPUs.
         judge(&record, &[chip(1), gpu(2), gpu(1)]).unwrap();
@@ -411,14 +376,15 @@ mod tests {
         assert_eq!((alone.tpm(), alone.tpm_of_machine()), (Some(&ek(1)), Some(&ek(1))));
         let beside = judge(&record, &[ek(1), chip(1)]).unwrap();
         assert_eq!((beside.tpm(), beside.tpm_of_machine()), (Some(&ek(1)), None));
-        let guest = Guest { by: Shows::SevSnp, identities: BTreeSet::from([chip(1)]) };
+        let guest = Guest { by: EvidenceKind::SevSnp, identities: BTreeSet::from([chip(1)]) };
         assert_eq!(beside.guest(), Some(&guest));
         assert_eq!(judge(&record, &[chip(1)]).unwrap().tpm(), None);
     }
 
     #[test]
     fn e7_of_several_identities_each_counts_whose_kind_the_record_lists() {
-        let shown = |identities: &[Identity]| [Shown { by: Shows::AzureSnpVtpm, identities: identities.to_vec() }];
+        let shown =
+            |identities: &[Identity]| [Shown { by: EvidenceKind::AzureSnpVtpm, identities: identities.to_vec() }];
         let judge = |record: &[Identity], item: &[Shown]| check(&record.iter().cloned().collect(), item);
         let both = shown(&[vm(1), chip(1)]);
         // By its id alone: it may come to lie on another processor.
@@ -437,12 +403,12 @@ mod tests {
     #[test]
     fn e7_an_item_shows_what_its_kind_speaks_for() {
         let record: BTreeSet<_> = [ek(1), chip(1), ppid(1), gpu(1), vm(1)].into();
-        let pairs: [(Shows, &[IdentityKind]); 5] = [
-            (Shows::Tpm2, &[IdentityKind::TpmEk]),
-            (Shows::SevSnp, &[IdentityKind::SnpChip]),
-            (Shows::Tdx, &[IdentityKind::TdxPpid]),
-            (Shows::NvidiaGpu, &[IdentityKind::NvidiaGpu]),
-            (Shows::AzureSnpVtpm, &[IdentityKind::SnpChip, IdentityKind::CloudVm]),
+        let pairs: [(EvidenceKind, &[IdentityKind]); 5] = [
+            (EvidenceKind::Tpm2, &[IdentityKind::TpmEk]),
+            (EvidenceKind::SevSnp, &[IdentityKind::SnpChip]),
+            (EvidenceKind::Tdx, &[IdentityKind::TdxPpid]),
+            (EvidenceKind::NvidiaGpu, &[IdentityKind::NvidiaGpu]),
+            (EvidenceKind::AzureSnpVtpm, &[IdentityKind::SnpChip, IdentityKind::CloudVm]),
         ];
         for (by, own) in pairs {
             for identity in &record {
@@ -451,14 +417,14 @@ mod tests {
                 assert_eq!(!strange, own.contains(&identity.kind), "{by} and {identity}");
             }
         }
-        let nothing = Shown { by: Shows::SevSnp, identities: Vec::new() };
-        assert_eq!(check(&record, &[nothing]).unwrap_err(), CompositeRefused::E7Nameless { by: Shows::SevSnp });
+        let nothing = Shown { by: EvidenceKind::SevSnp, identities: Vec::new() };
+        assert_eq!(check(&record, &[nothing]).unwrap_err(), CompositeRefused::E7Nameless { by: EvidenceKind::SevSnp });
         // A record is compared letter by letter, so what is shown comes in the form that it keeps.
         let upper = Identity { value: chip(0xab).value.to_uppercase(), ..chip(0xab) };
         let hidden = Identity { value: "00".repeat(64), ..chip(1) };
         for wrong in [upper, hidden] {
             let record = BTreeSet::from([wrong.clone()]);
-            let refused = check(&record, &[Shown::one(Shows::SevSnp, wrong)]).unwrap_err();
+            let refused = check(&record, &[Shown::one(EvidenceKind::SevSnp, wrong)]).unwrap_err();
             assert!(matches!(refused, CompositeRefused::E7NotItsOwn { .. }), "{refused}");
         }
     }

@@ -8,7 +8,9 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
-use std::{fs, path::PathBuf};
+mod vectors;
+
+use std::fs;
 use strongroom_attest::{
     QuoteEvidence, Verdict,
     azure::{self, AzureEvidence, AzureExpectation, AzureRefused, Envelope, RuntimeData},
@@ -20,19 +22,10 @@ use strongroom_protocol::{
     bytes::Bytes,
     evidence::{PcrBank, PcrMap, PcrSelection},
 };
+use vectors::vectors;
 
 /// 2025-06-01.
 const AT: u64 = 1_748_736_000;
-
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        println!("skipped: {} is absent", path.display());
-        None
-    }
-}
 
 /// The container of the vectors: u64-LE length, RSASSA signature, u64-LE length, `TPMS_ATTEST`, u64-LE 24, 24 PCRs.
 struct Quote {

@@ -3,19 +3,14 @@
 //! Skips, with a printed reason, where that folder is absent.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test is how a test speaks")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+mod vectors;
+
+use std::{collections::BTreeMap, fs};
 use strongroom_attest::{
     log::{BootLog, LogRefused, Quoted, Replay, verify},
     tpm::HashAlg,
 };
-
-fn vectors() -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/eventlog");
-    if !path.exists() {
-        println!("skipped: {} is absent", path.display());
-    }
-    path.exists().then_some(path)
-}
+use vectors::vectors;
 
 /// What the machine's SHA-256 bank held, by PCR.
 type Expected = BTreeMap<u8, Vec<u8>>;
@@ -27,7 +22,7 @@ fn expected(text: &serde_json::Value) -> Expected {
 
 #[test]
 fn l7_every_log_leads_to_what_its_machine_held() {
-    let Some(path) = vectors() else { return };
+    let Some(path) = vectors("eventlog") else { return };
     let all: serde_json::Value = serde_json::from_slice(&fs::read(path.join("expected-pcrs.json")).unwrap()).unwrap();
     assert!(all.as_object().unwrap().len() >= 7);
     for (name, facts) in all.as_object().unwrap() {
@@ -64,7 +59,7 @@ fn l7_every_log_leads_to_what_its_machine_held() {
 
 #[test]
 fn l1_edge_files_have_a_named_verdict() {
-    let Some(path) = vectors() else { return };
+    let Some(path) = vectors("eventlog") else { return };
     for entry in fs::read_dir(path.join("edge")).unwrap() {
         let path = entry.unwrap().path();
         let refused = verify(&fs::read(&path).unwrap(), None).unwrap_err();
@@ -75,7 +70,7 @@ fn l1_edge_files_have_a_named_verdict() {
 
 #[test]
 fn l1_the_log_of_a_tdx_guest_is_refused_by_name() {
-    let Some(path) = vectors() else { return };
+    let Some(path) = vectors("eventlog") else { return };
     let refused = verify(&fs::read(path.join("../tdx/ccel-ovmf.bin")).unwrap(), None).unwrap_err();
     println!("ccel-ovmf.bin: {refused}");
     assert_eq!(refused, LogRefused::L1NotOfPcrs { index: 1 });
@@ -83,7 +78,7 @@ fn l1_the_log_of_a_tdx_guest_is_refused_by_name() {
 
 #[test]
 fn l8_a_real_ima_log_is_read_whole() {
-    let Some(path) = vectors() else { return };
+    let Some(path) = vectors("eventlog") else { return };
     let text = fs::read(path.join("../ima/ascii_runtime_measurements")).unwrap();
     let log = strongroom_attest::ima::ImaLog::parse(&text, 0).unwrap();
     assert_eq!(log.entries().len(), 826);

@@ -8,7 +8,9 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
-use std::{fs, path::PathBuf};
+mod vectors;
+
+use std::fs;
 use strongroom_attest::{
     QuoteEvidence, QuoteExpectation, Refused, TrustAnchors,
     enrol::check_ak,
@@ -19,16 +21,7 @@ use strongroom_protocol::{
     bytes::Bytes,
     evidence::{PcrBank, PcrMap, PcrSelection},
 };
-
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        println!("skipped: {} is absent", path.display());
-        None
-    }
-}
+use vectors::vectors;
 
 /// The AK of the Azure vTPM as a `TPMT_PUBLIC`: the vector has its SPKI only.
 fn azure_ak(pem: &str) -> Public {

@@ -8,13 +8,16 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
+mod vectors;
+
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{fs, path::PathBuf};
+use std::fs;
 use strongroom_attest::{
     Pins,
     Verdict::{NotChecked as N, Passed as P},
     nvidia::{self, GpuEvidence, GpuExpectation, GpuRefused, GpuRequirements, GuestWord, Revocation, RimKind, rim},
 };
+use vectors::vectors;
 
 /// 2025-01-01: inside the validity of every chain.
 const AT: u64 = 1_735_689_600;
@@ -22,16 +25,6 @@ const AT: u64 = 1_735_689_600;
 const NOW: u64 = 1_795_305_600;
 /// Bytes of the signature, which the signed part ends before.
 const SIGNATURE: usize = 96;
-
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/nvidia").join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        println!("skipped: {} is absent", path.display());
-        None
-    }
-}
 
 struct Hopper {
     report: Vec<u8>,
@@ -42,8 +35,8 @@ struct Hopper {
 
 impl Hopper {
     fn read() -> Option<Self> {
-        let report = hex::decode(fs::read_to_string(vectors("hopper-report.hex")?).unwrap().trim()).unwrap();
-        let pem = fs::read(vectors("hopper-cert-chain.pem")?).unwrap();
+        let report = hex::decode(fs::read_to_string(vectors("nvidia/hopper-report.hex")?).unwrap().trim()).unwrap();
+        let pem = fs::read(vectors("nvidia/hopper-cert-chain.pem")?).unwrap();
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap();
         let nonce = report[4..36].try_into().unwrap();
         let requirements = GpuRequirements { manifests: false, revocation_max_age: None, ..GpuRequirements::default() };
@@ -144,7 +137,7 @@ const MANIFESTS: [(&str, &str, &str, usize); 3] = [
 #[test]
 fn g3_the_signatures_of_nvidias_manifests() {
     for (file, id, version, active) in MANIFESTS {
-        let Some(path) = vectors(file) else { return };
+        let Some(path) = vectors(&format!("nvidia/{file}")) else { return };
         let bytes = fs::read(path).unwrap();
         let (read, golden) = rim::read_unverified(RimKind::of_id(id).unwrap(), &bytes).unwrap();
         assert_eq!((read.as_str(), golden.len()), (version, 64));
@@ -171,7 +164,7 @@ fn g3_the_signatures_of_nvidias_manifests() {
 
 #[test]
 fn g3_manifests_of_another_version_than_the_hoppers_are_refused() {
-    let (Some(hopper), Some(path)) = (Hopper::read(), vectors(MANIFESTS[0].0)) else { return };
+    let (Some(hopper), Some(path)) = (Hopper::read(), vectors(&format!("nvidia/{}", MANIFESTS[0].0))) else { return };
     let driver = rim::verify(MANIFESTS[0].1, &fs::read(path).unwrap(), Pins::built_in(), AT).unwrap();
     let expect = GpuExpectation { driver_rim: Some(&driver), at: AT, ..hopper.expectation() };
     let refused = nvidia::verify(&hopper.evidence(&hopper.report), &expect).unwrap_err();

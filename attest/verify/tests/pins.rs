@@ -2,20 +2,13 @@
 //! `../shared/vectors` beside the project (skipped, with a printed reason, where that folder is absent).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test is how a test speaks")]
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::BTreeSet, fs, path::PathBuf};
-use strongroom_attest::pins::{PinKind, Pins};
-use x509_parser::prelude::{FromDer, X509Certificate};
+mod vectors;
 
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        println!("skipped: {} is absent", path.display());
-        None
-    }
-}
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{collections::BTreeSet, fs};
+use strongroom_attest::pins::{PinKind, Pins};
+use vectors::vectors;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().unwrap()

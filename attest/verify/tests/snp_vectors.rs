@@ -8,9 +8,11 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
+mod vectors;
+
 use Verdict::{NotChecked, Passed, Refused};
 use sev::parser::ByteParser;
-use std::{fs, path::PathBuf};
+use std::fs;
 use strongroom_attest::{
     Verdict,
     snp::{
@@ -23,20 +25,11 @@ use strongroom_protocol::{
     bytes::Bytes,
     claims::{SnpProduct, SnpSigningKey},
 };
+use vectors::vectors;
 
 /// 2025-06-01, and a day after the VLEK expired.
 const JUNE_2025: u64 = 1_748_736_000;
 const AFTER: u64 = 1_765_500_000;
-
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        println!("skipped: {} is absent", path.display());
-        None
-    }
-}
 
 /// A report with its leaf, judged without a binding.
 fn judge(report: &[u8], leaf: &[u8], asvk: &[&[u8]], requirements: &SnpRequirements, at: u64) -> ExaminedSnp {

@@ -8,21 +8,19 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
+mod vectors;
+
 use dcap_qvl::{QuotePolicy, verify::QuoteVerifier};
-use std::{fs, path::PathBuf};
+use std::fs;
 use strongroom_attest::{
     Pins,
     tdx::{Ccel, Collateral, Evidence, Expectation, Quote, TdxRefused, TdxRequirements, verify},
 };
 use strongroom_protocol::claims::{TdxClaims, TdxTcbStatus};
+use vectors::vectors;
 
 fn vector(name: &str) -> Option<Vec<u8>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/tdx").join(name);
-    let found = fs::read(&path).ok();
-    if found.is_none() {
-        println!("skipped: {} is absent", path.display());
-    }
-    found
+    vectors(&format!("tdx/{name}")).map(|path| fs::read(path).unwrap())
 }
 
 /// A quote with its collateral.

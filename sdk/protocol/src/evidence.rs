@@ -3,7 +3,7 @@
 use crate::bytes::{Bytes, Fixed};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// The reason code of a denial that only the whole IMA log will mend: the vault does not have the part that was
 /// left out ([`Tpm2Evidence::ima_offset`]).
@@ -181,6 +181,59 @@ pub struct AzureSnpVtpmEvidence {
     pub certificates: Vec<Bytes>,
 }
 
+/// A kind of evidence, and of the devices that give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceKind {
+    /// The machine's TPM 2.0.
+    Tpm2,
+    /// AMD's processor, below a guest whose memory it encrypts.
+    SevSnp,
+    /// Intel's TDX module, below a guest whose memory it encrypts.
+    Tdx,
+    /// NVIDIA's GPUs.
+    NvidiaGpu,
+    /// The vTPM of an Azure machine, with the SEV-SNP report that it keeps.
+    AzureSnpVtpm,
+}
+
+impl EvidenceKind {
+    /// Every kind, in the order of the protocol.
+    pub const ALL: [Self; 5] = [Self::Tpm2, Self::SevSnp, Self::Tdx, Self::NvidiaGpu, Self::AzureSnpVtpm];
+
+    /// The kind on the wire and in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tpm2 => "tpm2",
+            Self::SevSnp => "sev-snp",
+            Self::Tdx => "tdx",
+            Self::NvidiaGpu => "nvidia-gpu",
+            Self::AzureSnpVtpm => "azure-snp-vtpm",
+        }
+    }
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Text that is no kind of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{}` is no kind of evidence: write tpm2, sev-snp, tdx, nvidia-gpu or azure-snp-vtpm", .0.escape_debug()
+)]
+pub struct UnknownEvidenceKind(String);
+
+impl FromStr for EvidenceKind {
+    type Err = UnknownEvidenceKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEvidenceKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownEvidenceKind(text.to_owned()))
+    }
+}
+
 /// One item of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -198,14 +251,14 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// The kind, as `type` has it.
-    pub fn kind(&self) -> &'static str {
+    /// The kind, which `type` names.
+    pub fn kind(&self) -> EvidenceKind {
         match self {
-            Self::Tpm2(_) => "tpm2",
-            Self::SevSnp(_) => "sev-snp",
-            Self::Tdx(_) => "tdx",
-            Self::NvidiaGpu(_) => "nvidia-gpu",
-            Self::AzureSnpVtpm(_) => "azure-snp-vtpm",
+            Self::Tpm2(_) => EvidenceKind::Tpm2,
+            Self::SevSnp(_) => EvidenceKind::SevSnp,
+            Self::Tdx(_) => EvidenceKind::Tdx,
+            Self::NvidiaGpu(_) => EvidenceKind::NvidiaGpu,
+            Self::AzureSnpVtpm(_) => EvidenceKind::AzureSnpVtpm,
         }
     }
 
@@ -231,7 +284,7 @@ impl Evidence {
 #[serde(deny_unknown_fields)]
 struct Item {
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: EvidenceKind,
     #[serde(default)]
     ak: Option<Fixed<32>>,
     #[serde(default)]
@@ -260,16 +313,6 @@ struct Item {
     hcl_report: Option<Bytes>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    Tpm2,
-    SevSnp,
-    Tdx,
-    NvidiaGpu,
-    AzureSnpVtpm,
-}
-
 impl Item {
     /// Takes what the kind has; what is left belongs to another kind, and is refused as unknown.
     fn read<E: de::Error>(mut self) -> Result<Evidence, E> {
@@ -277,7 +320,7 @@ impl Item {
             value.ok_or_else(|| E::missing_field(field))
         }
         let evidence = match self.kind {
-            Kind::Tpm2 => Evidence::Tpm2(Tpm2Evidence {
+            EvidenceKind::Tpm2 => Evidence::Tpm2(Tpm2Evidence {
                 ak: needed("ak", self.ak.take())?,
                 message: needed("message", self.message.take())?,
                 signature: needed("signature", self.signature.take())?,
@@ -286,19 +329,19 @@ impl Item {
                 ima_log: self.ima_log.take(),
                 ima_offset: self.ima_offset.take(),
             }),
-            Kind::SevSnp => Evidence::SevSnp(SevSnpEvidence {
+            EvidenceKind::SevSnp => Evidence::SevSnp(SevSnpEvidence {
                 report: needed("report", self.report.take())?,
                 certificates: self.certificates.take().unwrap_or_default(),
                 aux: self.aux.take(),
             }),
-            Kind::Tdx => {
+            EvidenceKind::Tdx => {
                 Evidence::Tdx(TdxEvidence { quote: needed("quote", self.quote.take())?, ccel: self.ccel.take() })
             }
-            Kind::NvidiaGpu => Evidence::NvidiaGpu(NvidiaGpuEvidence {
+            EvidenceKind::NvidiaGpu => Evidence::NvidiaGpu(NvidiaGpuEvidence {
                 report: needed("report", self.report.take())?,
                 certificates: needed("certificates", self.certificates.take())?,
             }),
-            Kind::AzureSnpVtpm => Evidence::AzureSnpVtpm(AzureSnpVtpmEvidence {
+            EvidenceKind::AzureSnpVtpm => Evidence::AzureSnpVtpm(AzureSnpVtpmEvidence {
                 hcl_report: needed("hcl_report", self.hcl_report.take())?,
                 message: needed("message", self.message.take())?,
                 signature: needed("signature", self.signature.take())?,
@@ -381,6 +424,17 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_has_one_name() {
+        for kind in EvidenceKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for wrong in ["", "tpm", "SEV-SNP", "auto"] {
+            assert!(wrong.parse::<EvidenceKind>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn an_item_has_the_fields_of_its_kind_and_no_others() {
         let read = |json: &str| serde_json::from_str::<Evidence>(json);
         for (kind, json) in [
@@ -393,7 +447,7 @@ mod tests {
             ),
         ] {
             let item = read(json).unwrap();
-            assert_eq!((item.kind(), item.as_tpm2()), (kind, None));
+            assert_eq!((item.kind().as_str(), item.as_tpm2()), (kind, None));
             assert_eq!(read(&serde_json::to_string(&item).unwrap()).unwrap(), item);
             let more = json.replacen('{', r#"{"ima_offset":1,"#, 1);
             assert!(read(&more).unwrap_err().to_string().contains("has no field ima_offset"));

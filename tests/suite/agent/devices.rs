@@ -4,13 +4,13 @@ use super::{Agent, Rig};
 use serde_json::{Value, json};
 use std::{fs, io::Write as _, process::Command};
 use strongroom::collect::{
-    Attester as _, AzureVtpm, Binding, CollectError, CollectorConfig, DeviceError, DeviceKind, Devices, HCL_AK,
-    HCL_REPORT, ReportDevice as _, TSM_REPORTS, Wanted,
+    Attester as _, AzureVtpm, Binding, CollectError, CollectorConfig, DeviceError, Devices, HCL_AK, HCL_REPORT,
+    ReportDevice as _, TSM_REPORTS, Wanted,
 };
 use strongroom_protocol::{
     Bytes, Fixed,
     binding::{TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
-    evidence::{AzureSnpVtpmEvidence, Evidence, PcrSelection},
+    evidence::{AzureSnpVtpmEvidence, Evidence, EvidenceKind, PcrSelection},
     sha256,
     statement::X_WING_PUBLIC_KEY,
 };
@@ -133,7 +133,7 @@ fn an_envelope_is_read_whole_and_its_key_quotes() {
     let dir = tempfile::tempdir().unwrap();
     let swtpm = Swtpm::start(dir.path()).unwrap();
     let config = CollectorConfig {
-        devices: vec![DeviceKind::AzureSnpVtpm],
+        devices: vec![EvidenceKind::AzureSnpVtpm],
         ..CollectorConfig::new(swtpm.tcti().parse().unwrap(), "/nonexistent".into())
     };
     let connect = || tpm_commands::connect(&swtpm.tcti()).unwrap();
@@ -221,11 +221,11 @@ fn an_agent_passes_on_what_it_was_told_to_give_and_nothing_more() {
     };
     let kinds = |items: &[Evidence]| items.iter().map(Evidence::kind).collect::<Vec<_>>();
     let (alone, _) = items(&rig.agent);
-    assert_eq!(kinds(&alone), ["tpm2"], "others are sent unasked");
+    assert_eq!(kinds(&alone), [EvidenceKind::Tpm2], "others are sent unasked");
 
     let agent = Agent::of(rig.member(), "0600", &["--device", "azure-snp-vtpm", "--device", "tpm2"]);
     let (both, extra_data) = items(&agent);
-    assert_eq!(kinds(&both), ["azure-snp-vtpm", "tpm2"]);
+    assert_eq!(kinds(&both), [EvidenceKind::AzureSnpVtpm, EvidenceKind::Tpm2]);
     assert!(agent.log().contains("an HCL report of 2000 bytes"), "{}", agent.log());
     let item = azure(both);
     assert_eq!(item.hcl_report.0, envelope());
@@ -252,7 +252,7 @@ fn an_agent_does_not_serve_without_a_device_that_it_was_told_to_give() {
     let (code, text) = start(&["tpm2", "tpm2"]);
     assert!(code != 0 && text.contains("tpm2 twice"), "{code}: {text}");
     let (code, text) = start(&["auto"]);
-    assert!(code == 2 && text.contains("no kind of device"), "{code}: {text}");
+    assert!(code == 2 && text.contains("no kind of evidence"), "{code}: {text}");
     if std::path::Path::new(TSM_REPORTS).exists() {
         return println!("skipped: this machine may be a confidential guest");
     }

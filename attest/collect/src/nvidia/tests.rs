@@ -143,7 +143,7 @@ fn a_driver_that_hangs_is_given_up() {
     let driver = Arc::new(Gpus { hangs: Mutex::new(Some(hang)), ..Gpus::plain(1) });
     let gpus = NvidiaGpus { worker: Worker::new(Duration::from_millis(50)), ..NvidiaGpus::over(driver) };
     let error = ask(&gpus, None).unwrap_err();
-    assert!(matches!(error, DeviceError::Timeout { device: DeviceKind::NvidiaGpu, .. }), "{error}");
+    assert!(matches!(error, DeviceError::Timeout { device: EvidenceKind::NvidiaGpu, .. }), "{error}");
     drop(end);
 }
 

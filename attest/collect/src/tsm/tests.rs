@@ -6,7 +6,7 @@ use super::{
 };
 use std::{process::Command, sync::mpsc};
 
-const KIND: Kind = Kind { device: DeviceKind::SevSnp, provider: "sev_guest", report: 1184, aux: Some(4096) };
+const KIND: Kind = Kind { device: EvidenceKind::SevSnp, provider: "sev_guest", report: 1184, aux: Some(4096) };
 const PATIENT: Duration = Duration::from_mins(1);
 const EBUSY: i32 = 16;
 
@@ -138,7 +138,7 @@ fn a_device_that_hangs_is_given_up_and_cleans_up_when_it_ends() {
     let kernel = snp().meeting([Mischief::Hang(hang)]);
     let reports = TsmReports::hurried(Arc::clone(&kernel) as Arc<dyn TsmFiles>, Duration::from_millis(50));
     let error = reports.report(KIND, [7; 64]).unwrap_err();
-    assert!(matches!(error, DeviceError::Timeout { device: DeviceKind::SevSnp, .. }), "{error}");
+    assert!(matches!(error, DeviceError::Timeout { device: EvidenceKind::SevSnp, .. }), "{error}");
     assert_eq!(kernel.left().len(), 1);
     drop(end);
     // The next one waits for its turn, which the hanging one holds until it has cleaned up.

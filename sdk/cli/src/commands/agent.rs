@@ -16,7 +16,8 @@ use std::{
 };
 use strongroom::{
     Error,
-    collect::{CollectorConfig, DeviceKind, Devices, TctiConfig, agent::SOCKET},
+    collect::{CollectorConfig, Devices, TctiConfig, agent::SOCKET},
+    protocol::evidence::EvidenceKind,
 };
 
 /// How long an end waits for evidence that is being made.
@@ -30,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Agent {
     /// Evidence to give: tpm2, sev-snp, tdx, nvidia-gpu or azure-snp-vtpm; each has to be there
     #[arg(long = "device", value_name = "KIND", default_value = "tpm2")]
-    devices: Vec<DeviceKind>,
+    devices: Vec<EvidenceKind>,
     /// The TPM, which nobody else on this node should be able to open
     #[arg(long, default_value = "device:/dev/tpmrm0")]
     tcti: TctiConfig,

@@ -6,9 +6,12 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
-use strongroom::collect::{
-    AzureVtpm, CollectError, CollectorConfig, DeviceError, DeviceKind, GpuState, KERNEL_CCEL, NvidiaGpus, ReportDevice,
-    SEV_GUEST, SevSnp, TDX_GUEST, TSM_REPORTS, Tdx,
+use strongroom::{
+    collect::{
+        AzureVtpm, CollectError, CollectorConfig, DeviceError, GpuState, KERNEL_CCEL, NvidiaGpus, ReportDevice,
+        SEV_GUEST, SevSnp, TDX_GUEST, TSM_REPORTS, Tdx,
+    },
+    protocol::evidence::EvidenceKind,
 };
 
 /// The agent's group, as deploy/README.md makes it.
@@ -23,9 +26,9 @@ pub(super) struct Devices<'a> {
     /// Where /dev, /proc and /sys are.
     root: &'a Path,
     /// What `devices` names; `None` where the agent decides, whose arguments are not ours to read.
-    named: Option<&'a [DeviceKind]>,
+    named: Option<&'a [EvidenceKind]>,
     /// Asks a device whether it could give evidence; `None` where this process is not to ask.
-    ask: &'a dyn Fn(DeviceKind) -> Option<Result<String, CollectError>>,
+    ask: &'a dyn Fn(EvidenceKind) -> Option<Result<String, CollectError>>,
     /// What NVML says.
     gpus: &'a dyn Fn() -> Result<GpuState, DeviceError>,
 }
@@ -39,14 +42,14 @@ pub(super) fn examine(root: &Path, config: Option<&CollectorConfig>, findings: &
     devices.examine(findings);
 }
 
-fn check(kind: DeviceKind, config: &CollectorConfig) -> Result<String, CollectError> {
+fn check(kind: EvidenceKind, config: &CollectorConfig) -> Result<String, CollectError> {
     match kind {
         // Looked at by itself, as the node's identity.
-        DeviceKind::Tpm2 => Ok(String::new()),
-        DeviceKind::SevSnp => SevSnp::system().check(),
-        DeviceKind::Tdx => Tdx::system(config.ccel.clone()).check(),
-        DeviceKind::NvidiaGpu => NvidiaGpus::system().check(),
-        DeviceKind::AzureSnpVtpm => AzureVtpm::open(config)?.check(),
+        EvidenceKind::Tpm2 => Ok(String::new()),
+        EvidenceKind::SevSnp => SevSnp::system().check(),
+        EvidenceKind::Tdx => Tdx::system(config.ccel.clone()).check(),
+        EvidenceKind::NvidiaGpu => NvidiaGpus::system().check(),
+        EvidenceKind::AzureSnpVtpm => AzureVtpm::open(config)?.check(),
     }
 }
 
@@ -59,7 +62,7 @@ impl Devices<'_> {
     }
 
     fn sev_snp(&self, findings: &mut Findings) {
-        const KIND: DeviceKind = DeviceKind::SevSnp;
+        const KIND: EvidenceKind = EvidenceKind::SevSnp;
         let device = self.has(SEV_GUEST);
         if !device && !self.has("/sys/bus/platform/devices/sev-guest") {
             return self.missing(KIND, "this machine is no SEV-SNP guest", findings);
@@ -85,7 +88,7 @@ impl Devices<'_> {
     }
 
     fn tdx(&self, findings: &mut Findings) {
-        const KIND: DeviceKind = DeviceKind::Tdx;
+        const KIND: EvidenceKind = EvidenceKind::Tdx;
         let device = self.has(TDX_GUEST);
         let flags = self.read("/proc/cpuinfo").unwrap_or_default();
         let is_guest = flags.lines().any(|line| line.starts_with("flags") && line.split(' ').any(|f| f == "tdx_guest"));
@@ -117,7 +120,7 @@ impl Devices<'_> {
     }
 
     fn nvidia(&self, findings: &mut Findings) {
-        const KIND: DeviceKind = DeviceKind::NvidiaGpu;
+        const KIND: EvidenceKind = EvidenceKind::NvidiaGpu;
         let on_the_bus = self.gpus_on_the_bus();
         if on_the_bus == 0 && !self.has("/dev/nvidiactl") {
             return self.missing(KIND, "no GPU of NVIDIA", findings);
@@ -166,7 +169,7 @@ impl Devices<'_> {
     }
 
     fn azure(&self, findings: &mut Findings) {
-        const KIND: DeviceKind = DeviceKind::AzureSnpVtpm;
+        const KIND: EvidenceKind = EvidenceKind::AzureSnpVtpm;
         let tag = self.read("/sys/class/dmi/id/chassis_asset_tag").unwrap_or_default();
         if self.is_refused(KIND, findings) {
             return;
@@ -181,7 +184,7 @@ impl Devices<'_> {
     }
 
     /// Whether configuration names it and it does not answer; that is told.
-    fn is_refused(&self, kind: DeviceKind, findings: &mut Findings) -> bool {
+    fn is_refused(&self, kind: EvidenceKind, findings: &mut Findings) -> bool {
         let Some(Err(error)) = (self.ask)(kind) else { return false };
         findings.fail(
             kind.as_str(),
@@ -192,7 +195,7 @@ impl Devices<'_> {
     }
 
     /// Whether others than root and the agent may use it, and so have evidence made that names any caller; that is told.
-    fn is_exposed(&self, kind: DeviceKind, path: &str, findings: &mut Findings) -> bool {
+    fn is_exposed(&self, kind: EvidenceKind, path: &str, findings: &mut Findings) -> bool {
         let Ok(seen) = fs::metadata(self.at(path)) else { return false };
         let mode = seen.permissions().mode() & 0o777;
         // A directory is used by making another in it; a device by opening it at all.
@@ -221,7 +224,7 @@ impl Devices<'_> {
         fields.filter(|fields| fields.first() == Some(&AGENT_GROUP)).find_map(|fields| fields.get(2)?.parse().ok())
     }
 
-    fn missing(&self, kind: DeviceKind, found: &str, findings: &mut Findings) {
+    fn missing(&self, kind: EvidenceKind, found: &str, findings: &mut Findings) {
         let found = format!("missing: {found}");
         if self.is_named(kind) {
             findings.fail(kind.as_str(), found, format!("leave {kind} out of `devices` in node.json"));
@@ -231,7 +234,7 @@ impl Devices<'_> {
     }
 
     /// There, and as it is of no use.
-    fn wrong(&self, kind: DeviceKind, found: &str, remedy: &str, findings: &mut Findings) {
+    fn wrong(&self, kind: EvidenceKind, found: &str, remedy: &str, findings: &mut Findings) {
         let found = format!("misconfigured: {found}");
         if self.is_named(kind) {
             findings.fail(kind.as_str(), found, remedy);
@@ -240,7 +243,7 @@ impl Devices<'_> {
         }
     }
 
-    fn present(&self, kind: DeviceKind, found: &str, findings: &mut Findings) {
+    fn present(&self, kind: EvidenceKind, found: &str, findings: &mut Findings) {
         let sent = match self.named {
             Some(named) if named.contains(&kind) => "",
             Some(_) => "; not among `devices` of node.json, so it is not sent",
@@ -249,7 +252,7 @@ impl Devices<'_> {
         findings.ok(kind.as_str(), format!("present: {found}{sent}"));
     }
 
-    fn is_named(&self, kind: DeviceKind) -> bool {
+    fn is_named(&self, kind: EvidenceKind) -> bool {
         self.named.is_some_and(|named| named.contains(&kind))
     }
 

@@ -15,11 +15,13 @@ use std::{
 use strongroom::{
     Error,
     collect::{
-        AgentAddress, AgentAttester, Attester, CollectError, Collector, CollectorConfig, DeviceKind, NodeConfig,
-        agent::SOCKET,
+        AgentAddress, AgentAttester, Attester, CollectError, Collector, CollectorConfig, NodeConfig, agent::SOCKET,
     },
     memory::{KeyPages, KeyPagesPreference, MemoryError, Protection, harden_process},
-    protocol::challenge::{Challenge, ChallengeRequest, Purpose},
+    protocol::{
+        challenge::{Challenge, ChallengeRequest, Purpose},
+        evidence::EvidenceKind,
+    },
 };
 
 /// Seconds that a nonce lives, by the protocol.
@@ -94,7 +96,7 @@ pub(super) fn evidence(context: &Context, findings: &mut Findings) {
     match read_json(&path) {
         Ok(NodeConfig::Agent(config)) => agent(&config.agent, findings),
         Ok(NodeConfig::Devices(config)) => {
-            if config.devices.contains(&DeviceKind::Tpm2) {
+            if config.devices.contains(&EvidenceKind::Tpm2) {
                 tpm(config, findings);
             }
             if Path::new(SOCKET).exists() {

@@ -13,7 +13,7 @@ const GOOD: GpuState = GpuState { gpus: 2, confidential: Some(true), dev_tools: 
 struct Machine {
     dir: TempDir,
     gpus: GpuState,
-    refuses: Option<DeviceKind>,
+    refuses: Option<EvidenceKind>,
 }
 
 impl Machine {
@@ -45,7 +45,7 @@ impl Machine {
 
     /// What is found of one kind. Each kind has one row.
     #[track_caller]
-    fn find(&self, named: Option<&[DeviceKind]>, kind: DeviceKind) -> Finding {
+    fn find(&self, named: Option<&[EvidenceKind]>, kind: EvidenceKind) -> Finding {
         let ask = |asked| {
             let named = named.is_some_and(|named| named.contains(&asked));
             let refused = || Err(CollectError::from(DeviceError::NoGpu));
@@ -60,7 +60,7 @@ impl Machine {
 
     /// Verdict and first word where it is not named, and where it is.
     #[track_caller]
-    fn both(&self, kind: DeviceKind) -> [(Verdict, String); 2] {
+    fn both(&self, kind: EvidenceKind) -> [(Verdict, String); 2] {
         [None, Some([kind].as_slice())].map(|named| {
             let found = self.find(named, kind);
             (found.verdict, found.found.split(':').next().unwrap().to_owned())
@@ -77,15 +77,15 @@ const FLAGS: &str = "processor: 0\nflags\t\t: fpu tdx_guest sse\n";
 #[test]
 fn what_is_missing_matters_where_it_is_named() {
     let machine = Machine::with(&[]);
-    for kind in [DeviceKind::SevSnp, DeviceKind::Tdx, DeviceKind::NvidiaGpu] {
+    for kind in [EvidenceKind::SevSnp, EvidenceKind::Tdx, EvidenceKind::NvidiaGpu] {
         assert_eq!(machine.both(kind), rows(Verdict::Ok, Verdict::Fail, "missing"), "{kind}");
     }
-    assert_eq!(machine.both(DeviceKind::AzureSnpVtpm)[0], (Verdict::Ok, "missing".to_owned()));
+    assert_eq!(machine.both(EvidenceKind::AzureSnpVtpm)[0], (Verdict::Ok, "missing".to_owned()));
 }
 
 #[test]
 fn a_guest_of_sev_snp_needs_its_driver_and_has_configfs() {
-    const KIND: DeviceKind = DeviceKind::SevSnp;
+    const KIND: EvidenceKind = EvidenceKind::SevSnp;
     let machine = Machine::with(&["/sys/bus/platform/devices/sev-guest"]);
     assert_eq!(machine.both(KIND), rows(Verdict::Warn, Verdict::Fail, "misconfigured"));
     machine.write(SEV_GUEST, "", 0o600);
@@ -101,7 +101,7 @@ fn a_guest_of_sev_snp_needs_its_driver_and_has_configfs() {
 
 #[test]
 fn a_guest_of_tdx_needs_configfs_and_should_have_a_log() {
-    const KIND: DeviceKind = DeviceKind::Tdx;
+    const KIND: EvidenceKind = EvidenceKind::Tdx;
     let machine = Machine::with(&[]);
     machine.write("/proc/cpuinfo", "flags : fpu tdx_guest_debug\n", 0o444);
     assert_eq!(machine.both(KIND)[0].1, "missing");
@@ -118,7 +118,7 @@ fn a_guest_of_tdx_needs_configfs_and_should_have_a_log() {
 
 #[test]
 fn what_others_may_open_is_a_failure_in_any_case() {
-    for (kind, device) in [(DeviceKind::SevSnp, SEV_GUEST), (DeviceKind::Tdx, TDX_GUEST)] {
+    for (kind, device) in [(EvidenceKind::SevSnp, SEV_GUEST), (EvidenceKind::Tdx, TDX_GUEST)] {
         let machine = Machine::with(&[KERNEL_CCEL]);
         machine.directory(TSM_REPORTS, 0o755);
         machine.write(device, "", 0o606);
@@ -147,15 +147,15 @@ fn a_group_that_is_not_the_agents_is_told() {
     machine.directory(TSM_REPORTS, 0o755);
     machine.write(SEV_GUEST, "", 0o640);
     std::os::unix::fs::chown(machine.dir.path().join("dev/sev-guest"), None, Some(4242)).unwrap();
-    let found = machine.find(None, DeviceKind::SevSnp);
+    let found = machine.find(None, EvidenceKind::SevSnp);
     assert!(found.verdict == Verdict::Fail && found.found.contains("group 4242"), "{found:?}");
     machine.write("/etc/group", "strongroom-agent:x:4242:\n", 0o644);
-    assert_eq!(machine.find(None, DeviceKind::SevSnp).verdict, Verdict::Ok);
+    assert_eq!(machine.find(None, EvidenceKind::SevSnp).verdict, Verdict::Ok);
 }
 
 #[test]
 fn gpus_have_a_driver_and_are_all_in_confidential_mode() {
-    const KIND: DeviceKind = DeviceKind::NvidiaGpu;
+    const KIND: EvidenceKind = EvidenceKind::NvidiaGpu;
     let mut machine = Machine::with(&[]);
     // Another vendor's, and NVIDIA's bridge.
     machine.gpu("0000:01:00.0", "0x1002", "0x030000");
@@ -183,7 +183,7 @@ fn gpus_have_a_driver_and_are_all_in_confidential_mode() {
 
 #[test]
 fn an_azure_machine_is_known_by_its_tag_and_its_vtpm_by_asking() {
-    const KIND: DeviceKind = DeviceKind::AzureSnpVtpm;
+    const KIND: EvidenceKind = EvidenceKind::AzureSnpVtpm;
     let machine = Machine::with(&[]);
     machine.write("/sys/class/dmi/id/chassis_asset_tag", &format!("{AZURE_ASSET_TAG}\n"), 0o444);
     assert_eq!(machine.both(KIND), rows(Verdict::Ok, Verdict::Ok, "present"));
@@ -195,8 +195,8 @@ fn an_azure_machine_is_known_by_its_tag_and_its_vtpm_by_asking() {
 fn it_says_who_decides_whether_a_device_is_sent() {
     let machine = Machine::with(&[SEV_GUEST]);
     machine.directory(TSM_REPORTS, 0o755);
-    let found = |named| machine.find(named, DeviceKind::SevSnp).found;
+    let found = |named| machine.find(named, EvidenceKind::SevSnp).found;
     assert!(found(None).contains("--device"));
-    assert!(found(Some(&[DeviceKind::Tpm2])).contains("not sent"));
-    assert!(!found(Some(&[DeviceKind::SevSnp])).contains(';'));
+    assert!(found(Some(&[EvidenceKind::Tpm2])).contains("not sent"));
+    assert!(!found(Some(&[EvidenceKind::SevSnp])).contains(';'));
 }
