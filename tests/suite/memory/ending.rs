@@ -67,6 +67,13 @@ impl Watched {
         }
     }
 
+    /// Waits until nothing of the weights is left. Zeroing takes its time, and who looks meanwhile sees a part.
+    fn until_over(&self, sealed: &Sealed) {
+        eventually("the end of the weights", || {
+            matches!(self.look(sealed), Seen::Zeros | Seen::Nothing).then_some(())
+        });
+    }
+
     /// The pages must be zero, and nothing else may be where they were.
     fn must_be_zero(self, sealed: &Sealed) -> &'static str {
         let seen = self.look(sealed);
@@ -123,7 +130,7 @@ fn expiry_zeroes_the_arena_of_a_job_that_does_nothing() {
     let world = short();
     let sealed = Sealed::make(&world, "expires");
     let watched = Watched::start(&world, &sealed, &[]);
-    eventually("the end of the weights", || (watched.look(&sealed) != Seen::Weights).then_some(()));
+    watched.until_over(&sealed);
     let seen = watched.must_be_zero(&sealed);
     row(
         'e',
@@ -148,7 +155,7 @@ fn a_revocation_zeroes_the_arena() {
     let path = format!("/v1/leases/{}/revoke", watched.released["lease"].as_str().unwrap());
     act(&world.vault.admin(Role::Custodian).unwrap(), &path, &RevokeLease { reason: "incident 17".into() });
     let start = std::time::Instant::now();
-    eventually("the end of the weights", || (watched.look(&sealed) != Seen::Weights).then_some(()));
+    watched.until_over(&sealed);
     let after = start.elapsed();
     let seen = watched.must_be_zero(&sealed);
     row(
