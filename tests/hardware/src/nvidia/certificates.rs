@@ -9,18 +9,19 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PublicKeyData as _, SerialNumber, date_time_ymd,
 };
 use ring::digest::{SHA256, digest};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use yasna::{Tag, construct_der, models::ObjectIdentifier};
 
 /// Year, month, day.
 pub type Date = (i32, u8, u8);
 
 /// A P-384 key, made when it is asked for.
-pub struct Key(KeyPair);
+#[derive(Clone)]
+pub struct Key(Arc<KeyPair>);
 
 impl Default for Key {
     fn default() -> Self {
-        Self(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())
+        Self(Arc::new(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()))
     }
 }
 
@@ -53,6 +54,7 @@ impl Key {
 }
 
 /// One certificate before it is signed.
+#[derive(Clone)]
 pub struct Certificate {
     /// Its key.
     pub key: Key,
@@ -164,6 +166,19 @@ impl Chain {
             ],
             signed: OnceLock::new(),
         }
+    }
+
+    /// Another device of the same CAs, with this serial number and keys of its own: what one list of pins and one of
+    /// revocations is for.
+    pub fn another_device(&self, serial: &[u8]) -> Self {
+        let above = self.certificates.iter().take(3).cloned();
+        let last = Self::of_device().certificates.into_iter().skip(3);
+        let mut certificates: Vec<Certificate> = above.chain(last).collect();
+        certificates[3].serial = serial.to_vec();
+        let device = certificates[3].signed(None, certificates.get(2));
+        // Below the leaf there is nothing, above the device all stays as it was signed.
+        let signed: Vec<Vec<u8>> = [vec![device], self.ders().split_off(2)].concat();
+        Self { certificates, signed: OnceLock::from(signed) }
     }
 
     /// As a manifest's signer has it: root, CA of a chip's values, CA of a level, signer.
