@@ -6,12 +6,13 @@
 use crate::{
     bytes::{Bytes, Fixed},
     evidence::Evidence,
-    ids::DecisionId,
+    identity::Identity,
+    ids::{DecisionId, NodeId},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Asks for a release or an attested renewal.
+/// Asks for a release, an attested renewal or an identification.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
@@ -53,4 +54,17 @@ pub struct ReleaseResponse {
     pub receipt: String,
     /// Ed25519 by the vault's identity key over [`crate::binding::response_message`].
     pub signature: Fixed<64>,
+}
+
+/// The plaintext of the envelope that answers an identification (`"act": "identify"`), as JSON. The answer around it
+/// is a [`ReleaseResponse`], checked in the same way; there is no lease, and nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentifiedPayload {
+    /// The decision.
+    pub decision_id: DecisionId,
+    /// The node that asked.
+    pub node: NodeId,
+    /// What came into its record by this request; empty where it listed everything before.
+    pub added: Vec<Identity>,
 }
