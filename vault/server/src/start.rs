@@ -20,6 +20,7 @@ use crate::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use async_trait::async_trait;
 use std::{path::Path, sync::Arc};
+use strongroom_attest::Pins;
 use strongroom_keys::{
     Custody, CustodyError, FileCustody, KeyTree, NewVault, ProtectedKey, RootKey, custody::FileCustodyConfig,
 };
@@ -52,9 +53,15 @@ pub struct Open {
     pub key_pages: &'static str,
 }
 
-/// Opens the vault that the configuration names. An error is one that an operator has to repair
-/// before there is anything to serve.
+/// Opens the vault that the configuration names, with the roots that this release was reviewed with. An error is one
+/// that an operator has to repair before there is anything to serve.
 pub async fn open(config: Config) -> Result<Opened> {
+    open_with(config, Pins::built_in().clone()).await
+}
+
+/// [`open`] with other pinned roots. They are data of the program that opens the vault, as a test gives its own; no
+/// configuration changes them.
+pub async fn open_with(config: Config, pins: Pins) -> Result<Opened> {
     let store = open_store(&config).await?;
     let row = vault_row(&*store, &config).await?;
     let root = match custody(&config)?.unlock() {
@@ -87,8 +94,18 @@ pub async fn open(config: Config) -> Result<Opened> {
         tracing::error!(file = %crl.path.display(), "this revocation list is out of date: no TPM of its issuer is enrolled");
     }
     let committer = Arc::new(Committer(sequencer.clone()));
+    let trust = Trusted { tpm: trust, pins };
     let vault = assemble(config, store, committer, keys, trust, ledger_key);
     Ok(Opened::Open(Box::new(Open { vault, sequencer, key_pages: pages.kind().as_str() })))
+}
+
+/// What evidence is measured against.
+#[derive(Default)]
+pub struct Trusted {
+    /// Roots and lists of TPMs' vendors, from the configuration.
+    pub tpm: Trust,
+    /// The pinned roots of all else.
+    pub pins: Pins,
 }
 
 /// Puts an open vault together from its parts, and starts the writer of its ledger.
@@ -97,7 +114,7 @@ pub fn assemble(
     store: Arc<dyn Store>,
     committer: Arc<dyn Commit>,
     keys: Arc<KeyTree>,
-    trust: Trust,
+    trust: Trusted,
     ledger_key: VerifierKey,
 ) -> Shared {
     let lock = Arc::new(Lock::default());
@@ -110,7 +127,8 @@ pub fn assemble(
         lock,
         keys,
         policy: EnforcedPolicyCache::default(),
-        trust,
+        trust: trust.tpm,
+        pins: trust.pins,
         turns: Turns::default(),
         room: Room::default(),
         refusals: Refusals::default(),

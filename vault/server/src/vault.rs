@@ -18,6 +18,7 @@ use crate::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
+use strongroom_attest::Pins;
 use strongroom_keys::{KeyTree, KeysError};
 use strongroom_ledger::{Action, Actor, ActorKind, Record, Subject, SubjectKind, Timestamp, VerifierKey};
 use strongroom_protocol::{
@@ -48,6 +49,8 @@ pub struct Vault {
     pub policy: EnforcedPolicyCache,
     /// What TPMs' certificates are measured against.
     pub trust: Trust,
+    /// The pinned roots of hardware vendors: those of this release, or what the program that opened the vault gave.
+    pub pins: Pins,
     /// Who may ask how often.
     pub admission: Admission,
     /// Lines of requests, a node each.

@@ -30,8 +30,7 @@ use strongroom_server::{
     api::tokens,
     config::Config,
     routes,
-    start::{Committer, IdentitySigner, assemble},
-    trust::Trust,
+    start::{Committer, IdentitySigner, Trusted, assemble},
     vault::{Shared, record, subject, system},
 };
 use strongroom_store::{
@@ -113,7 +112,7 @@ impl Bench {
         .await
         .unwrap();
         let committer = Arc::new(Committer(sequencer.clone()));
-        let vault = assemble(config, Arc::new(store), committer, keys, Trust::default(), ledger_key);
+        let vault = assemble(config, Arc::new(store), committer, keys, Trusted::default(), ledger_key);
         let router = routes::router(Shared::clone(&vault));
         let mut bench = Self { vault, router, tokens: BTreeMap::new(), sequencer, directory };
         for role in Role::ALL {

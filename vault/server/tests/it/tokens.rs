@@ -12,9 +12,8 @@ use strongroom_protocol::admin::Role;
 use strongroom_server::{
     config::Config,
     refusals, routes,
-    start::{Committer, assemble},
+    start::{Committer, Trusted, assemble},
     token_use,
-    trust::Trust,
 };
 
 impl Bench {
@@ -196,7 +195,7 @@ async fn roles_that_are_kept_apart_do_not_add_up_over_two_replicas() {
     let (store, keys) = (Arc::clone(&bench.vault.store), Arc::clone(&bench.vault.keys));
     let mut config = Config::default();
     (config.limits.requests_per_second, config.limits.burst) = (100_000, 100_000);
-    let other = assemble(config, store, committer, keys, Trust::default(), bench.vault.ledger_key.clone());
+    let other = assemble(config, store, committer, keys, Trusted::default(), bench.vault.ledger_key.clone());
     let other = routes::router(other);
     let create = |person: String, role: &'static str| {
         let body = json!({ "person": person, "roles": [role], "expires_in": 60 }).to_string();
