@@ -49,6 +49,18 @@ names! {
         ReferenceWithdrawn => "reference.withdrawn",
         /// Vendor roots, CRLs or TCB minima were changed.
         TrustChanged => "trust.changed",
+        /// Endorsements of hardware were taken in, each vouched for by a pinned root.
+        EndorsementImported => "trust.endorsement_imported",
+        /// An endorsement is gone.
+        EndorsementRemoved => "trust.endorsement_removed",
+        /// One person wants an endorsement gone that only two may take out.
+        EndorsementRemovalProposed => "trust.endorsement_removal_proposed",
+        /// A pin of a root was proposed; nothing rests on it yet.
+        PinProposed => "trust.pin_proposed",
+        /// A pin was put in force by somebody else than who proposed it.
+        PinApproved => "trust.pin_approved",
+        /// A pin, or the proposal of one, was taken back.
+        PinWithdrawn => "trust.pin_withdrawn",
         /// An asset was created with its first key version.
         AssetCreated => "asset.created",
         /// An asset's labels, jurisdictions or rules were changed.
