@@ -17,8 +17,8 @@ use strongroom_protocol::{
 use strongroom_tests::{Wire, wire::writer_key};
 
 static SHORT: Shared = Shared::new();
-/// Seconds that a lease of this world lives.
-const LIFE: u64 = 12;
+/// Seconds that a lease of this world lives: long enough for a machine that does much else.
+const LIFE: u64 = 20;
 
 /// A world in which leases are short.
 fn short_world() -> Arc<World> {
