@@ -7,11 +7,12 @@ use crate::{
     evidence::{PcrBank, PcrMap, PcrSelection},
     ids::{DecisionId, NodeId, VaultId},
     objects,
+    requirements::Register,
 };
 pub use nodes::{ApproveNode, ChangeIdentities, ImportNode, NodeView, RevokeNode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Roles of people and machines that administer (`protocol.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -102,14 +103,21 @@ pub struct RecordReference {
     pub values: Option<ReferenceValues>,
 }
 
-/// Accepted values of PCRs in one bank.
+/// Accepted values: of PCRs in one bank, of launch measurements, or of several of these. Each part speaks for its own
+/// kind of evidence only, and a part that is left out is matched by nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceValues {
     /// The bank.
     pub bank: PcrBank,
-    /// The accepted value of each PCR.
+    /// The accepted value of each PCR; empty where the set is of launch measurements only.
     pub pcrs: PcrMap,
+    /// Launch measurements of SEV-SNP guests.
+    #[serde(default, skip_serializing_if = "SnpValues::is_empty")]
+    pub snp: SnpValues,
+    /// Build measurements of TDX guests.
+    #[serde(default, skip_serializing_if = "TdxValues::is_empty")]
+    pub tdx: TdxValues,
     /// Lists that the files which IMA measured are held against.
     #[serde(default, skip_serializing_if = "FileLists::is_empty")]
     pub files: FileLists,
@@ -120,9 +128,51 @@ pub struct ReferenceValues {
 }
 
 impl ReferenceValues {
-    /// Values without lists of files.
+    /// Values of PCRs, without lists of files.
     pub fn of(bank: PcrBank, pcrs: PcrMap) -> Self {
-        Self { bank, pcrs, files: FileLists::default(), events: Vec::new() }
+        Self {
+            bank,
+            pcrs,
+            snp: SnpValues::default(),
+            tdx: TdxValues::default(),
+            files: FileLists::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// True when nothing is accepted.
+    pub fn accept_nothing(&self) -> bool {
+        self.pcrs.0.is_empty() && self.snp.is_empty() && self.tdx.is_empty()
+    }
+}
+
+/// Launch measurements, one of which a report of SEV-SNP must show, Azure's with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnpValues {
+    /// `MEASUREMENT`, 48 bytes each as 96 lower-case hexadecimal digits.
+    pub measurements: BTreeSet<Register>,
+}
+
+impl SnpValues {
+    /// True when none is listed: then no report matches.
+    pub fn is_empty(&self) -> bool {
+        self.measurements.is_empty()
+    }
+}
+
+/// Build measurements, one of which a quote of TDX must show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TdxValues {
+    /// MRTD, 48 bytes each as 96 lower-case hexadecimal digits.
+    pub mrtds: BTreeSet<Register>,
+}
+
+impl TdxValues {
+    /// True when none is listed: then no quote matches.
+    pub fn is_empty(&self) -> bool {
+        self.mrtds.is_empty()
     }
 }
 

@@ -34,6 +34,7 @@ pub mod objects;
 pub mod obligations;
 pub mod problem;
 pub mod release;
+pub mod requirements;
 pub mod statement;
 pub mod unambiguous;
 

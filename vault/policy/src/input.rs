@@ -9,9 +9,10 @@ use strongroom_protocol::{
     NodeId,
     admin::{Integrity, KeyState},
     caller::Caller,
-    claims::{BootClaims, ImaClaims, WorkloadClaims},
+    claims::{AzureClaims, BootClaims, GpuClaims, ImaClaims, SnpClaims, TdxClaims, WorkloadClaims},
     enrol::NodeState,
     evidence::PcrBank,
+    identity::Identity,
     statement::{Access, Act, Scope},
 };
 
@@ -65,7 +66,7 @@ pub struct JobFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeFacts {
-    /// SHA-256 of its EK's public area.
+    /// SHA-256 of its EK's public area; of a node without a TPM, of the identity that names it.
     pub id: NodeId,
     /// Where its enrolment is.
     pub state: NodeState,
@@ -77,15 +78,20 @@ pub struct NodeFacts {
     pub labels: BTreeMap<String, String>,
     /// True when it was approved to run one job only.
     pub single_job: bool,
-    /// TPM manufacturer, model and version as the EK certificate names them.
+    /// TPM manufacturer, model and version as the EK certificate names them; empty of a node without a TPM.
     pub tpm: String,
+    /// Every identity of the machine that its record lists, ascending by kind and value. The evidence shows them all
+    /// (row E7).
+    #[serde(default)]
+    pub identities: Vec<Identity>,
 }
 
 /// Verified claims, by kind of evidence.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimFacts {
-    /// Claims of the TPM quote.
+    /// Claims of the TPM quote; null where no TPM speaks for the machine that asks: it has none, or is a confidential
+    /// guest, of which a host's TPM says nothing.
     pub tpm: Option<TpmFacts>,
     /// Claims of the boot log, which leads to the quoted values; null where there was none, or where it was refused.
     #[serde(default)]
@@ -97,6 +103,18 @@ pub struct ClaimFacts {
     /// What runs on the node, from measured sources only.
     #[serde(default)]
     pub workload: WorkloadClaims,
+    /// Claims of a report of AMD SEV-SNP.
+    #[serde(default)]
+    pub snp: Option<SnpClaims>,
+    /// Claims of a quote of Intel TDX.
+    #[serde(default)]
+    pub tdx: Option<TdxClaims>,
+    /// Claims of a confidential machine of Azure: its virtual TPM's quote, and the report of SEV-SNP below it.
+    #[serde(default)]
+    pub azure: Option<AzureClaims>,
+    /// Claims of each GPU that attested, ascending by device.
+    #[serde(default)]
+    pub gpus: Vec<GpuClaims>,
 }
 
 /// What a verified TPM quote says. A verifier may add facts; those named here are always there.
@@ -153,10 +171,16 @@ pub struct KeyFacts {
 pub struct ReferenceFacts {
     /// Version of the set.
     pub version: u32,
-    /// The bank of its values.
+    /// The bank of its values of PCRs.
     pub bank: PcrBank,
-    /// Accepted values by index, lower-case hex.
+    /// Accepted values by index, lower-case hex. Empty in a set of launch measurements only, which no TPM matches.
     pub pcrs: BTreeMap<String, String>,
+    /// Accepted launch measurements of SEV-SNP guests, lower-case hex, ascending. Empty: no guest matches.
+    #[serde(default)]
+    pub snp: Vec<String>,
+    /// Accepted MRTDs of TDX guests, lower-case hex, ascending. Empty: no guest matches.
+    #[serde(default)]
+    pub tdx: Vec<String>,
     /// True if the set lists files: accepted, forbidden or required ones. How the node's files stand to them is in
     /// `claims.ima.listed`.
     #[serde(default)]

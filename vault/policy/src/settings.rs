@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use strongroom_protocol::{
     evidence::PcrSelection,
     obligations::{LONGEST_LEASE, Protection},
+    requirements::{GpuRequirements, SnpRequirements, TdxRequirements},
     unambiguous,
 };
 
@@ -52,6 +53,15 @@ pub struct Settings {
     /// Which logs have to come with a quote; the vault itself keeps to it, before any rule is asked.
     #[serde(default)]
     pub logs: LogSettings,
+    /// What is asked of every report of SEV-SNP, Azure's with it; the verifier keeps to it, before any rule is asked.
+    #[serde(default)]
+    pub snp: SnpRequirements,
+    /// What is asked of every quote of TDX, likewise.
+    #[serde(default)]
+    pub tdx: TdxRequirements,
+    /// What is asked of every report of an NVIDIA GPU, likewise.
+    #[serde(default)]
+    pub gpu: GpuRequirements,
 }
 
 /// What the vault asks of the logs beside a quote. What is left out is as strict as can be.
@@ -108,6 +118,7 @@ impl Settings {
         if self.pcr_selection.bitmap().is_none() {
             return Err("settings.pcr_selection.pcrs: indices 0 to 23, ascending, at least one".to_owned());
         }
+        self.check_hardware()?;
         let ordered = 1 <= self.renew_after
             && self.renew_after <= self.reattest_after
             && self.reattest_after <= self.lease_seconds
@@ -118,6 +129,21 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// Requirements that no machine could meet, and so nobody can have meant.
+    fn check_hardware(&self) -> Result<(), String> {
+        if let Some(bit) = self.snp.mitigations.iter().find(|bit| **bit > 63) {
+            return Err(format!("settings.snp.mitigations: {bit} is no bit of a vector of 64"));
+        }
+        if let Some(register) = self.tdx.rtmrs.keys().find(|register| **register > 3) {
+            return Err(format!("settings.tdx.rtmrs: there is no RTMR{register}, they are 0 to 3"));
+        }
+        let listed = |empty: bool, name: &str, remedy: &str| {
+            if empty { Err(format!("settings.{name} is empty, so that nothing is accepted; {remedy}")) } else { Ok(()) }
+        };
+        listed(self.tdx.tcb_statuses.is_empty(), "tdx.tcb_statuses", "leave it out to accept UpToDate")?;
+        listed(self.gpu.modes.is_empty(), "gpu.modes", "leave it out to accept encrypted links")
     }
 }
 

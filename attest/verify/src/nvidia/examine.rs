@@ -1,8 +1,8 @@
 //! A report for people: rows G1 to G5, each judged by itself, and whatever could be read.
 
 use super::{
-    Device, Facts, GpuEvidence, GpuExpectation, GpuRefused, GpuReport, Measurements, check_chain, check_firmware,
-    check_manifests, check_nonce, check_signature, check_state, claims, devices,
+    Device, Facts, GpuEvidence, GpuExpectation, GpuRefused, GpuReport, Measurements, State, check_chain,
+    check_firmware, check_manifests, check_nonce, check_signature, check_state, claims, devices,
 };
 use crate::{Report, Verdict, nvidia::chain::Chain, rows};
 use std::collections::BTreeMap;
@@ -41,13 +41,13 @@ pub fn examine(evidence: &GpuEvidence<'_>, expect: &GpuExpectation<'_>) -> Exami
             })
         }
     };
-    let mut revocation_checked = false;
+    let mut state = State::default();
     let g5 = match &read {
         None => Ok(Some("there is no report to judge".to_owned())),
         Some((((_, facts), device), chain)) => {
-            check_state(facts, device, chain, manifests.is_some(), expect).map(|state| {
-                revocation_checked = state.revocation_checked;
-                let what: Vec<_> = state.unknown.into_iter().map(|(what, _)| what).collect();
+            check_state(facts, device, chain, manifests.is_some(), expect).map(|judged| {
+                state = judged;
+                let what: Vec<_> = state.unknown.iter().map(|(what, _)| what.as_str()).collect();
                 (!what.is_empty()).then(|| what.join("; "))
             })
         }
@@ -69,7 +69,7 @@ pub fn examine(evidence: &GpuEvidence<'_>, expect: &GpuExpectation<'_>) -> Exami
     let holds = judged.verdict("G1") != Some(Verdict::Refused) && judged.verdict("G2") == Some(Verdict::Passed);
     let claims = match (report, contents, &device, &chain) {
         (Ok(report), Ok((measurements, facts)), Some(device), Ok(chain)) if holds => {
-            Some(claims(&report, &measurements, facts, device, chain, manifests, revocation_checked))
+            Some(claims(&report, &measurements, facts, device, chain, manifests, &state))
         }
         _ => None,
     };

@@ -135,11 +135,12 @@ pub fn verify(evidence: &GpuEvidence<'_>, expect: &GpuExpectation<'_>) -> Result
         return Err(GpuRefused::G3Missing { rim: *rim, id: id.clone() });
     }
     let manifests = manifests.ok();
-    let state = check_state(&facts, &device, &chain, manifests.is_some(), expect)?;
-    if let Some((what, remedy)) = state.unknown.into_iter().next() {
+    let mut state = check_state(&facts, &device, &chain, manifests.is_some(), expect)?;
+    if !state.unknown.is_empty() {
+        let (what, remedy) = state.unknown.swap_remove(0);
         return Err(GpuRefused::G5Unknown { what, remedy });
     }
-    Ok(claims(&report, &measurements, facts, &device, &chain, manifests, state.revocation_checked))
+    Ok(claims(&report, &measurements, facts, &device, &chain, manifests, &state))
 }
 
 /// What the certificates say of a device.
@@ -239,6 +240,7 @@ fn check_manifests(
 #[derive(Default)]
 struct State {
     unknown: Vec<(String, &'static str)>,
+    devtools_off: Option<DevtoolsWord>,
     revocation_checked: bool,
 }
 
@@ -253,7 +255,7 @@ fn check_state(
 ) -> Result<State, GpuRefused> {
     let mut state = State::default();
     let mut unknown = |what: &str, remedy| state.unknown.push((what.to_owned(), remedy));
-    check_mode(facts, golden, expect, &mut unknown)?;
+    let devtools_off = check_mode(facts, golden, expect, &mut unknown)?;
     if let Some(pinned) = &expect.requirements.manifest_ids {
         let ids = [(RimKind::Driver, facts.driver_rim(&device.model)), (RimKind::Vbios, facts.vbios_rim())];
         if let Some((rim, id)) = ids.into_iter().find(|(_, id)| !pinned.contains(id)) {
@@ -269,6 +271,7 @@ fn check_state(
         };
         uncovered.extend(expect.revocation.check(&revocation::parsed(rim.chain()), signer, expect.at, max_age)?);
     }
+    state.devtools_off = devtools_off;
     state.revocation_checked = uncovered.is_empty();
     if max_age.is_some() && !uncovered.is_empty() {
         let what = format!("nothing says whether the certificates {} are revoked", uncovered.join(", "));
@@ -277,13 +280,13 @@ fn check_state(
     Ok(state)
 }
 
-/// G5: confidential mode is on, and one that is accepted; the GPU cannot be debugged.
+/// G5: confidential mode is on, and one that is accepted; the GPU cannot be debugged, and by whose word.
 fn check_mode(
     facts: &Facts,
     golden: bool,
     expect: &GpuExpectation<'_>,
     unknown: &mut impl FnMut(&str, &'static str),
-) -> Result<(), GpuRefused> {
+) -> Result<Option<DevtoolsWord>, GpuRefused> {
     let accepted = &expect.requirements.modes;
     let refuse = |got| Err(GpuRefused::G5Mode { accepted: accepted.iter().copied().collect(), got });
     match expect.guest {
@@ -303,13 +306,15 @@ fn check_mode(
         );
     }
     let by_measurements = expect.requirements.not_devtools == DevtoolsWord::Measurements && golden;
-    if expect.guest.is_none() && !by_measurements {
+    let word = expect.guest.map(|_| DevtoolsWord::Guest);
+    let word = word.or_else(|| by_measurements.then_some(DevtoolsWord::Measurements));
+    if word.is_none() {
         unknown(
             "nothing shows that DEVTOOLS mode is off",
             "give the measured guest's word, or accept that of matching measurements",
         );
     }
-    Ok(())
+    Ok(word)
 }
 
 fn claims(
@@ -319,7 +324,7 @@ fn claims(
     device: &Device,
     chain: &Chain<'_>,
     manifests: Option<GpuManifests>,
-    revocation_checked: bool,
+    state: &State,
 ) -> GpuClaims {
     GpuClaims {
         device: device.id.clone(),
@@ -337,7 +342,8 @@ fn claims(
         mode: facts.mode,
         protected_pcie: facts.protected_pcie,
         nvdec0_enabled: facts.nvdec0_enabled,
+        devtools_off: state.devtools_off,
         manifests,
-        revocation_checked,
+        revocation_checked: state.revocation_checked,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AttestationReport, Candidates, Chain, Place, SnpEvidence, SnpExpectation, SnpRefused, SnpRoots, SnpStore,
-    check_report_data, check_setup, check_signature, check_tcbs, claims, parse,
+    check_report_data, check_setup, check_signature, check_tcbs, claims, parse, requirements,
 };
 use crate::{Report, Verdict, rows};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub(crate) fn examine_at(
         "S2",
         match (report.product(), product) {
             (Err(refused), _) => Err(refused),
-            (Ok(_), Some(product)) => requirements.check_product(product).map(|()| None),
+            (Ok(_), Some(product)) => requirements::check_product(requirements, product).map(|()| None),
             (Ok(_), None) => Ok(Some("version 2 does not say, and there is no chain to tell by".to_owned())),
         },
     );
@@ -76,7 +76,7 @@ pub(crate) fn examine_at(
                     None => Ok(Some("the leaf has no key of the right kind".to_owned())),
                 },
             );
-            judged.set("S3", path.and_then(|_| requirements.check_key(chain.kind())).map(|()| None));
+            judged.set("S3", path.and_then(|_| requirements::check_key(requirements, chain.kind())).map(|()| None));
             judged.set(
                 "S4",
                 chain.check_revocation(store.crls, at).map(|holds| {
@@ -111,7 +111,7 @@ pub(crate) fn examine_at(
             None => Ok(Some("what the report must bind was not given".to_owned())),
         },
     );
-    judged.set("S8", requirements.check_vmpl(report.vmpl).map(|()| None));
+    judged.set("S8", requirements::check_vmpl(requirements, report.vmpl).map(|()| None));
     let key = report.key_info.signing_key;
     let said = product.zip(key).map(|(product, key)| claims(&report, product, key, csp_id, crl_made_at));
     match &said {

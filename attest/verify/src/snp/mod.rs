@@ -153,8 +153,8 @@ pub(crate) fn judge(
 ) -> Result<SnpClaims, SnpRefused> {
     let requirements = expect.requirements;
     check_report_data(report, &expect.report_data.ok_or(SnpRefused::S9NotGiven)?)?;
-    requirements.check_product(chain.product())?;
-    requirements.check_key(chain.kind())?;
+    requirements::check_product(requirements, chain.product())?;
+    requirements::check_key(requirements, chain.kind())?;
     if chain.crl_made_at().is_none() && !requirements.allow_missing_crl {
         let product = chain.product();
         return Err(SnpRefused::S4Missing { product, file: crl_file(product, chain.kind()) });
@@ -163,7 +163,7 @@ pub(crate) fn judge(
     let claims = claims(report, chain.product(), chain.kind(), csp_id, chain.crl_made_at())?;
     check_tcbs(&claims, report, requirements)?;
     check_setup(&claims, report, requirements)?;
-    requirements.check_vmpl(report.vmpl)?;
+    requirements::check_vmpl(requirements, report.vmpl)?;
     Ok(claims)
 }
 
@@ -181,7 +181,7 @@ fn check_tcbs(
             return Err(SnpRefused::S6Order { part, low, low_value, high, high_value });
         }
     }
-    requirements.check_tcbs(claims, report.mitigations)
+    requirements::check_tcbs(requirements, claims, report.mitigations)
 }
 
 /// Row S7.
@@ -199,7 +199,7 @@ fn check_setup(
     if report.has_migration_agent() {
         return Err(SnpRefused::S7Migration { what: "a migration agent is bound to the guest" });
     }
-    requirements.check_setup(claims.policy, claims.platform)
+    requirements::check_setup(requirements, claims.policy, claims.platform)
 }
 
 /// Row S9.

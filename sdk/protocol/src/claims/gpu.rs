@@ -1,5 +1,6 @@
 //! What a report of an NVIDIA GPU shows (rows G1 to G5).
 
+use crate::requirements::DevtoolsWord;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub struct GpuClaims {
     pub protected_pcie: Option<bool>,
     /// Whether the decoder NVDEC0 is on, so that measurement 35 was compared too; null where the report does not say.
     pub nvdec0_enabled: Option<bool>,
+    /// Whose word it is that DEVTOOLS mode, in which a GPU can be debugged, is off; null where nothing says so.
+    pub devtools_off: Option<DevtoolsWord>,
     /// The manifests that every golden value was compared with; null where they were not given.
     pub manifests: Option<GpuManifests>,
     /// Whether stored revocation lists or answers, none too old, covered the certificates of device and manifests.

@@ -24,6 +24,8 @@ use strongroom_store::{Change, Guard, model::ReferenceRow};
 /// Files that a set may list, events that it may show.
 const FILES: usize = 32_768;
 const EVENTS: usize = 8_192;
+/// Launch measurements of one kind that a set may list: with others they go into what policy reads.
+const LAUNCHES: usize = 4_096;
 
 /// `POST /v1/references`: proposes a version of a set, from what a node showed last or from given values.
 pub async fn propose(
@@ -122,16 +124,25 @@ fn telling(act: Act, row: &ReferenceRow) -> Answer<Act> {
         .saying("version", row.version)
         .saying("values", serde_json::to_value(bank_and_pcrs).map_err(Refused::internal)?)
         .saying("values_sha256", Fixed(sha256(&values)).to_string())
+        .saying("snp_measurements", row.values.snp.measurements.len())
+        .saying("tdx_mrtds", row.values.tdx.mrtds.len())
         .saying("files_accepted", accepted.as_ref().map(std::collections::BTreeMap::len))
         .saying("files_forbidden", forbidden.len())
         .saying("files_required", required.len()))
 }
 
 fn check_values(values: &ReferenceValues) -> Answer<()> {
-    let ReferenceValues { bank, pcrs: PcrMap(pcrs), files, events } = values;
+    let ReferenceValues { bank, pcrs: PcrMap(pcrs), snp, tdx, files, events } = values;
     let length = bank.digest_length();
-    if pcrs.is_empty() {
-        return Err(Refused::malformed("values.pcrs", "at least one value: an empty set would match every machine"));
+    if values.accept_nothing() {
+        let problem = "at least one value, or a launch measurement under values.snp or values.tdx: an empty set \
+                       would match nothing";
+        return Err(Refused::malformed("values.pcrs", problem));
+    }
+    for (name, listed) in [("values.snp", snp.measurements.len()), ("values.tdx", tdx.mrtds.len())] {
+        if listed > LAUNCHES {
+            return Err(Refused::malformed(name, format!("at most {LAUNCHES} launch measurements")));
+        }
     }
     if pcrs.values().any(|v| v.0.len() != length) {
         return Err(Refused::malformed("values.pcrs", format!("a value of this bank has {length} bytes")));

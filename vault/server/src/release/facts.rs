@@ -142,6 +142,7 @@ impl Facts {
                 labels: node.labels.clone(),
                 single_job: node.single_job,
                 tpm: node.tpm.as_ref().map(|tpm| tpm.model.clone()).unwrap_or_default(),
+                identities: Vec::new(),
             },
             caller: asked.caller.as_ref().map(|c| c.facts.clone()),
             claims: ClaimFacts {
@@ -149,6 +150,7 @@ impl Facts {
                 boot: attested.logs.boot.held().map(|boot| boot.as_ref().clone()),
                 ima: self.ima.clone(),
                 workload: self.workload.clone(),
+                ..ClaimFacts::default()
             },
             keys: self
                 .keys
@@ -176,6 +178,8 @@ impl Facts {
                         version: r.version,
                         bank: r.values.bank,
                         pcrs: hex_values(&r.values.pcrs),
+                        snp: r.values.snp.measurements.iter().map(ToString::to_string).collect(),
+                        tdx: r.values.tdx.mrtds.iter().map(ToString::to_string).collect(),
                         files: !r.values.files.is_empty(),
                     };
                     (r.name.clone(), facts)
