@@ -5,11 +5,21 @@
 
 use crate::model::{AssetRow, KeyRow, LeaseRow, NodeRow, ReferenceRow, SiteRow, Versioned};
 use std::collections::BTreeMap;
+use strongroom_protocol::{Fixed, identity::Identity};
+
+/// What a request says whose it is, before anything of it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// The node with this AK: SHA-256 of its name.
+    Ak(Fixed<32>),
+    /// The node whose record lists this.
+    Identity(Identity),
+}
 
 /// Who asks, and what was answered to the same statement before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// The node with the AK that is said to have signed.
+    /// The node whose evidence it is said to be.
     pub node: Option<Versioned<NodeRow>>,
     /// The lease that was granted to this very statement.
     pub known: Option<Versioned<LeaseRow>>,

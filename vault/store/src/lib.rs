@@ -34,7 +34,7 @@ pub use acceptance::Abandoned;
 pub use backend::Backend;
 pub use batch::{Blob, Change, Closed, Committed, Guard, Item, Outcome, Quota, Refusal};
 pub use faults::{CrashPoint, Faults};
-pub use grounds::{Grounds, Requester};
+pub use grounds::{Grounds, Requester, Whose};
 pub use postgres::{DatabaseTls, PostgresOptions, PostgresStore};
 pub use sequencer::{MAX_BATCH, Sequencer};
 pub use sqlite::SqliteStore;

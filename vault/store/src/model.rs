@@ -1,14 +1,18 @@
 //! The rows of the vault's state. Times are Unix seconds by the database's clock.
 
+mod endorsement;
 mod node;
 
+pub use endorsement::{ENDORSEMENT_BYTES, ENDORSEMENTS, EndorsementList, EndorsementRow, PINS, PinRow};
 pub use node::{NodeRow, TpmRow};
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strongroom_protocol::{
     Bytes, DecisionId, EnrolmentId, Fixed, LeaseId, NodeId,
     admin::{CreateAsset, KeyState, PolicyState, ReferenceState, ReferenceValues, Role},
+    evidence::EvidenceKind,
+    identity::Identity,
     lease::LeaseState,
     statement::KeyRequest,
 };
@@ -212,8 +216,12 @@ pub struct LeaseRow {
     pub decision: DecisionId,
     /// The node that holds it.
     pub node: NodeId,
-    /// The AK that signed for it.
-    pub ak_sha256: Fixed<32>,
+    /// The AK of the TPM that signed for it; none where a guest's evidence alone did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ak_sha256: Option<Fixed<32>>,
+    /// The guest that signed for it; none where a TPM alone did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<LeasedGuest>,
     /// SHA-256 of the statement that it was granted to, for re-sending.
     pub statement_sha256: Fixed<32>,
     /// SHA-256 of the caller bytes.
@@ -224,8 +232,9 @@ pub struct LeaseRow {
     pub keys: Vec<KeyRequest>,
     /// The scheduler's job.
     pub job: Option<String>,
-    /// TPM reset and restart counts at the grant.
-    pub boot: (u32, u32),
+    /// TPM reset and restart counts at the grant; none where no TPM signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<(u32, u32)>,
     /// The lease secret, wrapped by the tenant's key with the lease id as AAD; empty once it is closed.
     pub wrapped_secret: Bytes,
     /// What policy obliged the holder to do, as JSON.
@@ -240,6 +249,21 @@ pub struct LeaseRow {
     pub reattest_at: i64,
     /// True once its holder has proved possession.
     pub delivered: bool,
+}
+
+/// A guest whose memory a processor encrypts, as its evidence showed it when a lease was granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedGuest {
+    /// The kind of that evidence.
+    pub by: EvidenceKind,
+    /// What it showed of the machine.
+    pub identities: BTreeSet<Identity>,
+    /// SHA-256 of the key that quoted for it, where the kind has such a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_sha256: Option<Fixed<32>>,
+    /// What is new at each launch of the guest: `REPORT_ID` of SEV-SNP, TD id of TDX; none where a quote shows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<Fixed<32>>,
 }
 
 /// One entry of the ledger with its body.
@@ -260,4 +284,46 @@ pub struct Head {
     pub size: u64,
     /// The signed checkpoint.
     pub checkpoint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_from_before_there_were_guests_is_read() {
+        let lease = LeaseRow {
+            id: LeaseId::from([1; 16]),
+            decision: DecisionId(ulid::Ulid::from(2)),
+            node: NodeId::from([3; 32]),
+            ak_sha256: Some(Fixed([4; 32])),
+            guest: None,
+            statement_sha256: Fixed([5; 32]),
+            caller_sha256: None,
+            recipient_sha256: Fixed([6; 32]),
+            keys: Vec::new(),
+            job: None,
+            boot: Some((7, 8)),
+            wrapped_secret: Bytes(vec![9]),
+            obligations: "{}".into(),
+            state: LeaseState::Live,
+            granted_at: 1,
+            expires_at: 2,
+            reattest_at: 2,
+            delivered: true,
+        };
+        let mut json = serde_json::to_value(&lease).unwrap();
+        assert_eq!((&json["boot"], json.get("guest")), (&serde_json::json!([7, 8]), None), "as it was written then");
+        assert_eq!(json["ak_sha256"], Fixed([4; 32]).to_string());
+        assert_eq!(serde_json::from_value::<LeaseRow>(json.clone()).unwrap(), lease);
+        let guest = LeasedGuest {
+            by: EvidenceKind::SevSnp,
+            identities: ["snp-chip:0102030405060708".parse().unwrap()].into(),
+            key_sha256: None,
+            launch: Some(Fixed([1; 32])),
+        };
+        let other = LeaseRow { ak_sha256: None, boot: None, guest: Some(guest), ..lease };
+        json = serde_json::to_value(&other).unwrap();
+        assert_eq!(serde_json::from_value::<LeaseRow>(json).unwrap(), other);
+    }
 }

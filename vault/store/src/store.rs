@@ -1,10 +1,10 @@
 //! The storage trait: reads, and the transaction of a batch.
 
 use crate::{
-    grounds::{Grounds, Requester},
+    grounds::{Grounds, Requester, Whose},
     model::{
-        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow,
-        ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
+        AssetRow, EndorsementList, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow,
+        NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
     },
 };
 use async_trait::async_trait;
@@ -124,6 +124,13 @@ pub trait Store: Send + Sync + 'static {
     /// Every version of every set, by name and version.
     async fn all_references(&self) -> Result<Vec<ReferenceRow>, StoreError>;
 
+    /// Every endorsement without its bytes, and every pin that persons made, read together.
+    async fn endorsements(&self) -> Result<EndorsementList, StoreError>;
+    /// Only their generation: cheap, read for each release so that no cache is trusted.
+    async fn endorsement_generation(&self) -> Result<i64, StoreError>;
+    /// The bytes of these endorsements by name; one that is not there is not in the answer.
+    async fn endorsement_bytes(&self, names: &[String]) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
     /// The policy in force.
     async fn enforced_policy(&self) -> Result<EnforcedPolicy, StoreError>;
     /// Only its generation: cheap, read for each release so that no cache is trusted.
@@ -160,10 +167,10 @@ pub trait Store: Send + Sync + 'static {
     /// (Unix seconds): the vault closes them, at most `limit`.
     async fn lapsed_leases(&self, undelivered_before: i64, limit: u32) -> Result<Vec<LeaseRow>, StoreError>;
 
-    /// Who asks by this AK and statement, and the lease that is to be renewed, read together.
+    /// Who asks, what was answered to this statement before, and the lease that is to be renewed, read together.
     async fn requester(
         &self,
-        ak_sha256: Fixed<32>,
+        whose: &Whose,
         statement_sha256: Fixed<32>,
         lease: Option<LeaseId>,
     ) -> Result<Requester, StoreError>;

@@ -113,7 +113,9 @@ fn verify(
         ek_name: &ek.name(),
         extra_data: tpm_extra_data(tag, &asked.statement_bytes, caller),
         selection,
-        boot: renewed.map(|lease| BootCounters { reset_count: lease.boot.0, restart_count: lease.boot.1 }),
+        boot: renewed
+            .and_then(|lease| lease.boot)
+            .map(|(reset_count, restart_count)| BootCounters { reset_count, restart_count }),
     };
     Ok(quote::verify(QuoteEvidence::from(asked.quote.as_ref()), &expectation))
 }

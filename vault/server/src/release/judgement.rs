@@ -239,7 +239,7 @@ fn check_renewal(attested: &Attested, facts: &mut Facts) {
     }
     let same = [
         ("node", lease.node == node.id),
-        ("AK", lease.ak_sha256 == asked.quote.ak),
+        ("AK", lease.ak_sha256 == Some(asked.quote.ak)),
         ("caller", lease.caller_sha256 == asked.caller.as_ref().map(|c| c.sha256)),
         ("keys", lease.keys == asked.statement.keys),
         ("recipient", lease.recipient_sha256.0 == asked.statement.recipient_sha256()),

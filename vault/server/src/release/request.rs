@@ -15,7 +15,7 @@ use strongroom_protocol::{
     sha256,
     statement::{Act, Statement},
 };
-use strongroom_store::Requester;
+use strongroom_store::{Requester, Whose};
 use subtle::ConstantTimeEq;
 
 /// The caller that the agent bound.
@@ -57,7 +57,7 @@ impl Asked {
         let now = vault.clock.now().await?;
         let statement_sha256 = Fixed(sha256(&request.statement.0));
         // A lost answer may be asked for again after the nonce's minute, while the lease lives.
-        let requester = vault.store.requester(quote.ak, statement_sha256, statement.lease).await?;
+        let requester = vault.store.requester(&Whose::Ak(quote.ak), statement_sha256, statement.lease).await?;
         if requester.known.is_none() && i64::try_from(statement.nonce.expiry()).is_ok_and(|expiry| expiry <= now) {
             return Err(Problem::new(Code::NonceExpired).field("nonce").into());
         }

@@ -23,11 +23,11 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
     };
     let asked = &attested.asked;
     let same = lease.node == attested.node.row.id
-        && lease.ak_sha256 == asked.quote.ak
+        && lease.ak_sha256 == Some(asked.quote.ak)
         && lease.caller_sha256 == asked.caller.as_ref().map(|c| c.sha256)
         && attested.claims.as_ref().is_ok_and(|claims| {
             let boot = claims.boot();
-            lease.boot == (boot.reset_count, boot.restart_count)
+            lease.boot == Some((boot.reset_count, boot.restart_count))
         });
     let facts = Facts::gather(vault, &attested, true).await?;
     if !same || lease.state != LeaseState::Live || lease.expires_at <= facts.now {

@@ -4,7 +4,7 @@
 use super::{PostgresStore, reads::nameable, rows::get};
 use crate::{
     encoding::{from_json, key_state, lease_state},
-    grounds::{Grounds, Requester},
+    grounds::{Grounds, Requester, Whose},
     model::{AssetRow, KeyRow, LeaseRow, ReferenceRow, SiteRow, Versioned},
     store::StoreError,
 };
@@ -16,14 +16,10 @@ use strongroom_protocol::{Bytes, Fixed, LeaseId, NodeId, admin::ReferenceState};
 /// A lease's columns: version, state, `expires_at`, `reattest_at`, delivered, secret (hexadecimal), content.
 type LeaseColumns = (i64, String, i64, i64, bool, String, String);
 
-impl PostgresStore {
-    pub(super) async fn read_requester(
-        &self,
-        ak_sha256: Fixed<32>,
-        statement_sha256: Fixed<32>,
-        lease: Option<LeaseId>,
-    ) -> Result<Requester, StoreError> {
-        let asked = query(
+/// Who asks, where this says which node.
+macro_rules! requester {
+    ($whose:literal) => {
+        concat!(
             "SELECT unix_now() AS now, generations.value AS policy, node.version AS node_version,
                  node.content AS node_content,
                  (SELECT json_build_array(version, state, expires_at, reattest_at, delivered,
@@ -32,11 +28,32 @@ impl PostgresStore {
                  (SELECT json_build_array(version, state, expires_at, reattest_at, delivered,
                          encode(wrapped_secret, 'hex'), content)::text
                      FROM leases WHERE id = $2) AS renewed
-             FROM generations LEFT JOIN nodes AS node ON node.ak_sha256 = $3 WHERE generations.name = 'policy'",
+             FROM generations LEFT JOIN nodes AS node ON ",
+            $whose,
+            " WHERE generations.name = 'policy'"
         )
-        .bind(statement_sha256.0.to_vec())
-        .bind(lease.map(|lease| lease.as_array().to_vec()))
-        .bind(ak_sha256.0.to_vec());
+    };
+}
+
+const BY_AK: &str = requester!("node.ak_sha256 = $3");
+const BY_IDENTITY: &str = requester!("node.id = (SELECT node FROM node_identities WHERE kind = $3 AND identity = $4)");
+
+impl PostgresStore {
+    pub(super) async fn read_requester(
+        &self,
+        whose: &Whose,
+        statement_sha256: Fixed<32>,
+        lease: Option<LeaseId>,
+    ) -> Result<Requester, StoreError> {
+        let lease = lease.map(|lease| lease.as_array().to_vec());
+        let asked = match whose {
+            Whose::Ak(ak) => query(BY_AK).bind(statement_sha256.0.to_vec()).bind(lease).bind(ak.0.to_vec()),
+            Whose::Identity(identity) => query(BY_IDENTITY)
+                .bind(statement_sha256.0.to_vec())
+                .bind(lease)
+                .bind(identity.kind.as_str())
+                .bind(identity.value.clone()),
+        };
         let found = self.row(asked).await?;
         let found = found.ok_or_else(|| StoreError::Corrupt("the generation of the policy is missing".to_owned()))?;
         let now: i64 = get(&found, "now")?;

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{
     encoding::{array, integer},
-    grounds::{Grounds, Requester},
+    grounds::{Grounds, Requester, Whose},
     model::{
-        AssetRow, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow,
-        ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
+        AssetRow, EndorsementList, EnforcedPolicy, EnrolmentRow, EntryRow, Head, KeyRow, LeaseRow, MeasuredRow,
+        NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow, VaultRow, Versioned,
     },
     store::{Store, StoreError},
 };
@@ -218,6 +218,18 @@ impl Store for PostgresStore {
         Ok((self.all(asked.bind(name.to_owned()), rows::reference).await?, generation))
     }
 
+    async fn endorsements(&self) -> Result<EndorsementList, StoreError> {
+        self.read_endorsements().await
+    }
+
+    async fn endorsement_generation(&self) -> Result<i64, StoreError> {
+        self.generation("endorsements").await
+    }
+
+    async fn endorsement_bytes(&self, names: &[String]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read_endorsement_bytes(names).await
+    }
+
     async fn enforced_policy(&self) -> Result<EnforcedPolicy, StoreError> {
         // One statement, one snapshot: generation and policy belong together.
         let asked = query(
@@ -356,11 +368,11 @@ impl Store for PostgresStore {
 
     async fn requester(
         &self,
-        ak_sha256: Fixed<32>,
+        whose: &Whose,
         statement_sha256: Fixed<32>,
         lease: Option<LeaseId>,
     ) -> Result<Requester, StoreError> {
-        self.read_requester(ak_sha256, statement_sha256, lease).await
+        self.read_requester(whose, statement_sha256, lease).await
     }
 
     async fn grounds(&self, node: NodeId, site: Option<&str>, keys: &[(String, u32)]) -> Result<Grounds, StoreError> {

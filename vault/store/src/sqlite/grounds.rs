@@ -3,7 +3,7 @@
 
 use super::{SqliteStore, rows, unavailable};
 use crate::{
-    grounds::{Grounds, Requester},
+    grounds::{Grounds, Requester, Whose},
     model::{AssetRow, KeyRow, LeaseRow, ReferenceRow, SiteRow, Versioned},
     store::StoreError,
 };
@@ -14,27 +14,42 @@ use strongroom_protocol::{Fixed, LeaseId, NodeId, admin::ReferenceState};
 /// A lease's columns: version, state, `expires_at`, `reattest_at`, delivered, row.
 type LeaseColumns = (i64, String, i64, i64, i64, String);
 
-impl SqliteStore {
-    pub(super) async fn read_requester(
-        &self,
-        ak_sha256: Fixed<32>,
-        statement_sha256: Fixed<32>,
-        lease: Option<LeaseId>,
-    ) -> Result<Requester, StoreError> {
-        let found = query(
+/// Who asks, where this says which node.
+macro_rules! requester {
+    ($whose:literal) => {
+        concat!(
             "SELECT unixepoch() AS now, generations.value AS policy, node.version AS node_version, node.row AS node_row,
                  (SELECT json_array(version, state, expires_at, reattest_at, delivered, row) FROM leases
                      WHERE statement_sha256 = ?) AS known,
                  (SELECT json_array(version, state, expires_at, reattest_at, delivered, row) FROM leases
                      WHERE id = ?) AS renewed
-             FROM generations LEFT JOIN nodes AS node ON node.ak_sha256 = ? WHERE generations.name = 'policy'",
+             FROM generations LEFT JOIN nodes AS node ON ",
+            $whose,
+            " WHERE generations.name = 'policy'"
         )
-        .bind(statement_sha256.0.to_vec())
-        .bind(lease.map(|lease| lease.as_array().to_vec()))
-        .bind(ak_sha256.0.to_vec())
-        .fetch_one(&self.readers)
-        .await
-        .map_err(unavailable)?;
+    };
+}
+
+const BY_AK: &str = requester!("node.ak_sha256 = ?");
+const BY_IDENTITY: &str = requester!("node.id = (SELECT node FROM node_identities WHERE kind = ? AND identity = ?)");
+
+impl SqliteStore {
+    pub(super) async fn read_requester(
+        &self,
+        whose: &Whose,
+        statement_sha256: Fixed<32>,
+        lease: Option<LeaseId>,
+    ) -> Result<Requester, StoreError> {
+        let lease = lease.map(|lease| lease.as_array().to_vec());
+        let asked = match whose {
+            Whose::Ak(ak) => query(BY_AK).bind(statement_sha256.0.to_vec()).bind(lease).bind(ak.0.to_vec()),
+            Whose::Identity(identity) => query(BY_IDENTITY)
+                .bind(statement_sha256.0.to_vec())
+                .bind(lease)
+                .bind(identity.kind.as_str())
+                .bind(identity.value.clone()),
+        };
+        let found = asked.fetch_one(&self.readers).await.map_err(unavailable)?;
         let now: i64 = found.try_get("now").map_err(unavailable)?;
         let version: Option<i64> = found.try_get("node_version").map_err(unavailable)?;
         Ok(Requester {

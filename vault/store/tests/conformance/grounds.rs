@@ -1,8 +1,8 @@
 //! What is read together is what its parts say one by one.
 
 use crate::{World, rows::*};
-use strongroom_protocol::{Fixed, admin::KeyState, lease::LeaseState, statement::Access};
-use strongroom_store::{Change, model::NodeRow};
+use strongroom_protocol::{Fixed, admin::KeyState, identity::Identity, lease::LeaseState, statement::Access};
+use strongroom_store::{Change, Whose, model::NodeRow};
 
 pub(crate) async fn who_asks_is_read_together(w: World) {
     let now = w.now().await;
@@ -19,20 +19,37 @@ pub(crate) async fn who_asks_is_read_together(w: World) {
         Change::EnforcePolicy(bytes32(1), "bob".into()),
     ]))
     .await;
-    let nobody = w.store.requester(bytes32(8), bytes32(8), None).await.unwrap();
+    let nobody = w.store.requester(&Whose::Ak(bytes32(8)), bytes32(8), None).await.unwrap();
     assert_eq!((nobody.node, nobody.known, nobody.renewed, nobody.policy_generation), (None, None, None, 1));
     for (statement, renewed) in [(1, 2), (2, 3), (3, 1), (8, 8)] {
         let (statement, renewed) = (bytes32(statement), lease_id(renewed));
-        let read = w.store.requester(bytes32(1), statement, Some(renewed)).await.unwrap();
+        let read = w.store.requester(&Whose::Ak(bytes32(1)), statement, Some(renewed)).await.unwrap();
         assert_eq!(read.node, w.store.node_by_ak(bytes32(1)).await.unwrap());
         assert_eq!(read.known, w.store.lease_by_statement(statement).await.unwrap());
         assert_eq!(read.renewed, w.store.lease(renewed).await.unwrap());
     }
-    let read = w.store.requester(bytes32(1), bytes32(2), Some(lease_id(1))).await.unwrap();
+    // The same by what the record lists, and by nothing that it does not.
+    w.accepted(with(vec![Change::PutNode(NodeRow {
+        identities: [Identity::of_tpm(&node_id(1)), chip(1)].into(),
+        ..node(1)
+    })]))
+    .await;
+    for (whose, found) in [
+        (Whose::Identity(chip(1)), true),
+        (Whose::Identity(Identity::of_tpm(&node_id(1))), true),
+        (Whose::Identity(chip(2)), false),
+    ] {
+        let read = w.store.requester(&whose, bytes32(1), Some(lease_id(2))).await.unwrap();
+        assert_eq!(read.node, w.store.node(node_id(1)).await.unwrap().filter(|_| found), "{whose:?}");
+        let of_leases =
+            (w.store.lease_by_statement(bytes32(1)).await.unwrap(), w.store.lease(lease_id(2)).await.unwrap());
+        assert_eq!((read.known, read.renewed, read.policy_generation), (of_leases.0, of_leases.1, 1));
+    }
+    let read = w.store.requester(&Whose::Ak(bytes32(1)), bytes32(2), Some(lease_id(1))).await.unwrap();
     assert_eq!(read.known.unwrap().row.state, LeaseState::Expired);
     let renewed = read.renewed.unwrap();
     assert!(renewed.row.delivered);
-    assert_eq!((renewed.version, renewed.row.expires_at, read.node.unwrap().version), (3, now + 2000, 2));
+    assert_eq!((renewed.version, renewed.row.expires_at, read.node.unwrap().version), (3, now + 2000, 3));
 }
 
 pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
@@ -84,5 +101,5 @@ pub(crate) async fn what_a_release_is_decided_from_is_read_together(w: World) {
     assert_eq!((read.site, read.keys.len(), read.references.len(), read.node_live), (None, 0, 0, 1));
     let read = w.store.grounds(node_id(9), Some("none"), &[]).await.unwrap();
     assert_eq!((read.site, read.assets.len(), read.references.len(), read.node_live), (None, 0, 0, 0));
-    assert!(w.store.requester(Fixed([0; 32]), Fixed([0; 32]), None).await.unwrap().node.is_none());
+    assert!(w.store.requester(&Whose::Ak(Fixed([0; 32])), Fixed([0; 32]), None).await.unwrap().node.is_none());
 }

@@ -18,7 +18,7 @@ use strongroom_protocol::{
 };
 use strongroom_store::{
     Backend, Blob, Change, Closed, CrashPoint, Faults, Grounds, Guard, Item, Outcome, Quota, Requester, SqliteStore,
-    Store, StoreError,
+    Store, StoreError, Whose,
     backend::{Addition, Candidate, Examined, NewEntry, RollbackMark, StoredHead, Tail, Transaction},
     model::*,
 };
@@ -382,6 +382,9 @@ pass_on! {
     fn references(names: &[String]) -> (Vec<ReferenceRow>, i64);
     fn reference_versions(name: &str) -> (Vec<ReferenceRow>, i64);
     fn all_references() -> Vec<ReferenceRow>;
+    fn endorsements() -> EndorsementList;
+    fn endorsement_generation() -> i64;
+    fn endorsement_bytes(names: &[String]) -> Vec<(String, Vec<u8>)>;
     fn enforced_policy() -> EnforcedPolicy;
     fn policy_generation() -> i64;
     fn policy(digest: Fixed<32>) -> Option<Versioned<PolicyRow>>;
@@ -397,7 +400,7 @@ pass_on! {
     fn leases_of_key(asset: &str, version: u32) -> Vec<LeaseRow>;
     fn live_leases(node: NodeId, assets: &[String]) -> (u64, Vec<u64>);
     fn lapsed_leases(undelivered_before: i64, limit: u32) -> Vec<LeaseRow>;
-    fn requester(ak: Fixed<32>, statement: Fixed<32>, lease: Option<LeaseId>) -> Requester;
+    fn requester(whose: &Whose, statement: Fixed<32>, lease: Option<LeaseId>) -> Requester;
     fn grounds(node: NodeId, site: Option<&str>, keys: &[(String, u32)]) -> Grounds;
     fn head() -> Option<Head>;
     fn entry(index: u64) -> Option<EntryRow>;
