@@ -4,7 +4,7 @@
 //! JoinFile ──Room::connect──> Room ──release(attester, keys)──> Lease ──open──> OpenObject (arena)
 //!    (pinned vaults)            │                                 ├────open_parts──> SealedFile (one chunk at a time)
 //!                               │                                 ├────seal──> object file, SealStream
-//!                               ├──enrol(device)                  └── renewed, ended, zeroed
+//!                               ├──enrol(device), identify(attester)   └── renewed, ended, zeroed
 //!                               └──Admin (bearer token)
 //! ```
 //!
@@ -22,6 +22,7 @@ mod ending;
 mod enrolment;
 mod error;
 mod held;
+mod identify;
 mod input;
 mod keeper;
 mod lease;
@@ -45,6 +46,7 @@ pub use admin::{Admin, Token};
 pub use ending::Ending;
 pub use enrolment::Enrolled;
 pub use error::Error;
+pub use identify::{Identified, evidence_to_look_at};
 pub use input::open_input;
 pub use keeper::Keeper;
 pub use lease::{Lease, LeaseOver};

@@ -2,13 +2,14 @@
 
 use crate::Error;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use strongroom_ledger::{CheckedRecord, Record, Verdict, VerifierKey, check_release_record};
+use strongroom_ledger::{Action, CheckedRecord, Record, Verdict, VerifierKey, check_release_record};
 use strongroom_protocol::{
     LeaseId, Statement, VaultId,
     binding::{lease_message, response_message},
     join::JoinFile,
     release::ReleaseResponse,
     sha256,
+    statement::Act,
 };
 
 /// A pinned vault: its identity key, which signs responses and checkpoints.
@@ -75,7 +76,10 @@ impl PinnedVault {
         own("decision id", record.id == response.decision_id)?;
         own("statement", record.statement_sha256.is_some_and(|s| s.0 == sha256(statement_bytes)))?;
         own("recipient", record.recipient_sha256.is_some_and(|r| r.0 == statement.recipient_sha256()))?;
-        own("verdict", record.verdict == Some(Verdict::Released))?;
+        match statement.act {
+            Act::Identify => own("action", record.action == Action::NodeIdentified)?,
+            Act::Release | Act::Renew => own("verdict", record.verdict == Some(Verdict::Released))?,
+        }
         Ok(record)
     }
 

@@ -105,15 +105,13 @@ impl Room {
         let caller = attester.caller()?;
         let challenge: Challenge =
             self.transport_of(act).post("/v1/challenges", &ChallengeRequest { purpose: Purpose::Release })?;
-        let mut client_random = Fixed([0; 16]);
-        SystemRandom::new().fill(&mut client_random.0)?;
         let statement = Statement {
             v: 1,
             act,
             lease,
             vault: self.vault().id(),
             nonce: challenge.nonce,
-            client_random,
+            client_random: random()?,
             recipient: Recipient { kem: Kem::XWing, public_key: Bytes(recipient.public_key().to_vec()) },
             keys,
             job: None,
@@ -202,6 +200,13 @@ impl Room {
         lease.deliver()?;
         Ok(lease)
     }
+}
+
+/// Fresh random bytes for a statement.
+pub(crate) fn random() -> Result<Fixed<16>, Error> {
+    let mut random = Fixed([0; 16]);
+    SystemRandom::new().fill(&mut random.0)?;
+    Ok(random)
 }
 
 /// Believes a response, then opens its envelope.
