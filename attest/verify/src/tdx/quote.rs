@@ -6,7 +6,10 @@ use dcap_qvl::{
     quote::{AuthData, Quote as Parsed, TDReport10, TDReport15, TDReport15Ex},
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use strongroom_protocol::limits;
+use strongroom_protocol::{
+    identity::{Identity, IdentityKind},
+    limits,
+};
 
 const TEE_TDX: u32 = 0x81;
 /// ECDSA with P-256.
@@ -63,6 +66,13 @@ impl<'a> Quote<'a> {
         let extension = extension.map_err(|_| refused("the first is not a PCK certificate with Intel's extension"))?;
         let ca = PckCa::of_issuer(leaf).ok_or_else(|| refused("the first is not issued by a PCK CA of Intel's"))?;
         Ok(CollateralKey { fmspc: crate::quote::hex(&extension.fmspc), ca })
+    }
+
+    /// The platform that the quote says it is of: good for looking a node up, and for nothing else before
+    /// [`super::verify`]. `None` where its certificate names none.
+    pub fn said_identity(&self) -> Option<Identity> {
+        let extension = intel::parse_pck_extension(self.certificates.first()?).ok()?;
+        Identity::read(IdentityKind::TdxPpid, &crate::quote::hex(&extension.ppid)).ok()
     }
 
     /// The quote's version: 4 or 5.
