@@ -26,6 +26,7 @@ pub mod challenge;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod endorsements;
 pub mod enforced;
 pub mod enrol;
 pub mod events;

@@ -4,6 +4,7 @@ use crate::{
     admission::Admission,
     clock::Clock,
     config::Config,
+    endorsements::Endorsements,
     enforced::EnforcedPolicyCache,
     events::Events,
     lease::events::Listeners,
@@ -51,6 +52,8 @@ pub struct Vault {
     pub trust: Trust,
     /// The pinned roots of hardware vendors: those of this release, or what the program that opened the vault gave.
     pub pins: Pins,
+    /// What vendors publish about their hardware, as those roots vouch for it.
+    pub endorsements: Endorsements,
     /// Who may ask how often.
     pub admission: Admission,
     /// Lines of requests, a node each.

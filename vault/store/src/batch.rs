@@ -1,6 +1,9 @@
 //! What goes into one commit, and what comes out of it.
 
-use crate::model::{AssetRow, KeyRow, LeaseRow, MeasuredRow, NodeRow, PolicyRow, ReferenceRow, SiteRow, TokenRow};
+use crate::model::{
+    AssetRow, EndorsementRow, KeyRow, LeaseRow, MeasuredRow, NodeRow, PinRow, PolicyRow, ReferenceRow, SiteRow,
+    TokenRow,
+};
 use strongroom_ledger::Record;
 use strongroom_protocol::{Fixed, LeaseId, NodeId, challenge::Nonce, lease::LeaseState, sha256};
 
@@ -30,6 +33,8 @@ pub enum Guard {
     ReferenceGeneration(i64),
     /// The generation of all tokens: it grows with each that is created.
     TokenGeneration(i64),
+    /// The generation of endorsements and pins: it grows with each change of them.
+    EndorsementGeneration(i64),
     /// The lease with this statement must not exist yet.
     NewStatement(Fixed<32>),
 }
@@ -48,7 +53,8 @@ impl Guard {
             | Self::Measured(_, version)
             | Self::PolicyGeneration(version)
             | Self::ReferenceGeneration(version)
-            | Self::TokenGeneration(version) => *version,
+            | Self::TokenGeneration(version)
+            | Self::EndorsementGeneration(version) => *version,
             Self::NewStatement(_) => 0,
         }
     }
@@ -91,6 +97,19 @@ pub enum Change {
     ProposePolicy(PolicyRow),
     /// Makes a proposed policy the enforced one; the old one is superseded. Moves the generation.
     EnforcePolicy(Fixed<32>, String),
+    /// Keeps an endorsement with its bytes in the place of what has its name, and forgets that somebody wanted that
+    /// removed. Moves the generation, as all that follow here do.
+    PutEndorsement(EndorsementRow, Vec<u8>),
+    /// Notes that a person wants an endorsement removed.
+    ProposeRemoval(String, String),
+    /// Removes an endorsement.
+    RemoveEndorsement(String),
+    /// Adds a proposed pin; refused if its root is proposed or pinned for that purpose.
+    ProposePin(PinRow),
+    /// Puts a proposed pin (kind, fingerprint) in force, for a person.
+    ApprovePin(String, Fixed<32>, String),
+    /// Takes a pin (kind, fingerprint), or the proposal of one, back.
+    WithdrawPin(String, Fixed<32>),
     /// Creates a token. Moves the generation.
     CreateToken(TokenRow),
     /// Revokes a token.

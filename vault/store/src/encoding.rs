@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use strongroom_protocol::{
     NodeId,
     admin::{KeyState, PolicyState, ReferenceState},
+    endorsement::PinState,
     lease::LeaseState,
 };
 
@@ -77,6 +78,15 @@ pub(crate) fn reference_state(name: &str) -> Result<ReferenceState, StoreError> 
         "in_force" => Ok(ReferenceState::InForce),
         "superseded" => Ok(ReferenceState::Superseded),
         _ => Err(StoreError::Corrupt("a reference set has an unknown state".to_owned())),
+    }
+}
+
+/// What a pin's column says.
+pub(crate) fn pin_state(name: &str) -> Result<PinState, StoreError> {
+    match name {
+        "proposed" => Ok(PinState::Proposed),
+        "in_force" => Ok(PinState::InForce),
+        _ => Err(StoreError::Corrupt("a pin has an unknown state".to_owned())),
     }
 }
 

@@ -21,6 +21,7 @@ mod candidate;
 mod changes;
 mod closing;
 mod durability;
+mod endorsements;
 mod enrolments;
 mod grounds;
 mod log;

@@ -12,6 +12,7 @@ mod backup;
 mod candidate;
 mod changes;
 mod closing;
+mod endorsements;
 mod enrolments;
 mod grounds;
 mod log;

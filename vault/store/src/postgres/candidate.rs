@@ -124,6 +124,9 @@ pub(super) fn version_of(asked: &mut QueryBuilder<Postgres>, guard: &Guard) {
         Guard::TokenGeneration(_) => {
             asked.push("SELECT value FROM generations WHERE name = 'tokens'");
         }
+        Guard::EndorsementGeneration(_) => {
+            asked.push("SELECT value FROM generations WHERE name = 'endorsements'");
+        }
         Guard::NewStatement(sha256) => {
             asked.push("SELECT 1 FROM leases WHERE statement_sha256 = ").push_bind(sha256.0.to_vec());
         }

@@ -4,7 +4,7 @@
 //! the sequencer takes the item back. An error of the database ends the whole transaction, so nothing
 //! here relies on one: what may be there already is asked for, or does nothing on conflict.
 
-use super::{PgQuery, WriteTransaction, candidate::held, closing, rows::get};
+use super::{PgQuery, WriteTransaction, candidate::held, closing, endorsements, rows::get};
 use crate::{
     batch::{Change, Closed},
     closing::Which,
@@ -51,6 +51,12 @@ async fn make(tx: &mut WriteTransaction, change: &Change, now: i64) -> Applied {
         Change::ApproveReference(name, version, approver) => approve_reference(tx, name, *version, approver).await,
         Change::ProposePolicy(row) => propose_policy(tx, row).await,
         Change::EnforcePolicy(digest, approver) => enforce_policy(tx, *digest, approver).await,
+        Change::PutEndorsement(row, bytes) => endorsements::put(tx, row, bytes).await,
+        Change::ProposeRemoval(name, person) => endorsements::propose_removal(tx, name, person).await,
+        Change::RemoveEndorsement(name) => endorsements::remove(tx, name).await,
+        Change::ProposePin(row) => endorsements::propose_pin(tx, row).await,
+        Change::ApprovePin(kind, sha256, approver) => endorsements::approve_pin(tx, kind, *sha256, approver).await,
+        Change::WithdrawPin(kind, sha256) => endorsements::withdraw_pin(tx, kind, *sha256).await,
         Change::CreateToken(row) => create_token(tx, row).await,
         Change::RevokeToken(id) => revoke_token(tx, id).await,
         Change::ReplaceToken(id, by, until) => replace_token(tx, id, by, *until, now).await,
@@ -260,7 +266,7 @@ async fn enforce_policy(tx: &mut WriteTransaction, digest: Fixed<32>, approver: 
     move_generation(tx, "policy").await
 }
 
-async fn move_generation(tx: &mut WriteTransaction, name: &str) -> Applied {
+pub(super) async fn move_generation(tx: &mut WriteTransaction, name: &str) -> Applied {
     match tx.execute(query("UPDATE generations SET value = value + 1 WHERE name = $1").bind(name)).await? {
         1 => Ok(()),
         _ => Err(StoreError::Corrupt(format!("the generation of {name} is missing")).into()),
@@ -372,7 +378,7 @@ async fn activate_enrolment(tx: &mut WriteTransaction, id: EnrolmentId, node: No
 }
 
 /// Done if exactly one row was written.
-async fn one(tx: &mut WriteTransaction, asked: PgQuery<'_>, otherwise: impl FnOnce() -> String) -> Applied {
+pub(super) async fn one(tx: &mut WriteTransaction, asked: PgQuery<'_>, otherwise: impl FnOnce() -> String) -> Applied {
     match tx.execute(asked).await? {
         1 => Ok(()),
         _ => refused(otherwise()),

@@ -7,12 +7,13 @@ use sqlx::{PgConnection, Row as _, raw_sql};
 use strongroom_protocol::{Fixed, sha256};
 
 /// The migrations, in order; the first is number 1. What was once released is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/postgres/0001_vault.sql"),
     include_str!("../../migrations/postgres/0002_rollback.sql"),
     include_str!("../../migrations/postgres/0003_references_by_two.sql"),
     include_str!("../../migrations/postgres/0004_measured.sql"),
     include_str!("../../migrations/postgres/0005_identities.sql"),
+    include_str!("../../migrations/postgres/0006_endorsements.sql"),
 ];
 
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -135,7 +135,10 @@ fn bind_guard(statements: &mut Statements, guard: &Guard) -> Result<(), StoreErr
         }
         Guard::Lease(id, _) => statements.bind(id.as_array().to_vec()),
         Guard::Policy(sha256, _) | Guard::NewStatement(sha256) => statements.bind(sha256.0.to_vec()),
-        Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) | Guard::TokenGeneration(_) => Ok(()),
+        Guard::PolicyGeneration(_)
+        | Guard::ReferenceGeneration(_)
+        | Guard::TokenGeneration(_)
+        | Guard::EndorsementGeneration(_) => Ok(()),
     }
 }
 

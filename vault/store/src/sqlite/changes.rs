@@ -4,7 +4,7 @@
 //! the sequencer takes the item back.
 
 use super::{
-    closing,
+    closing, endorsements,
     rows::{array, held_keys, key_state_name, to_json},
     unavailable,
 };
@@ -54,6 +54,12 @@ async fn make(db: &mut SqliteConnection, change: &Change, now: i64) -> Applied {
         Change::ApproveReference(name, version, approver) => approve_reference(db, name, *version, approver).await,
         Change::ProposePolicy(row) => propose_policy(db, row).await,
         Change::EnforcePolicy(digest, approver) => enforce_policy(db, *digest, approver).await,
+        Change::PutEndorsement(row, bytes) => endorsements::put(db, row, bytes).await,
+        Change::ProposeRemoval(name, person) => endorsements::propose_removal(db, name, person).await,
+        Change::RemoveEndorsement(name) => endorsements::remove(db, name).await,
+        Change::ProposePin(row) => endorsements::propose_pin(db, row).await,
+        Change::ApprovePin(kind, sha256, approver) => endorsements::approve_pin(db, kind, *sha256, approver).await,
+        Change::WithdrawPin(kind, sha256) => endorsements::withdraw_pin(db, kind, *sha256).await,
         Change::CreateToken(row) => create_token(db, row).await,
         Change::RevokeToken(id) => revoke_token(db, id).await,
         Change::ReplaceToken(id, by, until) => replace_token(db, id, by, *until, now).await,
@@ -290,7 +296,7 @@ async fn enforce_policy(db: &mut SqliteConnection, digest: Fixed<32>, approver: 
     move_generation(db, "policy").await
 }
 
-async fn move_generation(db: &mut SqliteConnection, name: &str) -> Applied {
+pub(super) async fn move_generation(db: &mut SqliteConnection, name: &str) -> Applied {
     let moved = query("UPDATE generations SET value = value + 1 WHERE name = ?").bind(name).execute(db).await?;
     match moved.rows_affected() {
         1 => Ok(()),
@@ -402,7 +408,10 @@ impl From<sqlx::Error> for Unmade {
 }
 
 /// Done if exactly one row was written.
-fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>, otherwise: impl FnOnce() -> String) -> Applied {
+pub(super) fn one(
+    result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>,
+    otherwise: impl FnOnce() -> String,
+) -> Applied {
     match result?.rows_affected() {
         1 => Ok(()),
         _ => refused(otherwise()),

@@ -233,7 +233,10 @@ async fn first_stale<'g>(
             Guard::Key(asset, version, _) => compared.bind(asset.as_str()).bind(i64::from(*version)),
             Guard::Lease(id, _) => compared.bind(id.as_array().to_vec()),
             Guard::Policy(sha256, _) | Guard::NewStatement(sha256) => compared.bind(sha256.0.to_vec()),
-            Guard::PolicyGeneration(_) | Guard::ReferenceGeneration(_) | Guard::TokenGeneration(_) => compared,
+            Guard::PolicyGeneration(_)
+            | Guard::ReferenceGeneration(_)
+            | Guard::TokenGeneration(_)
+            | Guard::EndorsementGeneration(_) => compared,
         };
     }
     let found = compared.fetch_one(connection).await.map_err(unavailable)?;
@@ -258,6 +261,7 @@ pub(super) fn version_of(guard: &Guard) -> &'static str {
         Guard::PolicyGeneration(_) => "SELECT value FROM generations WHERE name = 'policy'",
         Guard::ReferenceGeneration(_) => "SELECT value FROM generations WHERE name = 'references'",
         Guard::TokenGeneration(_) => "SELECT value FROM generations WHERE name = 'tokens'",
+        Guard::EndorsementGeneration(_) => "SELECT value FROM generations WHERE name = 'endorsements'",
         Guard::NewStatement(_) => "SELECT 1 FROM leases WHERE statement_sha256 = ?",
     }
 }

@@ -32,7 +32,7 @@ async fn start_together(options: PostgresOptions) {
 async fn replicas_that_start_together_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(options(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "5");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "6");
     assert_eq!(database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").unwrap(), "0");
 }
 
@@ -40,22 +40,22 @@ async fn replicas_that_start_together_make_one_schema() {
 async fn replicas_behind_a_pooler_make_one_schema() {
     let database = Cluster::shared().database().unwrap();
     start_together(pooled(&database)).await;
-    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "5");
+    assert_eq!(database.sql("SELECT count(*) FROM migrations").unwrap(), "6");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_program_are_left_alone() {
     let database = Cluster::shared().database().unwrap();
     let as_it_is = || async { PostgresStore::open_as_it_is(&options(&database)).await.map(drop) };
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 5 })));
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 0, wanted: 6 })));
     assert_eq!(database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").unwrap(), "0");
     PostgresStore::open(&options(&database)).await.unwrap();
     as_it_is().await.unwrap();
 
-    database.sql("INSERT INTO migrations (number, sha256) VALUES (6, 'of the future')").unwrap();
-    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 6, wanted: 5 })));
-    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 6, .. })));
-    database.sql("DELETE FROM migrations WHERE number = 6; UPDATE migrations SET sha256 = 'changed'").unwrap();
+    database.sql("INSERT INTO migrations (number, sha256) VALUES (7, 'of the future')").unwrap();
+    assert!(matches!(as_it_is().await, Err(StoreError::Schema { found: 7, wanted: 6 })));
+    assert!(matches!(PostgresStore::open(&options(&database)).await, Err(StoreError::Schema { found: 7, .. })));
+    database.sql("DELETE FROM migrations WHERE number = 7; UPDATE migrations SET sha256 = 'changed'").unwrap();
     for error in [as_it_is().await, PostgresStore::open(&options(&database)).await.map(drop)] {
         assert!(error.unwrap_err().to_string().contains("migrations differ"));
     }

@@ -1,0 +1,103 @@
+//! The store of endorsements as releases and enrolments use it: loaded from the database, vouched for anew by this
+//! vault's pins, kept until it changes.
+//!
+//! ```text
+//! database (rows, pins of persons) ──generation moved?──> Current { store, snp_roots, … } ──> verifications
+//!                                        └─ what no pin vouches for any more is left out, and told of
+//! ```
+
+mod load;
+
+use crate::problem::{Answer, Refused};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+use strongroom_attest::{Pins, endorsements::Store as Endorsed, snp::SnpRoots};
+use strongroom_protocol::endorsement::PinState;
+use strongroom_store::{
+    Store, StoreError,
+    model::{EndorsementRow, PinRow},
+};
+use tokio::sync::Mutex;
+
+/// Endorsements as they are in one generation.
+#[derive(Debug)]
+pub struct Current {
+    /// What verifications are given. Its pins are the program's and those that two persons made.
+    pub store: Endorsed,
+    /// AMD's roots and intermediates, those of the program among them.
+    pub snp_roots: SnpRoots,
+    /// Grows with each change of the endorsements and the pins.
+    pub generation: i64,
+    /// What the database tells of each endorsement, by name.
+    pub rows: Vec<EndorsementRow>,
+    /// Pins of persons, proposals included.
+    pub pins: Vec<PinRow>,
+    /// What lies in the database and is not used, by name, with the reason.
+    pub left_out: BTreeMap<String, String>,
+}
+
+/// Keeps the endorsements of the last generation that was seen. The generation itself is read each time.
+#[derive(Debug)]
+pub struct Endorsements {
+    pins: Pins,
+    kept: RwLock<Option<Arc<Current>>>,
+    loading: Mutex<()>,
+}
+
+impl Endorsements {
+    /// Endorsements that these roots vouch for, and those that persons add.
+    pub fn new(pins: Pins) -> Self {
+        Self { pins, kept: RwLock::default(), loading: Mutex::default() }
+    }
+
+    /// The roots that came with the program.
+    pub fn built_in(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The endorsements as they are now. Cheap while nothing changes: one read of a number.
+    pub async fn current(&self, store: &dyn Store) -> Answer<Arc<Current>> {
+        Ok(self.load(store).await?)
+    }
+
+    /// The same for whoever does not answer requests.
+    pub async fn load(&self, store: &dyn Store) -> Result<Arc<Current>, StoreError> {
+        let generation = store.endorsement_generation().await?;
+        if let Some(kept) = self.kept(generation) {
+            return Ok(kept);
+        }
+        // One loads, the others wait for it.
+        let _loading = self.loading.lock().await;
+        if let Some(kept) = self.kept(generation) {
+            return Ok(kept);
+        }
+        let list = store.endorsements().await?;
+        let before = self.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = Arc::new(load::load(store, list, self.pins.clone(), before).await?);
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
+        Ok(current)
+    }
+
+    /// What is kept, unless it is older than this generation.
+    fn kept(&self, generation: i64) -> Option<Arc<Current>> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|kept| kept.generation >= generation).cloned()
+    }
+}
+
+impl Current {
+    /// Pins of persons that are in force.
+    pub fn pinned(&self) -> impl Iterator<Item = &PinRow> {
+        self.pins.iter().filter(|pin| pin.state == PinState::InForce)
+    }
+}
+
+impl From<load::PinsBroken> for Refused {
+    fn from(broken: load::PinsBroken) -> Self {
+        Self::internal(broken)
+    }
+}
+
+pub use load::with_pins;
