@@ -21,6 +21,7 @@ pub mod bytes;
 pub mod caller;
 pub mod challenge;
 pub mod claims;
+pub mod endorsement;
 pub mod enrol;
 pub mod evidence;
 pub mod files;
