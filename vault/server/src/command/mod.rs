@@ -12,6 +12,7 @@ mod stopped;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
+use strongroom_attest::Pins;
 
 pub use init::{Made, make};
 pub use output::complain;
@@ -121,14 +122,21 @@ pub enum Command {
     },
 }
 
-/// Runs a command. Results go to standard output, everything else to standard error.
+/// Runs a command, trusting the roots that this release was reviewed with. Results go to standard output, everything
+/// else to standard error.
 pub async fn run(arguments: Arguments) -> ExitCode {
+    run_with(arguments, Pins::built_in().clone()).await
+}
+
+/// [`run`] with other pinned roots. They are data of the program, as a test's vault has its own; no argument and no
+/// configuration names them.
+pub async fn run_with(arguments: Arguments, pins: Pins) -> ExitCode {
     let json = arguments.json;
     let done = match arguments.command {
         Command::Init { dir, url, person, postgres, development_waive_four_eyes } => {
             init::run(&dir, &url, &person, postgres.as_deref(), development_waive_four_eyes, json).await
         }
-        Command::Serve { config } => serve::run(&config, json).await,
+        Command::Serve { config } => serve::run(&config, pins, json).await,
         Command::Doctor { config } => doctor::run(&config, json).await,
         Command::Backup { config, to } => backup::run(&config, &to, json).await,
         Command::RecoverAdmin { config, person, out } => recover::run(&config, &person, &out, json).await,

@@ -20,6 +20,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use strongroom_attest::Pins;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,7 @@ use tracing_subscriber::EnvFilter;
 /// Bounds of latency histograms, seconds: from a tenth of a millisecond to the commit deadline.
 const BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
+pub(super) async fn run(path: &Path, pins: Pins, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     log(&config, json)?;
     let metrics = install_metrics()?;
@@ -41,7 +42,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
         let listener = bind(address)?;
         tokio::spawn(serve_metrics(listener, metrics));
     }
-    match start::open(config.clone()).await? {
+    match start::open_with(config.clone(), pins).await? {
         Opened::Open(open) => serve(listener, tls, *open, json).await?,
         Opened::Locked(reason) => {
             tracing::error!(%reason, "the vault is locked; every request is answered with 423");
