@@ -32,6 +32,7 @@
 
 pub mod azure;
 pub mod composite;
+mod der;
 pub mod endorsements;
 pub mod enrol;
 pub mod ima;

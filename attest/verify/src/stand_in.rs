@@ -1,9 +1,9 @@
 //! A TPM and a vendor's CA for tests: every field of what they produce can be made wrong.
 
 use crate::{
-    Refused, TrustAnchors,
+    Refused, TrustAnchors, der,
     enrol::{EkIdentity, verify_ek_certificate},
-    tpm::{HashAlg, Public, der},
+    tpm::{HashAlg, Public},
 };
 use aws_lc_rs::{
     rand::SystemRandom,

@@ -1,7 +1,10 @@
 //! What is it? Recognition of what was given, capped before anything is parsed. Nothing here is believed.
 
 use super::EndorsementError;
-use crate::tdx::{COLLATERAL_BYTES, Collateral};
+use crate::{
+    tdx::{COLLATERAL_BYTES, Collateral},
+    x509::{MAX_CRL, printable},
+};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use strongroom_protocol::{limits, sha256};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
@@ -10,8 +13,6 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 pub const MAX_BYTES: usize = 1 << 20;
 /// Most certificates and lists of one import.
 pub const MAX_ITEMS: usize = 64;
-/// Most bytes of a revocation list.
-const LIST_BYTES: usize = 256 << 10;
 /// Most bytes of a manifest.
 const MANIFEST_BYTES: usize = 512 << 10;
 
@@ -76,8 +77,8 @@ impl Found {
     }
 
     fn new(content: Content, subject: &str, bytes: &[u8], (from, until): (u64, u64)) -> Self {
-        // Subjects go into messages and lists: no control characters, and not without end.
-        let subject = subject.chars().filter(|c| !c.is_control()).take(256).collect();
+        // Subjects go into messages and lists.
+        let subject = printable(subject);
         Self { content, subject, bytes: bytes.to_vec(), sha256: sha256(bytes), from, until }
     }
 
@@ -107,7 +108,7 @@ impl Found {
         capped("bytes of a certificate", limits::CERTIFICATE, der.len())?;
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|error| EndorsementError::Unknown(error.to_string()))?;
-        let subject = certificate.subject().to_string();
+        let subject = printable(&certificate.subject().to_string());
         let unusable = |problem: &str| unusable(&subject, problem);
         if !rest.is_empty() {
             return Err(unusable("bytes follow it"));
@@ -119,10 +120,10 @@ impl Found {
     }
 
     fn list(der: &[u8]) -> Result<Self, EndorsementError> {
-        capped("bytes of a revocation list", LIST_BYTES, der.len())?;
+        capped("bytes of a revocation list", MAX_CRL, der.len())?;
         let (rest, list) =
             CertificateRevocationList::from_der(der).map_err(|error| EndorsementError::Unknown(error.to_string()))?;
-        let subject = list.issuer().to_string();
+        let subject = printable(&list.issuer().to_string());
         let unusable = |problem: &str| unusable(&subject, problem);
         if !rest.is_empty() {
             return Err(unusable("bytes follow it"));

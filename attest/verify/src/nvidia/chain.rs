@@ -1,26 +1,21 @@
 //! Certificate chains to a pinned root of NVIDIA's: of a device (G2), and of the signer of a manifest (G3).
 //!
-//! rustls-webpki verifies signatures, dates and constraints along the path. What it leaves to its caller is done here:
-//! the order (certificates come in any), the pin of the root and the root's own dates, keyUsage, and that every
-//! certificate that was sent stands in the path.
+//! The chain has one order, in which it need not come: each certificate issued the one below it. So each link is known
+//! and is checked by [`crate::x509`], as those of AMD's chains are; what is NVIDIA's own is here, that certificates come
+//! in any order, that the root is among them, and that every certificate which was sent stands in the chain.
 
-use crate::{PinKind, Pins, quote::hex};
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
-use rustls_pki_types::{
-    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, UnixTime, alg_id,
+use crate::{
+    PinKind, Pins,
+    quote::hex,
+    x509::{Certificate, X509Problem, check_dates, printable, verify_p384},
 };
-use std::time::Duration;
 use strongroom_protocol::{limits, sha256};
-use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A chain that held at the time that it was verified at.
 #[derive(Debug)]
 pub(super) struct Chain<'a> {
     /// From the leaf to the root.
-    pub(super) certificates: Vec<X509Certificate<'a>>,
-    /// The same, as DER.
-    pub(super) ders: Vec<&'a [u8]>,
+    pub(super) certificates: Vec<Certificate<'a>>,
     /// SHA-256 of the root.
     pub(super) root_sha256: [u8; 32],
     /// When the last of them begins to be valid, Unix seconds.
@@ -66,26 +61,21 @@ impl<'a> Chain<'a> {
         let Some(root) = sent.iter().find(|der| pins.of_certificate(kind, der).is_some()) else {
             return Err(Broken::NotPinned { sha256: would_be_root(sent) });
         };
-        let root_sha256 = sha256(root);
-        let (certificates, ders) = ordered(sent)?;
-        if ders.last() != Some(root) {
+        let certificates = ordered(sent)?;
+        if certificates.last().map(Certificate::der) != Some(*root) {
             return Err(Broken::Shape("the pinned root is not where it ends".to_owned()));
         }
+        let times = || certificates.iter().map(Certificate::validity);
+        let not_before = times().map(|(from, _)| from).max().unwrap_or(i64::MAX);
+        let not_after = times().map(|(_, until)| until).min().unwrap_or(i64::MIN);
         check_usage(&certificates)?;
-        let dates = |certificate: &X509Certificate<'_>| {
-            let validity = certificate.validity();
-            (validity.not_before.timestamp(), validity.not_after.timestamp())
-        };
-        let not_before = certificates.iter().map(|certificate| dates(certificate).0).max().unwrap_or(i64::MAX);
-        let not_after = certificates.iter().map(|certificate| dates(certificate).1).min().unwrap_or(i64::MIN);
-        let chain = Self { certificates, ders, root_sha256, not_before, not_after };
-        chain.check_time(at)?;
-        chain.check_path(at)?;
-        Ok(chain)
+        check_dates(not_before, not_after, at).map_err(|problem| Broken::Validity(problem.to_string()))?;
+        check_signatures(&certificates)?;
+        Ok(Self { certificates, root_sha256: sha256(root), not_before, not_after })
     }
 
     /// The leaf and the certificate of its issuer.
-    pub(super) fn leaf_and_issuer(&self) -> Option<(&X509Certificate<'a>, &X509Certificate<'a>)> {
+    pub(super) fn leaf_and_issuer(&self) -> Option<(&Certificate<'a>, &Certificate<'a>)> {
         match self.certificates.as_slice() {
             [leaf, issuer, ..] => Some((leaf, issuer)),
             _ => None,
@@ -94,154 +84,84 @@ impl<'a> Chain<'a> {
 
     /// Whether the leaf's key signed the message: ECDSA on P-384 with SHA-384, r and s of 48 bytes each.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        let Some(leaf) = self.certificates.first() else { return false };
-        let key = leaf.public_key().subject_public_key.data.as_ref();
-        UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, key).verify(message, signature).is_ok()
+        let key = self.certificates.first().and_then(Certificate::p384_key);
+        let signature = <&[u8; 96]>::try_from(signature).ok();
+        key.zip(signature).is_some_and(|(key, signature)| verify_p384(&key, message, signature))
     }
-
-    fn check_time(&self, at: u64) -> Result<(), Broken> {
-        check_time(self.not_before, self.not_after, at).map_err(Broken::Validity)
-    }
-
-    fn check_path(&self, at: u64) -> Result<(), Broken> {
-        let broken = |error: Error| Broken::Path(error.to_string());
-        let [leaf, intermediates @ .., root] = self.ders.as_slice() else {
-            return Err(Broken::Shape("it is too short".to_owned()));
-        };
-        let root = CertificateDer::from(*root);
-        let anchors = [webpki::anchor_from_trusted_cert(&root).map_err(broken)?];
-        let leaf = CertificateDer::from(*leaf);
-        let leaf = EndEntityCert::try_from(&leaf).map_err(broken)?;
-        let between: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
-        let time = UnixTime::since_unix_epoch(Duration::from_secs(at));
-        let path = leaf.verify_for_usage(&[&P384], &anchors, &between, time, AnyUsage, None, None).map_err(broken)?;
-        if path.intermediate_certificates().count() == between.len() {
-            Ok(())
-        } else {
-            Err(Broken::Shape("not every certificate stands in the path".to_owned()))
-        }
-    }
-}
-
-/// Whether a time lies between two, Unix seconds.
-pub(super) fn check_time(not_before: i64, not_after: i64, at: u64) -> Result<(), String> {
-    let at = i64::try_from(at).unwrap_or(i64::MAX);
-    if at < not_before {
-        Err(format!("is not valid before {not_before}"))
-    } else if at > not_after {
-        Err(format!("expired at {not_after}"))
-    } else {
-        Ok(())
-    }
-}
-
-/// Whether a key (the point of P-384) signed the message: a signature as certificates have it.
-pub(super) fn certificate_signed(key: &X509Certificate<'_>, message: &[u8], signature: &[u8]) -> bool {
-    let key = key.public_key().subject_public_key.data.as_ref();
-    UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, key).verify(message, signature).is_ok()
-}
-
-/// The common name of a subject, as far as it can be printed.
-pub(super) fn common_name(certificate: &X509Certificate<'_>) -> String {
-    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
-    name.chars().filter(|c| !c.is_control()).take(128).collect()
 }
 
 /// The model in certificates that nothing was verified of.
 pub(super) fn model_of_sent(sent: &[&[u8]]) -> String {
     let sent = sent.get(..sent.len().min(limits::CERTIFICATES)).unwrap_or_default();
-    let Ok((certificates, _)) = ordered(sent) else { return String::new() };
-    certificates.get(1).map(common_name).unwrap_or_default()
+    ordered(sent).ok().and_then(|chain| chain.get(1).map(model)).unwrap_or_default()
+}
+
+/// The model that a device's certificate names: its common name.
+pub(super) fn model(device: &Certificate<'_>) -> String {
+    printable(device.common_name().unwrap_or_default())
 }
 
 /// For a message: the certificate that names itself as its issuer, else the last.
 fn would_be_root(sent: &[&[u8]]) -> String {
-    let own = |der: &&&[u8]| {
-        X509Certificate::from_der(der).is_ok_and(|(_, found)| found.subject().as_raw() == found.issuer().as_raw())
-    };
+    let own = |der: &&&[u8]| Certificate::parse(der).is_ok_and(|found| found.subject_der() == found.issuer_der());
     sent.iter().find(own).or(sent.last()).map_or_else(String::new, |der| hex(&sha256(der)))
 }
 
-type Ordered<'a> = (Vec<X509Certificate<'a>>, Vec<&'a [u8]>);
-
-/// From the leaf, which issued none of the others, up to the certificate that is its own issuer.
-fn ordered<'a>(sent: &[&'a [u8]]) -> Result<Ordered<'a>, Broken> {
+/// From the leaf, which issued none of the others, up to the certificate that none of the others issued.
+fn ordered<'a>(sent: &[&'a [u8]]) -> Result<Vec<Certificate<'a>>, Broken> {
     let shape = |problem: &str| Broken::Shape(problem.to_owned());
-    let mut left = Vec::with_capacity(sent.len());
-    for der in sent {
-        match X509Certificate::from_der(der) {
-            Ok(([], certificate)) => left.push((certificate, *der)),
-            Ok(_) => return Err(shape("bytes follow a certificate")),
-            Err(error) => return Err(Broken::Shape(format!("a certificate cannot be read: {error}"))),
-        }
-    }
-    let issued = |at: usize| {
-        let subject = left.get(at).map(|(certificate, _)| certificate.subject().as_raw());
-        left.iter()
-            .enumerate()
-            .any(|(other, (certificate, _))| other != at && Some(certificate.issuer().as_raw()) == subject)
+    let read = |der: &&'a [u8]| {
+        Certificate::parse(der)
+            .map_err(|problem| Broken::Shape(format!("one of its certificates is no use: {problem}")))
     };
-    let leaves: Vec<usize> = (0..left.len()).filter(|&at| !issued(at)).collect();
-    let &[leaf] = leaves.as_slice() else {
+    let mut left = sent.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let issued = |at: usize, subject: &[u8]| {
+        left.iter().enumerate().any(|(other, certificate)| other != at && certificate.issuer_der() == subject)
+    };
+    let places = left.iter().enumerate();
+    let leaves = places.filter(|(at, certificate)| !issued(*at, certificate.subject_der())).map(|(at, _)| at);
+    let &[leaf] = leaves.collect::<Vec<_>>().as_slice() else {
         return Err(shape("not exactly one certificate of it issued none of the others"));
     };
-    let (mut certificates, mut ders) = (Vec::with_capacity(sent.len()), Vec::with_capacity(sent.len()));
+    let mut chain = Vec::with_capacity(sent.len());
     let mut next = Some(leaf);
     while let Some(at) = next {
-        let (certificate, der) = left.swap_remove(at);
-        let above = certificate.issuer().as_raw().to_vec();
-        certificates.push(certificate);
-        ders.push(der);
-        next = left.iter().position(|(candidate, _)| candidate.subject().as_raw() == above);
+        let certificate = left.swap_remove(at);
+        next = left.iter().position(|candidate| candidate.subject_der() == certificate.issuer_der());
+        chain.push(certificate);
     }
-    if left.is_empty() { Ok((certificates, ders)) } else { Err(shape("a certificate of it belongs to no other")) }
+    if left.is_empty() { Ok(chain) } else { Err(shape("a certificate of it belongs to no other")) }
 }
 
-/// keyUsage, which webpki does not look at: the leaf signs, the others sign certificates.
-fn check_usage(certificates: &[X509Certificate<'_>]) -> Result<(), Broken> {
-    for (place, certificate) in certificates.iter().enumerate() {
-        let usage = certificate.key_usage().map_err(|error| Broken::Path(format!("keyUsage: {error}")))?;
-        let right = usage.is_some_and(|usage| {
-            if place == 0 {
-                usage.value.digital_signature() && !usage.value.key_cert_sign()
-            } else {
-                usage.value.key_cert_sign()
-            }
-        });
-        if !right {
-            let what = if place == 0 { "is not for signatures only" } else { "is not for signing certificates" };
-            return Err(Broken::Path(format!("certificate {place} above the leaf {what} (keyUsage)")));
+/// What each may do: the leaf signs and certifies nothing, the others certify what stands below them.
+fn check_usage(chain: &[Certificate<'_>]) -> Result<(), Broken> {
+    for (place, certificate) in (0_u32..).zip(chain) {
+        let checked = match place.checked_sub(1) {
+            None => certificate.check_leaf(),
+            Some(below) => certificate.check_authority(below),
+        };
+        checked.map_err(|problem| path(place, &problem))?;
+    }
+    if chain.first().is_some_and(Certificate::may_sign_documents) {
+        Ok(())
+    } else {
+        Err(Broken::Path("the leaf's keyUsage does not let it sign documents".to_owned()))
+    }
+}
+
+/// Each is signed by the key of the one above it. The root's own signature says nothing: the root is pinned.
+fn check_signatures(chain: &[Certificate<'_>]) -> Result<(), Broken> {
+    for (place, pair) in (0_u32..).zip(chain.windows(2)) {
+        if let [certificate, issuer] = pair {
+            certificate.check_signed_by(issuer).map_err(|problem| path(place, &problem))?;
         }
     }
     Ok(())
 }
 
-/// NVIDIA's certificates have no extended key usage: what they are for is said by the root that is pinned for it.
-struct AnyUsage;
-
-impl ExtendedKeyUsageValidator for AnyUsage {
-    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// ECDSA on P-384 with SHA-384, the only algorithm of these chains, by aws-lc-rs: five times as fast as by ring.
-#[derive(Debug)]
-struct EcdsaP384;
-
-static P384: EcdsaP384 = EcdsaP384;
-
-impl SignatureVerificationAlgorithm for EcdsaP384 {
-    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        let key = UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, key);
-        key.verify(message, signature).map_err(|_| InvalidSignature)
-    }
-
-    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
-        alg_id::ECDSA_P384
-    }
-
-    fn signature_alg_id(&self) -> AlgorithmIdentifier {
-        alg_id::ECDSA_SHA384
-    }
+fn path(place: u32, problem: &X509Problem) -> Broken {
+    Broken::Path(match place {
+        0 => format!("of the leaf: {problem}"),
+        _ => format!("of certificate {place} above the leaf: {problem}"),
+    })
 }

@@ -5,14 +5,13 @@
 //! standard (DICE Attestation Architecture 1.1, 6.1.1) has `TcbInfo` under the same identifier, and lists of them under
 //! 2.23.133.5.4.5; both are read too, where they have exactly one FWID.
 
-use super::der::{self, Reader};
-use x509_parser::{
-    oid_registry::{Oid, asn1_rs::oid},
-    prelude::X509Certificate,
+use crate::{
+    der::{self, Reader},
+    x509::Certificate,
 };
 
-const DICE: Oid<'static> = oid!(2.23.133.5.4.1);
-const MULTI: Oid<'static> = oid!(2.23.133.5.4.5);
+const DICE: &str = "2.23.133.5.4.1";
+const MULTI: &str = "2.23.133.5.4.5";
 /// SHA-384, 2.16.840.1.101.3.4.2.2, as the contents of its DER.
 const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
 /// `fwids` of a `TcbInfo`.
@@ -28,13 +27,15 @@ pub(super) struct Firmware<'a> {
 }
 
 /// The firmware of a certificate; `None` where there is not exactly one, or it is not by SHA-384.
-pub(super) fn of<'a>(certificate: &X509Certificate<'a>) -> Option<Firmware<'a>> {
-    let mut found = certificate.extensions().iter().filter(|found| found.oid == DICE || found.oid == MULTI);
-    let extension = found.next().filter(|_| found.next().is_none())?;
-    let mut list = Reader::only(extension.value, der::SEQUENCE)?;
-    if extension.oid == MULTI {
-        list = list.enter(der::SEQUENCE).filter(|_| list.is_empty())?;
-    }
+pub(super) fn of<'a>(certificate: &Certificate<'a>) -> Option<Firmware<'a>> {
+    let mut list = match (certificate.extension(DICE), certificate.extension(MULTI)) {
+        (Some(one), None) => Reader::only(one, der::SEQUENCE)?,
+        (None, Some(several)) => {
+            let mut list = Reader::only(several, der::SEQUENCE)?;
+            list.enter(der::SEQUENCE).filter(|_| list.is_empty())?
+        }
+        _ => return None,
+    };
     if list.is(der::INTEGER) {
         list.take(der::INTEGER).filter(|version| *version == [1])?;
         let device = list.next().filter(|value| value.tag == der::SEQUENCE)?;

@@ -13,7 +13,6 @@
 //! CPU-TEE evidence beside it), and that DEVTOOLS mode is off (row G5 asks for somebody's word).
 
 mod chain;
-mod der;
 mod devices;
 mod examine;
 mod fwid;
@@ -33,7 +32,7 @@ pub use requirements::{DevtoolsWord, GpuRequirements, GuestWord};
 pub use revocation::Revocation;
 pub use rim::{RimKind, VerifiedRim};
 
-use crate::{PinKind, Pins, quote::hex};
+use crate::{PinKind, Pins, quote::hex, x509::Certificate};
 use chain::{Broken, Chain};
 use std::collections::BTreeSet;
 use strongroom_protocol::{
@@ -43,7 +42,6 @@ use strongroom_protocol::{
     identity::{Identity, IdentityKind},
     sha256,
 };
-use x509_parser::prelude::X509Certificate;
 
 /// Certificates of a device's chain, root included.
 const CHAIN: usize = 5;
@@ -156,15 +154,15 @@ impl Device {
     fn of(chain: &Chain<'_>) -> Result<Self, GpuRefused> {
         let none = || GpuRefused::G2Chain { problem: "it has no identity certificate".to_owned() };
         let (leaf, device) = chain.leaf_and_issuer().ok_or_else(none)?;
-        let serial = |certificate: &X509Certificate<'_>| {
-            let serial = certificate.raw_serial();
+        let serial = |certificate: &Certificate<'_>| {
+            let serial = certificate.serial();
             hex(serial.strip_prefix(&[0]).unwrap_or(serial))
         };
         Ok(Self {
             id: serial(device),
-            key_sha256: hex(&sha256(device.public_key().raw)),
+            key_sha256: hex(&sha256(device.spki())),
             report_key: serial(leaf),
-            model: chain::common_name(device),
+            model: chain::model(device),
         })
     }
 }
@@ -184,7 +182,7 @@ fn check_chain<'a>(evidence: &GpuEvidence<'a>, expect: &GpuExpectation<'_>) -> R
     Chain::verify(&evidence.certificates, CHAIN..=CHAIN, pins, expect.at).map_err(|broken| match broken {
         Broken::Shape(problem) => GpuRefused::G2Chain { problem },
         Broken::NotPinned { sha256 } => GpuRefused::G2Root { got: sha256 },
-        Broken::Validity(problem) => GpuRefused::G2Validity { problem, at: expect.at },
+        Broken::Validity(problem) => GpuRefused::G2Validity { problem },
         Broken::Path(problem) => GpuRefused::G2Path { problem },
     })
 }
@@ -202,7 +200,7 @@ fn check_firmware(facts: &Facts, chain: &Chain<'_>) -> Result<(), GpuRefused> {
         return Err(GpuRefused::G2Fwid { expected: hex(firmware.fwid), got: hex(&facts.fwid) });
     }
     match firmware.device {
-        Some(key) if key != device.public_key().raw => Err(GpuRefused::G2Device),
+        Some(key) if key != device.spki() => Err(GpuRefused::G2Device),
         _ => Ok(()),
     }
 }
@@ -263,13 +261,14 @@ fn check_state(
         }
     }
     let max_age = expect.requirements.revocation_max_age;
-    let mut uncovered = expect.revocation.check(&chain.certificates, "the device", expect.at, max_age)?;
+    let stored = expect.revocation.read(expect.at, max_age)?;
+    let mut uncovered = stored.check(&chain.certificates, "the device")?;
     for rim in [expect.driver_rim, expect.vbios_rim].into_iter().flatten() {
         let signer = match rim.kind() {
             RimKind::Driver => "the driver manifest's signer",
             RimKind::Vbios => "the VBIOS manifest's signer",
         };
-        uncovered.extend(expect.revocation.check(&revocation::parsed(rim.chain()), signer, expect.at, max_age)?);
+        uncovered.extend(stored.check(&revocation::parsed(rim.chain()), signer)?);
     }
     state.devtools_off = devtools_off;
     state.revocation_checked = uncovered.is_empty();

@@ -94,12 +94,10 @@ pub enum GpuRefused {
         got: String,
     },
     /// G2: a certificate is not valid at the time of judgement.
-    #[error("G2: a certificate of the device's chain {problem} (judged at {at}): check the clock")]
+    #[error("G2: not every certificate of the device's chain is in its time: {problem}; check the clock")]
     G2Validity {
-        /// Which bound was passed, Unix seconds.
+        /// Which bound was passed, and the time of judgement, Unix seconds.
         problem: String,
-        /// The time of judgement, Unix seconds.
-        at: u64,
     },
     /// G2: no path.
     #[error("G2: the device's chain does not hold: {problem}; the GPU is not one of NVIDIA's")]
@@ -178,15 +176,13 @@ pub enum GpuRefused {
     },
     /// G3: a certificate of the signer is not valid at the time of judgement.
     #[error(
-        "G3: {rim} manifest: a certificate of its signer {problem} (judged at {at}): get the manifest again from NVIDIA's service"
+        "G3: {rim} manifest: not every certificate of its signer is in its time: {problem}; get the manifest again from NVIDIA's service"
     )]
     G3Validity {
         /// Which.
         rim: RimKind,
-        /// Which bound was passed, Unix seconds.
+        /// Which bound was passed, and the time of judgement, Unix seconds.
         problem: String,
-        /// The time of judgement, Unix seconds.
-        at: u64,
     },
     /// G3: the signature is not by the signer.
     #[error("G3: {rim} manifest: its signature is not by the key of its signer: it was changed")]

@@ -7,18 +7,13 @@
 
 mod ocsp;
 
-use super::{
-    GpuRefused,
-    chain::{certificate_signed, check_time},
+use super::GpuRefused;
+use crate::{
+    quote::hex,
+    x509::{Certificate, Crl, check_dates},
 };
-use crate::quote::hex;
-use x509_parser::{
-    oid_registry::OID_X509_EXT_CRL_NUMBER,
-    prelude::{CertificateRevocationList, FromDer, X509Certificate},
-};
+use ocsp::Answer;
 
-/// Most bytes of a list.
-const LIST: usize = 256 << 10;
 /// Most bytes of an answer.
 const ANSWER: usize = 16 << 10;
 /// Most lists, and most answers.
@@ -33,119 +28,118 @@ pub struct Revocation<'a> {
     pub ocsp: &'a [&'a [u8]],
 }
 
-/// When a list or an answer was made, and until when it speaks.
-struct Period {
-    this_update: i64,
-    next_update: Option<i64>,
-}
-
-/// What is judged by, for messages too.
-#[derive(Clone, Copy)]
-struct Judge {
+/// The same, read: once for all chains of a report, since a list may be long.
+pub(super) struct Stored<'a> {
+    crls: Vec<Crl<'a>>,
+    answers: Vec<Answer<'a>>,
     at: u64,
     max_age: Option<u64>,
-    of: &'static str,
 }
 
-impl Revocation<'_> {
-    /// Judges the certificates of a chain: the serial numbers (lower-case hexadecimal) of those that nothing covers.
-    pub(super) fn check(
-        &self,
-        chain: &[X509Certificate<'_>],
-        of: &'static str,
-        at: u64,
-        max_age: Option<u64>,
-    ) -> Result<Vec<String>, GpuRefused> {
-        let judge = Judge { at, max_age, of };
-        judge.bounds(self)?;
+impl<'a> Revocation<'a> {
+    /// Reads all of them, to be judged at `at` (Unix seconds) and not older than `max_age` seconds. One that cannot be
+    /// read is refused: it might be the one that revokes.
+    pub(super) fn read(&self, at: u64, max_age: Option<u64>) -> Result<Stored<'a>, GpuRefused> {
+        const OF: &str = "the chains of a report";
+        if self.crls.len() > MANY || self.ocsp.len() > MANY {
+            return Err(refused(OF, format!("more than {MANY} were given")));
+        }
+        if self.ocsp.iter().any(|der| der.len() > ANSWER) {
+            return Err(refused(OF, "an answer is larger than any"));
+        }
+        let list = |der: &&'a [u8]| Crl::parse(der).map_err(|problem| refused(OF, format!("of a list: {problem}")));
+        let answer = |der: &&'a [u8]| Answer::read(der).ok_or_else(|| refused(OF, "it is no successful answer"));
+        Ok(Stored {
+            crls: self.crls.iter().map(list).collect::<Result<_, _>>()?,
+            answers: self.ocsp.iter().map(answer).collect::<Result<_, _>>()?,
+            at,
+            max_age,
+        })
+    }
+}
+
+impl Stored<'_> {
+    /// Judges the certificates of a chain, from the leaf up: the serial numbers (lower-case hexadecimal) of those that
+    /// nothing covers. `of` says whose chain it is.
+    pub(super) fn check(&self, chain: &[Certificate<'_>], of: &'static str) -> Result<Vec<String>, GpuRefused> {
         let mut uncovered = Vec::new();
         for pair in chain.windows(2) {
             let [certificate, issuer] = pair else { continue };
-            if !may_revoke(issuer) {
+            if !issuer.may_sign_lists() {
                 continue;
             }
             let mut covered = false;
-            for der in self.crls {
-                covered |= judge.list(der, certificate, issuer)?;
+            for list in &self.crls {
+                covered |= self.listed(list, (certificate, issuer), of)?;
             }
-            for der in self.ocsp {
-                covered |= judge.answer(der, certificate, issuer)?;
+            for answer in &self.answers {
+                covered |= self.answered(answer, (certificate, issuer), of)?;
             }
             if !covered {
-                uncovered.push(hex(certificate.raw_serial()));
+                uncovered.push(hex(certificate.serial()));
             }
         }
         Ok(uncovered)
     }
-}
-
-/// Whether an issuer may sign revocation lists.
-fn may_revoke(issuer: &X509Certificate<'_>) -> bool {
-    issuer.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.crl_sign()))
-}
-
-impl Judge {
-    fn refuse(&self, problem: impl Into<String>) -> GpuRefused {
-        GpuRefused::G5Revocation { of: self.of, problem: problem.into() }
-    }
-
-    fn revoked(&self, certificate: &X509Certificate<'_>) -> GpuRefused {
-        GpuRefused::G5Revoked { of: self.of, serial: hex(certificate.raw_serial()) }
-    }
-
-    fn bounds(&self, given: &Revocation<'_>) -> Result<(), GpuRefused> {
-        if given.crls.len() > MANY || given.ocsp.len() > MANY {
-            return Err(self.refuse(format!("more than {MANY} were given")));
-        }
-        let large = given.crls.iter().any(|der| der.len() > LIST) || given.ocsp.iter().any(|der| der.len() > ANSWER);
-        if large { Err(self.refuse("it is larger than any")) } else { Ok(()) }
-    }
 
     /// Whether a list is of this issuer, so that it covers the certificate.
-    fn list(
+    fn listed(
         &self,
-        der: &[u8],
-        certificate: &X509Certificate<'_>,
-        issuer: &X509Certificate<'_>,
+        list: &Crl<'_>,
+        (certificate, issuer): (&Certificate<'_>, &Certificate<'_>),
+        of: &'static str,
     ) -> Result<bool, GpuRefused> {
-        let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| self.refuse("it is no list"))?;
-        if list.issuer().as_raw() != issuer.subject().as_raw() {
+        if !list.is_of(issuer) {
             return Ok(false);
         }
-        if !rest.is_empty() {
-            return Err(self.refuse("bytes follow the list"));
-        }
-        let signature = list.signature_value.data.as_ref();
-        if !certificate_signed(issuer, list.tbs_cert_list.as_ref(), signature) {
-            return Err(self.refuse("the list is not signed by its issuer"));
-        }
-        let next_update = list.next_update().map(|time| time.timestamp());
-        self.period(&Period { this_update: list.last_update().timestamp(), next_update }, true)?;
-        // A list of some certificates or reasons only would say nothing of the others.
-        if list.extensions().iter().any(|found| found.critical && found.oid != OID_X509_EXT_CRL_NUMBER) {
-            return Err(self.refuse("the list has a critical extension that is not understood"));
-        }
-        let revoked = list.iter_revoked_certificates().any(|entry| entry.raw_serial() == certificate.raw_serial());
-        if revoked { Err(self.revoked(certificate)) } else { Ok(true) }
+        let problem = |problem| refused(of, format!("of a list: {problem}"));
+        list.check(issuer, self.at).map_err(problem)?;
+        self.check_age(list.validity().map_err(problem)?.0, of)?;
+        if list.revokes(certificate.serial()) { Err(revoked(certificate, of)) } else { Ok(true) }
     }
 
-    /// Not older than was asked for, not from the future, not past its end.
-    fn period(&self, period: &Period, must_end: bool) -> Result<(), GpuRefused> {
-        if must_end && period.next_update.is_none() {
-            return Err(self.refuse("it does not say until when it speaks"));
+    /// Whether an answer is of this issuer and speaks of the certificate.
+    fn answered(
+        &self,
+        answer: &Answer<'_>,
+        (certificate, issuer): (&Certificate<'_>, &Certificate<'_>),
+        of: &'static str,
+    ) -> Result<bool, GpuRefused> {
+        let Some(single) = answer.on(certificate, issuer) else { return Ok(false) };
+        if !answer.is_signed(issuer, self.at) {
+            return Err(refused(of, "the answer is not signed by the issuer, nor by whom the issuer named"));
         }
-        let end = period.next_update.unwrap_or(i64::MAX);
-        check_time(period.this_update, end, self.at).map_err(|problem| self.refuse(format!("it {problem}")))?;
-        let made = u64::try_from(period.this_update).unwrap_or_default();
-        let age = self.at.saturating_sub(made);
+        // An answer may leave its end open (RFC 6960 §4.2.2.1): then its age alone counts.
+        let until = single.next_update.unwrap_or(i64::MAX);
+        check_dates(single.this_update, until, self.at)
+            .map_err(|problem| refused(of, format!("an answer: {problem}")))?;
+        self.check_age(single.this_update, of)?;
+        match single.status {
+            ocsp::GOOD => Ok(true),
+            ocsp::REVOKED => Err(revoked(certificate, of)),
+            _ => Err(refused(of, "the answer is that the certificate is not known")),
+        }
+    }
+
+    /// Not older than was asked for.
+    fn check_age(&self, made: i64, of: &'static str) -> Result<(), GpuRefused> {
+        let age = self.at.saturating_sub(u64::try_from(made).unwrap_or_default());
         match self.max_age {
-            Some(most) if age > most => Err(self.refuse(format!("it is {age} seconds old, more than {most}"))),
+            Some(most) if age > most => Err(refused(of, format!("it is {age} seconds old, more than {most}"))),
             _ => Ok(()),
         }
     }
 }
 
-/// The chain as it was stored, parsed again.
-pub(super) fn parsed(ders: &[Vec<u8>]) -> Vec<X509Certificate<'_>> {
-    ders.iter().filter_map(|der| X509Certificate::from_der(der).ok()).map(|(_, certificate)| certificate).collect()
+fn refused(of: &'static str, problem: impl Into<String>) -> GpuRefused {
+    GpuRefused::G5Revocation { of, problem: problem.into() }
+}
+
+fn revoked(certificate: &Certificate<'_>, of: &'static str) -> GpuRefused {
+    GpuRefused::G5Revoked { of, serial: hex(certificate.serial()) }
+}
+
+/// A chain as it was stored, parsed again: it was read whole when it was verified.
+pub(super) fn parsed(ders: &[Vec<u8>]) -> Vec<Certificate<'_>> {
+    ders.iter().filter_map(|der| Certificate::parse(der).ok()).collect()
 }

@@ -6,7 +6,7 @@ use super::{
     store::{crl_file, intermediate_file, leaf_file},
     table,
 };
-use crate::x509::{Certificate, Crl, P384_POINT, X509Problem, certificates};
+use crate::x509::{Certificate, Crl, P384_POINT, X509Problem, certificates, printable};
 use std::borrow::Cow;
 use strongroom_protocol::{
     claims::{SnpProduct, SnpSigningKey},
@@ -243,7 +243,7 @@ fn product_of(leaf: &Certificate<'_>, key: SnpSigningKey) -> Result<SnpProduct, 
         link: link(key),
         field: "issuer",
         expected: format!("{} of Milan, Genoa or Turin", intermediate(key)),
-        got: got.to_owned(),
+        got: printable(got),
     })
 }
 
@@ -251,7 +251,7 @@ fn check_name(link: &'static str, certificate: &Certificate<'_>, expected: &str)
     match certificate.common_name() {
         Some(name) if name == expected => Ok(()),
         name => {
-            let got = name.unwrap_or_default().to_owned();
+            let got = printable(name.unwrap_or_default());
             Err(SnpRefused::S3Name { link, field: "common name", expected: expected.to_owned(), got })
         }
     }
@@ -323,8 +323,14 @@ impl VerifiedChain {
 }
 
 /// What to keep a verified chain by: SHA-256 over everything that it was made from. Other certificates, other lists,
-/// another chip or another TCB give another key, so that nothing stale is found.
-pub fn cache_key(report: &AttestationReport, evidence: &SnpEvidence<'_>, store: &SnpStore<'_>) -> [u8; 32] {
+/// another chip or another TCB, and other roots give another key, so that nothing stale is found: not even after a root
+/// was taken out of the pins.
+pub fn cache_key(
+    report: &AttestationReport,
+    evidence: &SnpEvidence<'_>,
+    store: &SnpStore<'_>,
+    roots: &SnpRoots,
+) -> [u8; 32] {
     let mut out = b"strongroom/snp-chain\0".to_vec();
     out.extend_from_slice(&report.chip_id);
     out.extend_from_slice(&report.reported_tcb.0);
@@ -333,6 +339,7 @@ pub fn cache_key(report: &AttestationReport, evidence: &SnpEvidence<'_>, store: 
     let sent = evidence.certificates.iter().map(|bytes| bytes.0.as_slice());
     let lists: [Vec<&[u8]>; 4] =
         [sent.collect(), evidence.aux.into_iter().collect(), store.certificates.to_vec(), store.crls.to_vec()];
+    out.extend_from_slice(roots.fingerprint());
     for list in lists {
         out.extend_from_slice(&(list.len() as u64).to_le_bytes());
         for bytes in list {

@@ -5,7 +5,7 @@ use crate::{
     x509::{Certificate, X509Problem, certificates},
 };
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
-use strongroom_protocol::claims::SnpProduct;
+use strongroom_protocol::{claims::SnpProduct, push_length_prefixed, sha256};
 
 /// The trusted roots, one a product, and intermediates at hand. An intermediate is not trusted for being here: it must
 /// be signed by its root.
@@ -16,6 +16,7 @@ use strongroom_protocol::claims::SnpProduct;
 pub struct SnpRoots {
     arks: BTreeMap<SnpProduct, Vec<u8>>,
     intermediates: Vec<Vec<u8>>,
+    fingerprint: [u8; 32],
 }
 
 static BUILT_IN: LazyLock<SnpRoots> = LazyLock::new(|| {
@@ -44,7 +45,25 @@ impl SnpRoots {
                 None => roots.intermediates.push(der.into_owned()),
             }
         }
+        roots.fingerprint = roots.digest();
         Ok(roots)
+    }
+
+    /// SHA-256 over all of them: what was verified under one set is not taken for verified under another.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut out = (self.arks.len() as u64).to_le_bytes().to_vec();
+        for (product, der) in &self.arks {
+            push_length_prefixed(&mut out, product.name().as_bytes());
+            push_length_prefixed(&mut out, &sha256(der));
+        }
+        for der in &self.intermediates {
+            push_length_prefixed(&mut out, &sha256(der));
+        }
+        sha256(&out)
     }
 
     /// The products that have a root.

@@ -203,10 +203,11 @@ fn s3_a_verified_chain_serves_for_its_key_in_its_time_and_for_nothing_else() {
 
 #[test]
 fn s4_what_a_chain_is_kept_by_changes_with_all_that_it_was_made_from() {
-    let key = |case: &Case| {
+    let under = |case: &Case, roots: &SnpRoots| {
         let parsed = AttestationReport::parse(&case.snp.report_bytes()).unwrap();
-        case.with(|evidence, _, _, store| cache_key(&parsed, evidence, store))
+        case.with(|evidence, _, _, store| cache_key(&parsed, evidence, store, roots))
     };
+    let key = |case: &Case| under(case, SnpRoots::built_in());
     let base = Case { certificates: vec![vec![1]], crls: vec![vec![2]], ..case(|_| {}) };
     let same =
         Case { certificates: vec![vec![1]], crls: vec![vec![2]], ..case(|snp| snp.report.report_data = [4; 64]) };
@@ -222,6 +223,8 @@ fn s4_what_a_chain_is_kept_by_changes_with_all_that_it_was_made_from() {
     for other in &others {
         assert_ne!(key(&base), key(other));
     }
+    // A root that is taken out of the pins takes what was verified under it along.
+    assert_ne!(key(&base), under(&base, &SnpRoots::default()));
 }
 
 #[test]

@@ -6,7 +6,6 @@
 
 mod algorithm;
 mod attest;
-pub(crate) mod der;
 mod public;
 mod reader;
 mod signature;

@@ -2,9 +2,9 @@
 
 use super::{
     algorithm::{ALG_NULL, Curve, HashAlg, SigningAlg, SigningScheme, Symmetric, unsupported},
-    der,
     reader::{ParseError, Reader},
 };
+use crate::der;
 use std::fmt;
 
 /// `TPM_RH_ENDORSEMENT`, the handle that is the parent name of a primary key in the endorsement hierarchy.

@@ -2,11 +2,10 @@
 
 use super::{
     algorithm::{Curve, HashAlg, SigningAlg, SigningScheme, unsupported},
-    der,
     public::{Key, Public, uncompressed_point},
     reader::{ParseError, Reader},
 };
-use crate::Tolerance;
+use crate::{Tolerance, der};
 use aws_lc_rs::signature::{self as aws, RsaPssSaltLength};
 
 /// Bytes of an RSA signature (4,096 bits), and of a coordinate (P-521).

@@ -1,6 +1,7 @@
 //! By what certificates are signed, and verifying it.
 
-use super::{X509Problem, encoding::sequence};
+use super::X509Problem;
+use crate::der::sequence;
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA384, VerificationAlgorithm,
 };

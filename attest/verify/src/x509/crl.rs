@@ -1,10 +1,10 @@
 //! Lists of revoked certificates.
 
-use super::{Certificate, X509Problem, algorithm::Algorithm, check_dates};
+use super::{Certificate, X509Problem, algorithm::Algorithm, check_dates, named};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-/// Bytes of a list: AMD's have some hundred.
-const MAX_CRL: usize = 64 << 10;
+/// Bytes of a list: those of vendors have some hundred, those with thousands of certificates some ten thousand.
+pub const MAX_CRL: usize = 256 << 10;
 /// The extensions of a list that are understood: its number, and whose key signed it.
 const UNDERSTOOD: [&str; 2] = ["2.5.29.20", "2.5.29.35"];
 
@@ -16,7 +16,7 @@ pub struct Crl<'a> {
 }
 
 impl<'a> Crl<'a> {
-    /// Reads one list (DER, at most 64 KiB, nothing after it).
+    /// Reads one list (DER, at most [`MAX_CRL`] bytes, nothing after it).
     pub fn parse(der: &'a [u8]) -> Result<Self, X509Problem> {
         if der.len() > MAX_CRL {
             return Err(X509Problem::TooLarge { limit: MAX_CRL, actual: der.len() });
@@ -41,7 +41,7 @@ impl<'a> Crl<'a> {
 
     /// Whether it says that it is `issuer`'s.
     pub fn is_of(&self, issuer: &Certificate<'_>) -> bool {
-        self.parsed.tbs_cert_list.issuer.as_raw() == issuer.parsed.subject().as_raw()
+        self.parsed.tbs_cert_list.issuer.as_raw() == issuer.subject_der()
     }
 
     /// When it was made, and until when it holds, Unix seconds.
@@ -54,7 +54,7 @@ impl<'a> Crl<'a> {
     /// Whether the key of `issuer` signed it, and `at` (Unix seconds) lies in its time.
     pub fn check(&self, issuer: &Certificate<'_>, at: u64) -> Result<(), X509Problem> {
         if !self.is_of(issuer) {
-            let got = self.parsed.tbs_cert_list.issuer.to_string();
+            let got = named(&self.parsed.tbs_cert_list.issuer);
             return Err(X509Problem::Issuer { expected: issuer.subject(), got });
         }
         let (from, until) = self.validity()?;

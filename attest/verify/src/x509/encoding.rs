@@ -1,6 +1,7 @@
 //! Certificates as people have them: DER, or one PEM or several.
 
-use super::{SEQUENCE, X509Problem};
+use super::X509Problem;
+use crate::der::SEQUENCE;
 use std::borrow::Cow;
 use strongroom_protocol::limits;
 use x509_parser::pem::Pem;
@@ -30,34 +31,4 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, X509Problem> {
         }
     }
     Ok(found)
-}
-
-/// A SEQUENCE of these parts.
-pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
-    tagged(SEQUENCE, parts)
-}
-
-/// A BIT STRING of whole bytes.
-pub(super) fn bit_string(bytes: &[u8]) -> Vec<u8> {
-    const BIT_STRING: u8 = 0x03;
-    tagged(BIT_STRING, &[&[0], bytes])
-}
-
-fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let bytes = length.to_be_bytes();
-    let bytes: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let mut out = vec![tag];
-    match (length, u8::try_from(bytes.len())) {
-        (0..=0x7f, _) => out.extend(u8::try_from(length)),
-        (_, Ok(count)) => {
-            out.push(0x80 | count);
-            out.extend(bytes);
-        }
-        (_, Err(_)) => {}
-    }
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    out
 }

@@ -15,19 +15,23 @@ mod crl;
 mod encoding;
 
 pub use algorithm::{P384_POINT, verify_p384};
-pub use crl::Crl;
+pub use crl::{Crl, MAX_CRL};
 pub use encoding::certificates;
 
+use crate::der::{bit_string, sequence};
 use algorithm::Algorithm;
 use strongroom_protocol::{limits, sha256};
-use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
+use x509_parser::{
+    prelude::{FromDer, ParsedExtension, X509Certificate, X509Version},
+    x509::X509Name,
+};
 
 /// Bytes of a serial number, at the most (RFC 5280 §4.1.2.2).
 const MAX_SERIAL: usize = 20;
 /// Extensions of a certificate, at the most: AMD's have 12.
 const MAX_EXTENSIONS: usize = 32;
-/// The tag of a SEQUENCE.
-const SEQUENCE: u8 = 0x30;
+/// Characters of a text of somebody else's that go into a message.
+const PRINTED: usize = 256;
 /// basicConstraints and keyUsage: the critical extensions that are judged here.
 const JUDGED: [&str; 2] = ["2.5.29.19", "2.5.29.15"];
 
@@ -156,8 +160,8 @@ impl<'a> Certificate<'a> {
         let algorithm = Algorithm::read(&parsed.signature_algorithm)?;
         // No signature covers what is around the body, and the parser takes more there than DER: a SEQUENCE without
         // the bit of constructed encodings, for one. One certificate has one spelling, so it is spelled again.
-        let (body, signature) = (parsed.tbs_certificate.as_ref(), encoding::bit_string(&parsed.signature_value.data));
-        if !algorithm.spellings().iter().any(|written| encoding::sequence(&[body, written, &signature]) == der) {
+        let (body, signature) = (parsed.tbs_certificate.as_ref(), bit_string(&parsed.signature_value.data));
+        if !algorithm.spellings().iter().any(|written| sequence(&[body, written, &signature]) == der) {
             return Err(malformed("its DER"));
         }
         check_extensions(&parsed)?;
@@ -181,9 +185,19 @@ impl<'a> Certificate<'a> {
         names.next().is_none().then_some(name)
     }
 
-    /// The subject, as people read it.
+    /// The subject, as people read it: without control characters, and not without end.
     pub fn subject(&self) -> String {
-        self.parsed.subject().to_string()
+        named(self.parsed.subject())
+    }
+
+    /// The subject (DER): issuers and subjects are compared by it.
+    pub(crate) fn subject_der(&self) -> &'a [u8] {
+        self.parsed.tbs_certificate.subject.as_raw()
+    }
+
+    /// The issuer (DER).
+    pub(crate) fn issuer_der(&self) -> &'a [u8] {
+        self.parsed.tbs_certificate.issuer.as_raw()
     }
 
     /// The issuer's one common name; `None` where it has none or several.
@@ -202,6 +216,16 @@ impl<'a> Certificate<'a> {
     pub fn extension(&self, oid: &str) -> Option<&'a [u8]> {
         let found = self.parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == oid)?;
         Some(found.value)
+    }
+
+    /// The public key (`SubjectPublicKeyInfo`, DER).
+    pub(crate) fn spki(&self) -> &'a [u8] {
+        self.parsed.tbs_certificate.subject_pki.raw
+    }
+
+    /// The public key alone, without its algorithm.
+    pub(crate) fn bare_key(&self) -> &[u8] {
+        self.parsed.public_key().subject_public_key.data.as_ref()
     }
 
     /// The public key, if it is on P-384: an uncompressed point of [`P384_POINT`] bytes.
@@ -223,8 +247,8 @@ impl<'a> Certificate<'a> {
 
     /// Whether it names `issuer`, and the key of `issuer` signed it.
     pub fn check_signed_by(&self, issuer: &Certificate<'_>) -> Result<(), X509Problem> {
-        if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
-            return Err(X509Problem::Issuer { expected: issuer.subject(), got: self.parsed.issuer().to_string() });
+        if self.issuer_der() != issuer.subject_der() {
+            return Err(X509Problem::Issuer { expected: issuer.subject(), got: named(self.parsed.issuer()) });
         }
         let signature = &self.parsed.signature_value;
         issuer.check_signature(self.algorithm, self.parsed.tbs_certificate.as_ref(), signature.data.as_ref())
@@ -257,6 +281,26 @@ impl<'a> Certificate<'a> {
         if authority { Err(X509Problem::Authority) } else { Ok(()) }
     }
 
+    /// Whether its key is for signatures (keyUsage): of reports, of documents.
+    pub(crate) fn may_sign_documents(&self) -> bool {
+        self.parsed.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.digital_signature()))
+    }
+
+    /// Whether its key may sign lists of revoked certificates (keyUsage).
+    pub(crate) fn may_sign_lists(&self) -> bool {
+        self.parsed.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.crl_sign()))
+    }
+
+    /// Whether its key may answer for its issuer (id-kp-OCSPSigning, RFC 6960 §4.2.2.2).
+    pub(crate) fn may_answer(&self) -> bool {
+        self.parsed.extended_key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.ocsp_signing))
+    }
+
+    /// Whether this certificate's key signed a message: ECDSA with SHA-384 as DER, of a key on P-384.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        Algorithm::EcdsaP384.verify(self.parsed.public_key(), message, signature)
+    }
+
     /// Whether this certificate's key signed `message`.
     fn check_signature(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), X509Problem> {
         if algorithm.verify(self.parsed.public_key(), message, signature) {
@@ -267,7 +311,18 @@ impl<'a> Certificate<'a> {
     }
 }
 
-fn check_dates(from: i64, until: i64, at: u64) -> Result<(), X509Problem> {
+/// A name, for messages.
+fn named(name: &X509Name<'_>) -> String {
+    printable(&name.to_string())
+}
+
+/// A text of somebody else's, for messages: no control characters, and not without end.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(PRINTED).collect()
+}
+
+/// Whether `at` (Unix seconds) lies between two times.
+pub(crate) fn check_dates(from: i64, until: i64, at: u64) -> Result<(), X509Problem> {
     let seconds = i64::try_from(at).unwrap_or(i64::MAX);
     if seconds < from {
         Err(X509Problem::NotYetValid { from, at })

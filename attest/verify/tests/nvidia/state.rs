@@ -158,8 +158,11 @@ fn g5_lists_cover_are_fresh_and_are_signed_by_the_issuer() {
         let forger = Certificate { name: node.gpu.chain.certificates[0].name.clone(), ..Certificate::ca("", 9) };
         node.crls = vec![Status::default().crl(&forger)];
     });
-    assert!(matches!(&forged, GpuRefused::G5Revocation { problem, .. } if problem.contains("not signed")), "{forged}");
-    for (bytes, what) in [(vec![0x30, 0], "no list"), (vec![0; (256 << 10) + 1], "larger")] {
+    assert!(
+        matches!(&forged, GpuRefused::G5Revocation { problem, .. } if problem.contains("signature is not by")),
+        "{forged}"
+    );
+    for (bytes, what) in [(vec![0x30, 0], "malformed"), (vec![0; (256 << 10) + 1], "more than the 262144")] {
         let refused = refused(|node| node.crls = vec![bytes]);
         assert!(matches!(&refused, GpuRefused::G5Revocation { problem, .. } if problem.contains(what)), "{refused}");
     }

@@ -1,11 +1,10 @@
 use crate::{
-    Refused, Tolerance, Verdict,
+    Refused, Tolerance, Verdict, der,
     stand_in::{
         BASIC_CONSTRAINTS, CERT_AND_CRL_SIGN, CertificateSpec, EXT_KEY_USAGE, Extension, KEY_AGREEMENT,
         KEY_ENCIPHERMENT, KEY_USAGE, SUBJECT_ALT_NAME, Vendor, alt_names, changed, common_name, key_usage, purposes,
         tpm_name,
     },
-    tpm::der,
 };
 
 type Change = fn(&mut CertificateSpec);

@@ -1,11 +1,10 @@
 use crate::{
-    Refused, TrustAnchors, Verdict,
+    Refused, TrustAnchors, Verdict, der,
     enrol::TrustAnchorError,
     stand_in::{
         BASIC_CONSTRAINTS, Ca, CertificateSpec, ECDSA_WITH_SHA1, EXT_KEY_USAGE, Extension, KEY_USAGE, NOW, Vendor,
         changed, key_usage, purposes,
     },
-    tpm::der,
 };
 
 const LATER: &str = "20301231235959Z";

@@ -1,17 +1,11 @@
 //! OCSP answers, RFC 6960 §4.2.1: read by hand, for no crate here reads them.
 
-use super::{Judge, Period};
-use crate::nvidia::{
-    GpuRefused,
-    chain::certificate_signed,
+use crate::{
     der::{self, Reader, Value},
+    x509::Certificate,
 };
 use aws_lc_rs::digest;
-use x509_parser::{
-    extensions::ParsedExtension,
-    prelude::{FromDer, X509Certificate},
-    time::ASN1Time,
-};
+use x509_parser::{prelude::FromDer, time::ASN1Time};
 
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
@@ -29,7 +23,7 @@ const fn explicit(number: u8) -> u8 {
 }
 
 /// A `BasicOCSPResponse`.
-struct Basic<'a> {
+pub(super) struct Answer<'a> {
     signed: &'a [u8],
     signature: &'a [u8],
     certificates: Vec<&'a [u8]>,
@@ -37,71 +31,52 @@ struct Basic<'a> {
 }
 
 /// A `SingleResponse`.
-struct Single<'a> {
+pub(super) struct Single<'a> {
     algorithm: &'a [u8],
     issuer_name: &'a [u8],
     issuer_key: &'a [u8],
     serial: &'a [u8],
-    status: u8,
-    period: Period,
+    /// [`GOOD`], [`REVOKED`], or that the responder does not know the certificate.
+    pub(super) status: u8,
+    /// When it was made, Unix seconds.
+    pub(super) this_update: i64,
+    /// Until when it speaks, Unix seconds.
+    pub(super) next_update: Option<i64>,
 }
 
-impl Judge {
-    /// Whether an answer is of this issuer and speaks of the certificate.
-    pub(super) fn answer(
-        &self,
-        der: &[u8],
-        certificate: &X509Certificate<'_>,
-        issuer: &X509Certificate<'_>,
-    ) -> Result<bool, GpuRefused> {
-        let basic = read(der).ok_or_else(|| self.refuse("it is no successful answer"))?;
-        let Some(single) = basic.singles.iter().find(|single| single.is_of(certificate, issuer)) else {
-            return Ok(false);
-        };
-        if !self.is_signed(&basic, issuer) {
-            return Err(self.refuse("the answer is not signed by the issuer, nor by whom the issuer named"));
-        }
-        self.period(&single.period, false)?;
-        match single.status {
-            GOOD => Ok(true),
-            REVOKED => Err(self.revoked(certificate)),
-            _ => Err(self.refuse("the answer is that the certificate is not known")),
-        }
+pub(super) const GOOD: u8 = 0x80;
+pub(super) const REVOKED: u8 = 0xa1;
+
+impl<'a> Answer<'a> {
+    /// Reads a successful response; `None` where it is none.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        read(bytes)
     }
 
-    /// By the issuer's key, or by that of a certificate in the answer that the issuer signed for answering.
-    fn is_signed(&self, basic: &Basic<'_>, issuer: &X509Certificate<'_>) -> bool {
-        if certificate_signed(issuer, basic.signed, basic.signature) {
+    /// What it says of a certificate that this issuer issued.
+    pub(super) fn on(&self, certificate: &Certificate<'_>, issuer: &Certificate<'_>) -> Option<&Single<'a>> {
+        self.singles.iter().find(|single| single.is_of(certificate, issuer))
+    }
+
+    /// By the issuer's key, or by that of a certificate in the answer that the issuer signed for answering. A
+    /// certificate with a critical extension that is not understood is no certificate here.
+    pub(super) fn is_signed(&self, issuer: &Certificate<'_>, at: u64) -> bool {
+        if issuer.has_signed(self.signed, self.signature) {
             return true;
         }
-        let Some(Ok((rest, responder))) = basic.certificates.first().map(|der| X509Certificate::from_der(der)) else {
-            return false;
-        };
-        let validity = responder.validity();
-        rest.is_empty()
-            && responder.issuer().as_raw() == issuer.subject().as_raw()
-            && super::check_time(validity.not_before.timestamp(), validity.not_after.timestamp(), self.at).is_ok()
-            && answers(&responder)
-            && certificate_signed(issuer, responder.tbs_certificate.as_ref(), responder.signature_value.data.as_ref())
-            && certificate_signed(&responder, basic.signed, basic.signature)
+        let responder = self.certificates.first().and_then(|der| Certificate::parse(der).ok());
+        responder.is_some_and(|responder| {
+            responder.check_valid_at(at).is_ok()
+                && responder.may_answer()
+                && responder.check_leaf().is_ok()
+                && responder.check_signed_by(issuer).is_ok()
+                && responder.has_signed(self.signed, self.signature)
+        })
     }
 }
 
-/// id-kp-OCSPSigning, and no unknown critical extension.
-fn answers(responder: &X509Certificate<'_>) -> bool {
-    let purposes = responder.extended_key_usage();
-    let unknown = responder.extensions().iter().any(|extension| {
-        let parsed = extension.parsed_extension();
-        extension.critical && matches!(parsed, ParsedExtension::UnsupportedExtension { .. })
-    });
-    !unknown && purposes.is_ok_and(|purposes| purposes.is_some_and(|purposes| purposes.value.ocsp_signing))
-}
-
-const GOOD: u8 = 0x80;
-const REVOKED: u8 = 0xa1;
-
 impl Single<'_> {
-    fn is_of(&self, certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    fn is_of(&self, certificate: &Certificate<'_>, issuer: &Certificate<'_>) -> bool {
         let algorithm = match self.algorithm {
             // The hash only names an issuer; the signature is what is believed.
             SHA1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
@@ -110,13 +85,13 @@ impl Single<'_> {
             _ => return false,
         };
         let hash = |bytes: &[u8]| digest::digest(algorithm, bytes);
-        self.serial == certificate.raw_serial()
-            && self.issuer_name == hash(issuer.subject().as_raw()).as_ref()
-            && self.issuer_key == hash(issuer.public_key().subject_public_key.data.as_ref()).as_ref()
+        self.serial == certificate.serial()
+            && self.issuer_name == hash(issuer.subject_der()).as_ref()
+            && self.issuer_key == hash(issuer.bare_key()).as_ref()
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Basic<'_>> {
+fn read(bytes: &[u8]) -> Option<Answer<'_>> {
     let mut response = Reader::only(bytes, der::SEQUENCE)?;
     response.take(der::ENUMERATED).filter(|status| *status == [0])?;
     let mut given = response.enter(explicit(0)).filter(|_| response.is_empty())?;
@@ -136,7 +111,7 @@ fn read(bytes: &[u8]) -> Option<Basic<'_>> {
             certificates.push(certificate.whole);
         }
     }
-    basic.is_empty().then_some(Basic { signed, signature, certificates, singles })
+    basic.is_empty().then_some(Answer { signed, signature, certificates, singles })
 }
 
 /// `ResponseData`.
@@ -167,8 +142,7 @@ fn single(mut single: Reader<'_>) -> Option<Single<'_>> {
     let status = single.next()?.tag;
     let this_update = time(single.next()?)?;
     let next_update = if single.is(explicit(0)) { Some(time(single.enter(explicit(0))?.next()?)?) } else { None };
-    let period = Period { this_update, next_update };
-    Some(Single { algorithm, issuer_name, issuer_key, serial, status, period })
+    Some(Single { algorithm, issuer_name, issuer_key, serial, status, this_update, next_update })
 }
 
 fn time(value: Value<'_>) -> Option<i64> {

@@ -3,9 +3,8 @@
 use super::{
     RimKind,
     markup::{self, SWID},
-    printable,
 };
-use crate::nvidia::GpuRefused;
+use crate::{nvidia::GpuRefused, x509::printable};
 use std::collections::BTreeMap;
 use uppsala::{Document, Element, NodeId};
 

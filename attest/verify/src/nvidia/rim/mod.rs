@@ -25,9 +25,13 @@ pub use golden::Golden;
 
 use super::{
     GpuRefused,
-    chain::{Broken, Chain, check_time},
+    chain::{Broken, Chain},
 };
-use crate::{PinKind, Pins, quote::hex};
+use crate::{
+    PinKind, Pins,
+    quote::hex,
+    x509::{check_dates, printable},
+};
 use aws_lc_rs::digest::{SHA384, digest};
 use std::{collections::BTreeMap, fmt};
 use strongroom_protocol::claims::GpuManifest;
@@ -110,11 +114,8 @@ impl VerifiedRim {
 
     /// Whether its signer's chain is valid at a time, Unix seconds.
     pub(super) fn holds_at(&self, at: u64) -> Result<(), GpuRefused> {
-        check_time(self.not_before, self.not_after, at).map_err(|problem| GpuRefused::G3Validity {
-            rim: self.kind,
-            problem,
-            at,
-        })
+        check_dates(self.not_before, self.not_after, at)
+            .map_err(|problem| GpuRefused::G3Validity { rim: self.kind, problem: problem.to_string() })
     }
 
     /// The signer's chain (DER), from its own certificate to the root.
@@ -148,7 +149,7 @@ pub fn verify(id: &str, bytes: &[u8], pins: &Pins, at: u64) -> Result<VerifiedRi
     let chain = Chain::verify(&ders, CHAIN, (pins, PinKind::NvidiaRimRoot), at).map_err(|broken| match broken {
         Broken::Shape(problem) | Broken::Path(problem) => GpuRefused::G3Chain { rim: kind, problem },
         Broken::NotPinned { sha256 } => GpuRefused::G3Root { rim: kind, got: sha256 },
-        Broken::Validity(problem) => GpuRefused::G3Validity { rim: kind, problem, at },
+        Broken::Validity(problem) => GpuRefused::G3Validity { rim: kind, problem },
     })?;
     let signed_info = signature.canonical_signed_info(&document).map_err(malformed)?;
     if !chain.has_signed(&signed_info, &signature.value) {
@@ -174,7 +175,7 @@ pub fn verify(id: &str, bytes: &[u8], pins: &Pins, at: u64) -> Result<VerifiedRi
         golden,
         not_before: chain.not_before,
         not_after: chain.not_after,
-        chain: chain.ders.iter().map(|der| der.to_vec()).collect(),
+        chain: chain.certificates.iter().map(|certificate| certificate.der().to_vec()).collect(),
     })
 }
 
@@ -195,9 +196,4 @@ fn of_version(kind: RimKind, id: &str, version: &str) -> bool {
         RimKind::Vbios => version.replace('.', "").to_ascii_uppercase(),
     };
     id.rsplit('_').next() == Some(written.as_str())
-}
-
-/// Texts go into messages: no control characters, and not without end.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(128).collect()
 }
