@@ -1,6 +1,7 @@
 //! Where this client keeps what it knows: join file, node configuration, AK, token.
 
 use crate::{
+    OpenDevices,
     output::{Exit, Failure},
     private_file::PrivateFile,
     work::given,
@@ -15,7 +16,7 @@ use std::{
 };
 use strongroom::{
     Admin, Error, Options, Patience, Room, Token,
-    collect::{AgentAddress, Attester, NodeConfig, agent::SOCKET},
+    collect::{AgentAddress, Attester, CollectorConfig, Devices, NodeConfig, agent::SOCKET},
     protocol::{EnrolmentId, join::JoinFile},
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     agent: Option<AgentAddress>,
     pub(crate) json: bool,
     patience: Patience,
+    open_devices: OpenDevices,
 }
 
 impl Context {
@@ -40,6 +42,7 @@ impl Context {
         agent: Option<AgentAddress>,
         json: bool,
         patience: Patience,
+        open_devices: OpenDevices,
     ) -> Result<Self, Failure> {
         let home = match home {
             Some(home) => home,
@@ -50,7 +53,7 @@ impl Context {
         };
         // What is written there names files, and has to name the same ones from every directory.
         let home = absolute(&home)?;
-        Ok(Self { home, token_file, agent, json, patience })
+        Ok(Self { home, token_file, agent, json, patience, open_devices })
     }
 
     pub(crate) fn join_path(&self) -> PathBuf {
@@ -193,7 +196,15 @@ impl Context {
         if self.agent.is_none() && config.is_none() && !Path::new(SOCKET).exists() {
             return Err(not_enrolled(&self.node_path()));
         }
+        if let (None, Some(NodeConfig::Devices(devices))) = (&self.agent, &config) {
+            return Ok(Arc::new(self.open_devices(devices)?));
+        }
         Ok(strongroom::attester(self.agent.as_ref(), config.as_ref())?)
+    }
+
+    /// The devices that a configuration names, in this process.
+    pub(crate) fn open_devices(&self, config: &CollectorConfig) -> Result<Devices, Error> {
+        Ok((self.open_devices)(config)?)
     }
 
     /// Writes a file of the home directory, whole or not at all.

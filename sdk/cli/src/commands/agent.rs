@@ -2,6 +2,7 @@
 
 use crate::{
     agent::{self, Limits, Listener, Rates, confine, initial_namespaces},
+    context::Context,
     output::{Answer, Exit, Failure},
 };
 use serde_json::json;
@@ -15,8 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use strongroom::{
-    Error,
-    collect::{CollectorConfig, Devices, TctiConfig, agent::SOCKET},
+    collect::{CollectorConfig, TctiConfig, agent::SOCKET},
     protocol::evidence::EvidenceKind,
 };
 
@@ -68,7 +68,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn run(self) -> Result<Answer, Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         if !self.accept_namespaces {
             initial_namespaces()?;
         }
@@ -83,7 +83,7 @@ impl Agent {
             ..CollectorConfig::new(self.tcti.clone(), self.state_dir.clone())
         };
         // Whoever may not have the devices should not hold the socket either.
-        let devices = Devices::open(&config).map_err(Error::from)?;
+        let devices = context.open_devices(&config)?;
         let listener = Listener::open(&self.socket, self.socket_mode)?;
         let own = listener.own_path();
         let agent = agent::Agent::new(Box::new(devices), self.limits())?;

@@ -118,7 +118,7 @@ impl Command {
             Self::Explain(command) => command.run(context),
             Self::Audit(command) => command.run(context),
             Self::Run(command) => command.run(context),
-            Self::Agent(command) => command.run(),
+            Self::Agent(command) => command.run(context),
             Self::Evidence(command) => command.run(context),
             Self::Doctor(command) => command.run(context),
             Self::Completions(command) => {
