@@ -2,6 +2,7 @@
 
 mod devices;
 mod findings;
+mod identities;
 mod kernel;
 mod node;
 
@@ -33,6 +34,7 @@ impl Doctor {
             kernel::examine(&self.root, &mut findings);
             node::evidence(context, &mut findings);
             devices::examine(&self.root, node::in_process(context).as_ref(), &mut findings);
+            identities::examine(&self.root, context, &mut findings);
         }
         node::vault(context, &mut findings);
         node::files(context, &mut findings);

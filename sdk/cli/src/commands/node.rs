@@ -1,19 +1,21 @@
 //! `strongroom node`.
 
+mod enroll;
+mod identify;
 mod identity;
 mod import;
 mod show;
+pub(crate) mod shown;
 
 use super::{label, labels, recorded};
 use crate::{
-    context::{Context, absolute},
-    output::{Answer, Exit, Failure, table},
+    context::Context,
+    output::{Answer, Failure, table},
 };
 use clap::Subcommand;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 use strongroom::{
-    Enrolled, Error, Options, Room,
-    collect::{AgentAddress, AgentConfig, Collector, CollectorConfig, NodeConfig, TctiConfig},
+    Options, Room,
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
@@ -24,16 +26,19 @@ use strongroom::{
 /// Nodes.
 #[derive(Subcommand)]
 pub(crate) enum Node {
-    /// Enrol this machine by its TPM
+    /// Enrol this machine by its TPM; one without a TPM is told how an operator registers it
     #[command(
-        after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7\n  strongroom node enroll --agent /run/strongroom/agent.sock --state-dir /var/lib/strongroom-agent"
+        after_help = "Example:\n  strongroom node enroll --tcti device:/dev/tpmrm0 --label rack=b7\n  strongroom node enroll --agent /run/strongroom/agent.sock --state-dir /var/lib/strongroom-agent\n  strongroom node enroll --device sev-snp --device nvidia-gpu"
     )]
-    Enroll(Enroll),
+    Enroll(enroll::Enroll),
     /// Register a machine that has no TPM, by what its evidence will show
     #[command(
         after_help = "Example:\n  strongroom node import --identity snp-chip:4f2a90c1d7e3b658 --identity nvidia-gpu:0a1b2c3d --site fra-1"
     )]
     Import(import::Import),
+    /// Put into this node's record what its devices show, under the identity that was approved
+    #[command(after_help = "Example:\n  strongroom node identify")]
+    Identify(identify::Identify),
     /// What a node's record lists: evidence of anything else is not of this node
     #[command(subcommand)]
     Identity(identity::Change),
@@ -52,29 +57,6 @@ pub(crate) enum Node {
     /// One node; without an id, this machine's
     #[command(after_help = "Example:\n  strongroom node status")]
     Status(Status),
-}
-
-/// Arguments of `node enroll`.
-#[derive(clap::Args)]
-pub(crate) struct Enroll {
-    /// The TPM: `device:/dev/tpmrm0`, or a software TPM's `swtpm:host=127.0.0.1,port=2321`
-    #[arg(long, default_value = "device:/dev/tpmrm0")]
-    tcti: TctiConfig,
-    /// The boot log, where it is not the kernel's
-    #[arg(long, value_name = "FILE")]
-    boot_log: Option<PathBuf>,
-    /// The IMA log, where it is not the kernel's
-    #[arg(long, value_name = "FILE")]
-    ima_log: Option<PathBuf>,
-    /// Where the AK is kept [default: `node` below --home]; on a node with an agent, the agent's
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// A label to ask for; an operator decides
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
-    /// A name for people
-    #[arg(long)]
-    hostname: Option<String>,
 }
 
 /// Arguments of `node approve`.
@@ -118,6 +100,7 @@ impl Node {
         match self {
             Self::Enroll(enroll) => enroll.run(context),
             Self::Import(import) => import.run(context),
+            Self::Identify(_) => identify::Identify::run(context),
             Self::Identity(change) => change.run(context),
             Self::Show(show) => show.run(context),
             Self::Approve(a) => {
@@ -149,57 +132,16 @@ impl Node {
     }
 }
 
-impl Enroll {
-    fn run(self, context: &Context) -> Result<Answer, Failure> {
-        if context.node_path().exists() {
-            return Err(Failure::usage(format!(
-                "this machine is enrolled already: {} is there; remove it to enrol again",
-                context.node_path().display()
-            )));
-        }
-        let state_dir = self.state_dir.as_deref().map(absolute).transpose()?.unwrap_or_else(|| context.state_dir());
-        let config = CollectorConfig {
-            boot_log: self.boot_log.as_deref().map(absolute).transpose()?.into(),
-            ima_log: self.ima_log.as_deref().map(absolute).transpose()?.into(),
-            ..CollectorConfig::new(self.tcti, state_dir)
-        };
-        let node = match context.agent() {
-            None => NodeConfig::Devices(config.clone()),
-            Some(AgentAddress::Path(path)) => NodeConfig::Agent(AgentConfig { agent: path.clone() }),
-            Some(AgentAddress::Descriptor(_)) => {
-                return Err(Failure::usage(
-                    "an enrolment needs the TPM, which a job's agent does not lend: unset STRONGROOM_AGENT",
-                ));
-            }
-        };
-        let room = context.room(Options::default())?;
-        let collector = Collector::open(&config).map_err(Error::from)?;
-        let enrolled = room.enrol(&collector, self.labels.into_iter().collect(), self.hostname)?;
-        write(context, &node, &enrolled)?;
-        // Where jobs open the TPM themselves, nothing tells them apart.
-        let alone = if matches!(node, NodeConfig::Devices(_)) { " --single-job" } else { "" };
-        Answer::new(
-            &serde_json::json!({ "node": enrolled.node, "enrolment": enrolled.enrolment, "state": enrolled.state.state }),
-            format!(
-                "enrolled as node {}\nit waits for an operator: strongroom node approve {} --site SITE{alone}",
-                enrolled.node, enrolled.node
-            ),
-        )
-    }
-}
-
-/// Keeps how this node reaches its devices, and the enrolment to ask after.
-fn write(context: &Context, config: &NodeConfig, enrolled: &Enrolled) -> Result<(), Failure> {
-    let failed = |e: serde_json::Error| Failure::new(Exit::Machine, e.to_string());
-    context.write(&context.enrolment_path(), enrolled.enrolment.to_string().as_bytes())?;
-    context.write(&context.node_path(), &serde_json::to_vec_pretty(config).map_err(failed)?)
-}
-
 impl Status {
     fn run(self, context: &Context) -> Result<Answer, Failure> {
         if let Some(node) = self.node {
             let view: NodeView = context.admin()?.get(&format!("/v1/nodes/{node}"))?;
             return Answer::new(&view, table(COLUMNS, &[row(&view)]));
+        }
+        if context.node_path().exists() && !context.enrolment_path().exists() {
+            return Err(Failure::usage(
+                "this machine did not enrol by a TPM: an operator's `strongroom node show KIND:VALUE` says how its record stands, and `strongroom doctor --node` by which identity",
+            ));
         }
         let room: Room = context.room(Options::default())?;
         let state = room.enrolment(context.enrolment()?)?;
