@@ -14,6 +14,7 @@
 mod audit;
 mod changes;
 mod closing;
+mod endorsements;
 mod enrolments;
 mod grounds;
 mod guards;
@@ -89,6 +90,11 @@ macro_rules! every_backend {
             reads::the_approved_reference_is_in_force,
             changes::what_a_node_measured_is_kept_of_its_last_boot,
             changes::what_came_before_an_approved_reference_is_superseded,
+            endorsements::endorsements_are_kept_replaced_and_removed,
+            endorsements::an_endorsement_has_its_bounds,
+            endorsements::a_proposed_removal_is_forgotten_with_what_replaces,
+            endorsements::a_pin_takes_two_changes,
+            endorsements::each_change_of_an_endorsement_or_pin_is_seen,
             reads::leases_are_found_by_node_and_by_key,
             grounds::who_asks_is_read_together,
             grounds::what_a_release_is_decided_from_is_read_together,

@@ -73,7 +73,8 @@ async fn nodes_enrolled_before_records_listed_identities_list_their_tpm() {
         .sql(
             "DROP TABLE node_identities; ALTER TABLE nodes ALTER COLUMN ak_sha256 SET NOT NULL;
              UPDATE nodes SET content = (content::jsonb - 'identities' - 'activated_at')::text;
-             DELETE FROM migrations WHERE number = 5",
+             DROP TABLE endorsements; DROP TABLE pins; DELETE FROM generations WHERE name = 'endorsements';
+             DELETE FROM migrations WHERE number >= 5",
         )
         .unwrap();
     let store = PostgresStore::open(&options(&database)).await.unwrap();

@@ -37,7 +37,7 @@ async fn the_log_is_durable_and_in_wal() {
     assert_eq!(mode, "wal");
     db = sqlx::SqlitePool::connect(w.directory.path().join("vault.db").to_str().unwrap()).await.unwrap();
     let version: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&db).await.unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +276,7 @@ async fn a_database_of_another_schema_is_left_as_it_is() {
     assert!(newer.to_string().contains("newer program"), "{newer}");
     meddle(w.directory.path(), "DELETE FROM _sqlx_migrations").await;
     let older = as_it_is().await.unwrap_err().to_string();
-    assert!(older.contains("schema 0, this program wants 6: run serve"), "{older}");
+    assert!(older.contains("schema 0, this program wants 7: run serve"), "{older}");
 
     let empty = w.directory.path().join("empty.db");
     assert!(SqliteStore::open_as_it_is(&empty, SqliteOptions::default()).await.is_err());
