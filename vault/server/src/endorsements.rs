@@ -6,6 +6,7 @@
 //!                                        └─ what no pin vouches for any more is left out, and told of
 //! ```
 
+pub mod ends;
 mod load;
 
 use crate::problem::{Answer, Refused};
@@ -13,21 +14,27 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
-use strongroom_attest::{Pins, endorsements::Store as Endorsed, snp::SnpRoots};
-use strongroom_protocol::endorsement::PinState;
+use strongroom_attest::{
+    Pins, TrustAnchors,
+    endorsements::{Store as Endorsed, WARNED},
+    snp::SnpRoots,
+};
+use strongroom_protocol::endorsement::{EndorsementState, PinState};
 use strongroom_store::{
     Store, StoreError,
     model::{EndorsementRow, PinRow},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Endorsements as they are in one generation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Current {
     /// What verifications are given. Its pins are the program's and those that two persons made.
     pub store: Endorsed,
     /// AMD's roots and intermediates, those of the program among them.
     pub snp_roots: SnpRoots,
+    /// TPM vendors' roots and intermediates.
+    pub tpm: TrustAnchors,
     /// Grows with each change of the endorsements and the pins.
     pub generation: i64,
     /// What the database tells of each endorsement, by name.
@@ -44,12 +51,15 @@ pub struct Endorsements {
     pins: Pins,
     kept: RwLock<Option<Arc<Current>>>,
     loading: Mutex<()>,
+    changing: Mutex<()>,
+    warned: ends::Warned,
 }
 
 impl Endorsements {
     /// Endorsements that these roots vouch for, and those that persons add.
     pub fn new(pins: Pins) -> Self {
-        Self { pins, kept: RwLock::default(), loading: Mutex::default() }
+        let (kept, warned) = (RwLock::default(), ends::Warned::default());
+        Self { pins, kept, loading: Mutex::default(), changing: Mutex::default(), warned }
     }
 
     /// The roots that came with the program.
@@ -80,6 +90,11 @@ impl Endorsements {
         Ok(current)
     }
 
+    /// Held by whoever changes them, so that those who ask here at one time wait instead of being refused.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
     /// What is kept, unless it is older than this generation.
     fn kept(&self, generation: i64) -> Option<Arc<Current>> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +106,26 @@ impl Current {
     /// Pins of persons that are in force.
     pub fn pinned(&self) -> impl Iterator<Item = &PinRow> {
         self.pins.iter().filter(|pin| pin.state == PinState::InForce)
+    }
+
+    /// Whether it lies in the database and is not used.
+    pub fn is_left_out(&self, name: &str) -> bool {
+        self.left_out.contains_key(name)
+    }
+
+    /// What is used now and would not be vouched for any more by these pins, or without one endorsement.
+    pub fn fallen(&self, pins: &Pins, without: Option<&str>) -> Vec<String> {
+        load::fallen(self, pins, without)
+    }
+}
+
+/// How something that is valid from and until these times (Unix seconds) stands at `now`.
+pub fn standing(from: i64, until: i64, now: i64) -> EndorsementState {
+    match () {
+        () if now > until => EndorsementState::Expired,
+        () if now < from => EndorsementState::NotYetValid,
+        () if until.saturating_sub(now).cast_unsigned() < WARNED => EndorsementState::Expiring,
+        () => EndorsementState::Valid,
     }
 }
 

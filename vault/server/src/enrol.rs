@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use strongroom_attest::{
     QuoteEvidence, QuoteExpectation, TpmClaims,
     enrol::{check_ak, make_credential, node_id, verify_ek_certificate},
+    pins::PinKind,
     quote,
     tpm::Public,
 };
@@ -53,8 +54,13 @@ pub async fn begin(
     let now = vault.clock.now().await?;
     let at = u64::try_from(now).map_err(Refused::internal)?;
     let chain: Vec<&[u8]> = request.ek_certificate_chain.iter().map(Bytes::as_slice).collect();
-    let crls: Vec<&[u8]> = vault.trust.crls.iter().map(|crl| crl.der.as_slice()).collect();
-    let identity = verify_ek_certificate(&chain, &ek, &vault.trust.anchors, &crls, at).map_err(|e| refused(&e))?;
+    // What lies in the vault's directories, and what was imported.
+    let endorsed = vault.endorsements.current(vault.store.as_ref()).await?;
+    let mut anchors = vault.trust.anchors.clone();
+    anchors.extend(endorsed.tpm.clone());
+    let mut crls: Vec<&[u8]> = vault.trust.crls.iter().map(|crl| crl.der.as_slice()).collect();
+    crls.extend(endorsed.store.lists(PinKind::TpmVendor));
+    let identity = verify_ek_certificate(&chain, &ek, &anchors, &crls, at).map_err(|e| refused(&e))?;
     let profile = check_ak(&ak).map_err(|e| refused(&e))?;
 
     let secret = Secret::<32>::random().map_err(|_| Refused::from(KeysError::NoRandomness))?;

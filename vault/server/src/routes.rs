@@ -6,9 +6,9 @@
 
 use crate::{
     api::{
-        assets, audit, decisions, keys, leases, ledger,
+        assets, audit, decisions, endorsements, keys, leases, ledger,
         nodes::{self, identities},
-        policies, references, sites, status, tokens,
+        pins, policies, references, sites, status, tokens,
     },
     authority::{self, Access},
     challenge, enrol,
@@ -38,6 +38,7 @@ use strongroom_protocol::{
     },
     audit::{AuditPage, AuditQuery, DecisionView, EntryView, ProofView},
     challenge::{Challenge, ChallengeRequest},
+    endorsement::{EndorsementView, ImportEndorsement, ImportedEndorsements, PinView, ProposePin},
     enrol::{ActivateRequest, EnrolChallenge, EnrolRequest, EnrolmentState},
     lease::{
         EndAnswer, EndRequest, LeaseQuery, LeaseView, RenewAnswer, RenewRequest, RevokeLease, RevokeLeases,
@@ -140,6 +141,14 @@ pub fn endpoints() -> Vec<Endpoint> {
         POST "/v1/references", Roles(&[Endorser]), "Proposes a version of a reference set.", (body [RecordReference]) => RECORDED, references::propose;
         POST "/v1/references/{name}/{version}/approve", Roles(&[Endorser]), "Puts a version of a reference set in force that somebody else proposed.", () => RECORDED, references::approve;
         GET "/v1/references", Roles(&[Endorser, Auditor, Operator, PolicyAuthor]), "Every version of every reference set.", () => Json(of::<Vec<ReferenceView>>), references::list;
+
+        POST "/v1/endorsements", Roles(&[Endorser]), "Takes in what vendors publish about their hardware: all of it, or nothing.", (body [ImportEndorsement]) => Json(of::<ImportedEndorsements>), endorsements::import;
+        GET "/v1/endorsements", Roles(&[Endorser, Auditor, Operator]), "All endorsements, without their bytes.", () => Json(of::<Vec<EndorsementView>>), endorsements::list;
+        DELETE "/v1/endorsements/{*name}", Roles(&[Endorser]), "Removes an endorsement; a revocation list only where a second person asks for it too.", () => RECORDED, endorsements::remove;
+        POST "/v1/pins", Roles(&[Endorser]), "Proposes that a TPM vendor's root be trusted.", (body [ProposePin]) => RECORDED, pins::propose;
+        GET "/v1/pins", Roles(&[Endorser, Auditor, Operator]), "Every pinned root, those of the release among them.", () => Json(of::<Vec<PinView>>), pins::list;
+        POST "/v1/pins/{kind}/{sha256}/approve", Roles(&[Endorser]), "Puts a pin in force that somebody else proposed.", () => RECORDED, pins::approve;
+        DELETE "/v1/pins/{kind}/{sha256}", Roles(&[Endorser]), "Takes a pin back that nothing rests on, or the proposal of one.", () => RECORDED, pins::withdraw;
 
         POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (body [CreateAsset]) => RECORDED, assets::create;
         GET "/v1/assets", Roles(&[Custodian, Auditor]), "All assets.", () => Json(of::<Vec<AssetView>>), assets::list;

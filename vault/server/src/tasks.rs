@@ -1,7 +1,8 @@
 //! What the vault does by itself: sweeps leases, shreds what was destroyed, sums up refusals, notes
-//! the use of tokens, checks the ledger's tail.
+//! the use of tokens, tells of endorsements that end, checks the ledger's tail.
 
 use crate::{
+    endorsements::ends,
     lease::sweep::sweep,
     refusals::sum_up,
     start::{TAIL, record_start},
@@ -38,6 +39,11 @@ pub fn start(vault: &Shared, sequencer: Sequencer) -> Vec<JoinHandle<()>> {
         tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
             if let Err(refused) = token_use::write(vault).await {
                 tracing::warn!(code = refused.code().as_str(), "the use of tokens could not be noted");
+            }
+        })),
+        tokio::spawn(every(Shared::clone(vault), MINUTE, async |vault: &Shared| {
+            if let Err(refused) = ends::tell(vault).await {
+                tracing::warn!(code = refused.code().as_str(), "the ends of endorsements could not be looked at");
             }
         })),
         tokio::spawn(every(Shared::clone(vault), MINUTE, async move |vault: &Shared| {

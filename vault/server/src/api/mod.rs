@@ -3,10 +3,12 @@
 pub mod assets;
 pub mod audit;
 pub mod decisions;
+pub mod endorsements;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod nodes;
+pub mod pins;
 pub mod policies;
 pub mod references;
 pub mod sites;

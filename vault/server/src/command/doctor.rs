@@ -2,7 +2,9 @@
 
 use super::{init::UNFINISHED, output, system_time};
 use crate::{
+    clock::rfc3339,
     config::{BackendKind, Config, url_host},
+    endorsements::{Endorsements, ends::ending},
     start::{self, IdentitySigner, TAIL, new_vault, unprotected},
     tls,
     trust::Trust,
@@ -17,6 +19,7 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
+use strongroom_attest::Pins;
 use strongroom_keys::{Custody, KeyTree};
 use strongroom_ledger::{SignedCheckpoint, VerifierKey};
 use strongroom_memory::{KeyPages, Protection};
@@ -27,6 +30,8 @@ use time::OffsetDateTime;
 const CLOCK_TOLERANCE: i64 = 5;
 /// Days before its end at which a certificate is reported.
 const EXPIRY_WARNING: i64 = 14;
+/// Endorsements of which it is said that they end.
+const ENDING: usize = 20;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,9 +81,9 @@ impl Report {
     }
 }
 
-pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
+pub(super) async fn run(path: &Path, pins: Pins, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
-    let report = examine(path, &config, system_time()).await;
+    let report = examine(path, &config, pins, system_time()).await;
     if json {
         output::json(&report.0)?;
     } else {
@@ -102,7 +107,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<ExitCode> {
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
+async fn examine(path: &Path, config: &Config, pins: Pins, now: OffsetDateTime) -> Report {
     let mut report = Report::default();
     modes(config, &mut report);
     beside(path, &mut report);
@@ -123,6 +128,7 @@ async fn examine(path: &Path, config: &Config, now: OffsetDateTime) -> Report {
     match start::open_store_as_it_is(config).await {
         Ok(store) => {
             report.ok("database", place(config));
+            endorsements(&*store, pins, now, &mut report).await;
             database(config, &store, now, &mut report).await;
         }
         Err(error) => {
@@ -309,6 +315,36 @@ fn roots(config: &Config, now: OffsetDateTime, report: &mut Report) {
     }
 }
 
+/// What vendors publish about their hardware: whether it counts, and how long.
+async fn endorsements(store: &dyn Backend, pins: Pins, now: OffsetDateTime, report: &mut Report) {
+    const NAME: &str = "endorsements";
+    let current = match Endorsements::new(pins).load(store).await {
+        Ok(current) => current,
+        Err(error) => return report.fail(NAME, error.to_string(), "repair the database"),
+    };
+    for (name, why) in &current.left_out {
+        report.fail(NAME, format!("{name} is not used: {why}"), "import what vouches for it, or remove it");
+    }
+    let ending = ending(&current, now.unix_timestamp());
+    for row in ending.iter().take(ENDING) {
+        let until = rfc3339(row.until);
+        let remedy = "fetch a newer one (`strongroom endorsement fetch`), and import it";
+        if row.until < now.unix_timestamp() {
+            let finding = format!("{} ended on {until}: what it vouches for is refused", row.name);
+            report.fail(NAME, finding, remedy);
+        } else {
+            report.warn(NAME, format!("{} ends on {until}", row.name), remedy);
+        }
+    }
+    if ending.len() > ENDING {
+        let finding = format!("{} more end within 14 days", ending.len() - ENDING);
+        report.warn(NAME, finding, "`strongroom endorsement check` names them all");
+    }
+    if ending.is_empty() && current.left_out.is_empty() {
+        report.ok(NAME, format!("{}, none ends within 14 days", current.rows.len()));
+    }
+}
+
 fn memory(report: &mut Report) {
     match KeyPages::new(&Protection::default()) {
         Ok(pages) => report.ok("key pages", pages.kind().as_str()),
@@ -438,7 +474,8 @@ mod tests {
         }
         /// Findings that are not ok, with their remedies.
         async fn findings(&self) -> Vec<(&'static str, bool, String)> {
-            let report = examine(&self.path, &Config::load(&self.path).unwrap(), system_time()).await;
+            let pins = Pins::built_in().clone();
+            let report = examine(&self.path, &Config::load(&self.path).unwrap(), pins, system_time()).await;
             let bad = report.0.into_iter().filter(|c| !matches!(c.verdict, Verdict::Ok));
             let told = |c: Check| {
                 let failed = matches!(c.verdict, Verdict::Failed);
@@ -502,7 +539,8 @@ mod tests {
         let patient = Patient::new().await;
         let kept = read_to_string(patient.file("checkpoint.outside")).unwrap();
         std::fs::remove_file(patient.file("checkpoint.outside")).unwrap();
-        let report = examine(&patient.path, &Config::load(&patient.path).unwrap(), system_time()).await;
+        let config = Config::load(&patient.path).unwrap();
+        let report = examine(&patient.path, &config, Pins::default(), system_time()).await;
         let check = report.0.into_iter().find(|check| check.name == "ledger").unwrap();
         assert_eq!(check.checkpoint.as_ref(), Some(&kept));
         let size = kept.lines().nth(1).unwrap();
@@ -530,7 +568,7 @@ mod tests {
         write(&patient.path, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
         let (check, failed, finding) = patient.one().await;
         assert_eq!((check, failed), ("database", true));
-        assert!(finding.contains("schema 0, this program wants 6: run serve"), "{finding}");
+        assert!(finding.contains("schema 0, this program wants 7: run serve"), "{finding}");
         assert_eq!(metadata(patient.file("old.db")).unwrap().len(), 0);
     }
 }

@@ -137,7 +137,7 @@ pub async fn run_with(arguments: Arguments, pins: Pins) -> ExitCode {
             init::run(&dir, &url, &person, postgres.as_deref(), development_waive_four_eyes, json).await
         }
         Command::Serve { config } => serve::run(&config, pins, json).await,
-        Command::Doctor { config } => doctor::run(&config, json).await,
+        Command::Doctor { config } => doctor::run(&config, pins, json).await,
         Command::Backup { config, to } => backup::run(&config, &to, json).await,
         Command::RecoverAdmin { config, person, out } => recover::run(&config, &person, &out, json).await,
         Command::AcceptRestore { config, size, person } => accept::run(&config, size, &person, json).await,

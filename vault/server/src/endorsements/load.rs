@@ -2,7 +2,7 @@
 
 use super::Current;
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
-use strongroom_attest::{Pins, endorsements::Store as Endorsed};
+use strongroom_attest::{Pins, TrustAnchors, endorsements::Store as Endorsed};
 use strongroom_protocol::{endorsement::PinState, sha256};
 use strongroom_store::{
     Store, StoreError,
@@ -52,7 +52,11 @@ pub(super) async fn load(
     }
     // Signatures are verified: not for a thread that answers requests.
     let built = tokio::task::spawn_blocking(move || build(base, list, bytes)).await;
-    built.map_err(|error| StoreError::Unavailable(format!("endorsements could not be loaded: {error}")))
+    let built = built.map_err(|error| StoreError::Unavailable(format!("endorsements could not be loaded: {error}")))?;
+    for (name, why) in &built.left_out {
+        tracing::error!(%name, %why, "this endorsement is not used");
+    }
+    Ok(built)
 }
 
 /// What was loaded before, without what is gone, where nothing that others rest on is gone or replaced.
@@ -75,6 +79,18 @@ fn unchanged(before: &Current, list: &EndorsementList, pins: &Pins) -> Option<En
 /// Whether others may rest on what has this name: a certificate that is not of a key that signs reports.
 fn issues(name: &str) -> bool {
     name.ends_with(".der") && !name.starts_with("vcek/") && !name.starts_with("vlek/")
+}
+
+/// What `current` uses and what these pins would not vouch for, or not without one endorsement.
+pub(super) fn fallen(current: &Current, pins: &Pins, without: Option<&str>) -> Vec<String> {
+    if current.store.pins() == pins && without.is_some_and(|name| !issues(name)) {
+        return Vec::new();
+    }
+    let used = |row: &&EndorsementRow| without != Some(row.name.as_str()) && !current.is_left_out(&row.name);
+    let endorsements: Vec<_> = current.rows.iter().filter(used).cloned().collect();
+    let bytes = current.store.list().map(|one| (one.name.clone(), one.bytes.clone())).collect();
+    let list = EndorsementList { generation: current.generation, endorsements, pins: Vec::new() };
+    build(Endorsed::new(pins.clone()), list, bytes).left_out.into_keys().collect()
 }
 
 /// Imports what is missing in `store`, issuers before what they issued, whatever their names are.
@@ -101,12 +117,14 @@ fn build(mut store: Endorsed, list: EndorsementList, mut bytes: BTreeMap<String,
             break;
         }
     }
-    for (name, why) in &left_out {
-        tracing::error!(%name, %why, "this endorsement is not used");
-    }
     let snp_roots = store.snp_roots();
+    // Without them no TPM of these vendors is enrolled, and nothing else is.
+    let tpm = store.tpm_anchors().unwrap_or_else(|error| {
+        tracing::error!(%error, "the TPM vendors' roots cannot be used");
+        TrustAnchors::default()
+    });
     let EndorsementList { generation, endorsements: rows, pins } = list;
-    Current { store, snp_roots, generation, rows, pins, left_out }
+    Current { store, snp_roots, tpm, generation, rows, pins, left_out }
 }
 
 /// Takes one in as it was imported. The time is that of the import, when a manifest's signers were valid.
