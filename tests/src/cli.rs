@@ -22,6 +22,8 @@ pub struct Cli {
     token: Option<PathBuf>,
     program: PathBuf,
     starter: Vec<OsString>,
+    /// Stands before everything else that the program is given.
+    first: Option<PathBuf>,
     turn: Option<Turn>,
 }
 
@@ -40,7 +42,7 @@ impl Cli {
     /// The command line of somebody whose home is this directory.
     pub fn new(home: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&home)?;
-        Ok(Self { home, token: None, program: built("strongroom")?, starter: Vec::new(), turn: None })
+        Ok(Self { home, token: None, program: built("strongroom")?, starter: Vec::new(), first: None, turn: None })
     }
 
     /// With a token file.
@@ -56,6 +58,13 @@ impl Cli {
         self.program = program;
         self.starter = starter.iter().map(OsString::from).collect();
         self
+    }
+
+    /// The same program over the confidential machine at this socket.
+    pub fn over_machine(mut self, socket: &Path) -> anyhow::Result<Self> {
+        self.program = built("strongroom-for-tests")?;
+        self.first = Some(socket.to_owned());
+        Ok(self)
     }
 
     /// On a node whose TPM others use too.
@@ -88,7 +97,7 @@ impl Cli {
             }
             None => bare(&self.program),
         };
-        command.arg("--home").arg(&self.home);
+        command.args(&self.first).arg("--home").arg(&self.home);
         if let Some(token) = &self.token {
             command.arg("--token-file").arg(token);
         }

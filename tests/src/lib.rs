@@ -10,6 +10,7 @@
 //! Vault::init() ──trust(&node)──serve()──> a strongroomd that runs; kill(), stop(), restart()
 //!        ├── init_over(&database), replica(name)  over PostgreSQL, and several of it
 //!        └── admin(role), cli(role)  people with their tokens       Cli ──run([...])──> Ran
+//! Makers::new() ──machine(chip, gpus)──> Confidential, an SEV-SNP guest with GPUs; Vault::trusting(&makers)
 //! Member::enrol(&vault, node, name) ──approve(site)──> a node that gets keys: room(), devices(), cli
 //! Wire::to(&join) ──ask(keys)──> Asking ──attest(devices)──> a request to be sent as it is, or changed
 //! Intruder::before(&join) ──join_file()──> a TLS terminator that its victims believe in
@@ -26,6 +27,7 @@
 pub mod boot_events;
 pub mod bootlog;
 pub mod cli;
+pub mod confidential;
 pub mod ima;
 pub mod intruder;
 pub mod load;
@@ -46,6 +48,7 @@ pub mod wire;
 
 pub use bootlog::{BootLog, Event};
 pub use cli::{Cli, Ran};
+pub use confidential::{Confidential, Makers};
 pub use ima::Ima;
 pub use intruder::Intruder;
 pub use machine::Machine;

@@ -2,6 +2,7 @@
 
 use crate::{
     Cli, Node,
+    confidential::{Makers, Published},
     ports::{self, free_port},
     programs::{self, bare},
     replica,
@@ -22,7 +23,9 @@ use std::{
 use strongroom::{Admin, Token};
 use strongroom_postgres::Database;
 use strongroom_protocol::{
+    Bytes,
     admin::{CreateToken, CreatedToken, PolicyFiles, RecordReference, Recorded, Role},
+    endorsement::{ImportEndorsement, ImportedEndorsements},
     join::JoinFile,
 };
 use tempfile::TempDir;
@@ -36,6 +39,8 @@ const TRIES: u32 = 10;
 pub struct Vault {
     dir: TempDir,
     process: Option<Child>,
+    /// Roots of hardware that it trusts in the place of those that are built in.
+    pins: Option<PathBuf>,
     /// One after another: a token is made once, a desk joins once.
     alone: Mutex<()>,
 }
@@ -65,7 +70,7 @@ impl Vault {
 
     /// Another replica of this vault, over the same database and with the same people. It does not run yet.
     pub fn replica(&self, name: &str) -> anyhow::Result<Self> {
-        let replica = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
+        let replica = Self { dir: TempDir::new()?, process: None, pins: self.pins.clone(), alone: Mutex::new(()) };
         replica::copy(&self.dir(), &replica.dir(), name, free_port())?;
         fs::create_dir(replica.dir.path().join("tokens"))?;
         copy_files(&self.dir.path().join("tokens"), &replica.dir.path().join("tokens"))?;
@@ -73,7 +78,7 @@ impl Vault {
     }
 
     fn init_with(host: &str, database: Option<&str>) -> anyhow::Result<Self> {
-        let vault = Self { dir: TempDir::new()?, process: None, alone: Mutex::new(()) };
+        let vault = Self { dir: TempDir::new()?, process: None, pins: None, alone: Mutex::new(()) };
         let mut init = bare(&programs::built("strongroomd")?);
         init.arg("init");
         if let Some(database) = database {
@@ -133,6 +138,31 @@ impl Vault {
     pub fn trust(&self, node: &Node) -> anyhow::Result<()> {
         let name = format!("{}.pem", node.tpm.pid().unwrap_or_default());
         fs::copy(node.tpm.root_ca(), self.dir().join("roots/ek").join(name))?;
+        Ok(())
+    }
+
+    /// Trusts hardware of these makers and of no other, from its next start on. What serves then is the same vault in
+    /// a program of the tests: the released one trusts what is built into it.
+    pub fn trusting(&mut self, makers: &Makers) -> anyhow::Result<()> {
+        let file = self.beside("pins.json");
+        fs::write(&file, makers.pins())?;
+        self.pins = Some(file);
+        Ok(())
+    }
+
+    /// Trusts what is built into the released program, from its next start on.
+    pub fn trusting_what_is_released(&mut self) {
+        self.pins = None;
+    }
+
+    /// Imports what makers publish.
+    pub fn endorse(&self, makers: &Makers) -> anyhow::Result<()> {
+        let endorser = self.admin(Role::Endorser)?;
+        for Published { name, bytes, id } in makers.endorsements() {
+            let body = ImportEndorsement { bytes: Bytes(bytes), id };
+            let _: ImportedEndorsements =
+                endorser.post("/v1/endorsements", &body).with_context(|| format!("importing {name}"))?;
+        }
         Ok(())
     }
 
@@ -211,16 +241,25 @@ impl Vault {
 
     /// Proposes and enforces the baseline, with some of its settings changed.
     pub fn enforce_baseline(&self, settings: &[(&str, serde_json::Value)]) -> anyhow::Result<()> {
-        let baseline = programs::project().join("policies/baseline");
-        let mut data: serde_json::Value = serde_json::from_slice(&fs::read(baseline.join("data.json"))?)?;
-        let all = data.get_mut("settings").and_then(|s| s.as_object_mut()).context("the baseline has no settings")?;
+        self.enforce("baseline", settings)
+    }
+
+    /// The same for another bundle of `policies/`: all its files but the tests, its settings changed.
+    pub fn enforce(&self, bundle: &str, settings: &[(&str, serde_json::Value)]) -> anyhow::Result<()> {
+        let directory = programs::project().join("policies").join(bundle);
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".rego") && !name.ends_with("_test.rego") {
+                files.insert(name.clone(), fs::read_to_string(directory.join(&name))?);
+            }
+        }
+        let mut data: serde_json::Value = serde_json::from_slice(&fs::read(directory.join("data.json"))?)?;
+        let all = data.get_mut("settings").and_then(|s| s.as_object_mut()).context("the bundle has no settings")?;
         for (name, value) in settings {
             all.insert((*name).to_owned(), value.clone());
         }
-        let files = BTreeMap::from([
-            ("release.rego".to_owned(), fs::read_to_string(baseline.join("release.rego"))?),
-            ("data.json".to_owned(), data.to_string()),
-        ]);
+        files.insert("data.json".to_owned(), data.to_string());
         let proposed: Recorded = self.admin(Role::PolicyAuthor)?.post("/v1/policies", &PolicyFiles { files })?;
         let digest = proposed.digest.context("a proposal without a digest")?;
         let path = format!("/v1/policies/{digest}/enforce");
@@ -258,7 +297,14 @@ impl Vault {
     fn start(&mut self) -> anyhow::Result<bool> {
         ensure!(self.process.is_none(), "the vault runs already");
         let log = File::options().append(true).create(true).open(self.log())?;
-        let mut command = bare(&programs::built("strongroomd")?);
+        let mut command = match &self.pins {
+            None => bare(&programs::built("strongroomd")?),
+            Some(pins) => {
+                let mut command = bare(&programs::built("strongroomd-for-tests")?);
+                command.arg(pins);
+                command
+            }
+        };
         command.arg("serve").arg("--config").arg(self.configuration());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().context("starting strongroomd")?;
