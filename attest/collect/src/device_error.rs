@@ -58,6 +58,18 @@ pub enum DeviceError {
         /// The generation that there was, as the kernel wrote it.
         found: String,
     },
+    /// The report is of something else than what this process wrote, each time.
+    #[error(
+        "{}: the {device} report is not of what was written, {attempts} times: another process removes and makes the reports of this one, or the driver is at fault", path.display()
+    )]
+    TsmForeign {
+        /// Where configfs-tsm is.
+        path: PathBuf,
+        /// The device.
+        device: EvidenceKind,
+        /// Reports asked for.
+        attempts: u32,
+    },
     /// Another report was being made, each time.
     #[error("{}: busy after {attempts} attempts: another report is being made, or hangs: {source}", path.display())]
     TsmBusy {

@@ -15,11 +15,13 @@ use crate::{
 };
 use rustix::io::Errno;
 use std::{
+    fs,
     io::{self, ErrorKind},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -34,12 +36,15 @@ const ATTEMPTS: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_millis(640);
-/// What names of our directories begin with.
+/// What names of our directories begin with; the namespace of the process, its id and a number follow.
 const OURS: &str = "strongroom-";
 /// A text attribute is a name or a number; sysfs gives a page at the most.
 const TEXT: usize = 4096;
 /// Tells the reports of one process apart.
 static REPORTS: AtomicU32 = AtomicU32::new(0);
+/// The namespace in which this process has its id, as the kernel numbers it: configfs is one for all containers, and
+/// processes of two of them may have one id. 0 where it cannot be seen.
+static NAMESPACE: LazyLock<u64> = LazyLock::new(|| fs::metadata("/proc/self/ns/pid").map_or(0, |found| found.ino()));
 
 /// What a report takes of a file system. [`ConfigFs`] is the kernel's; a test has one of its own.
 pub trait TsmFiles: Send + Sync {
@@ -190,6 +195,11 @@ fn attempt_report(files: &dyn TsmFiles, kind: Kind, data: &[u8; 64]) -> Result<R
             return Err(DeviceError::Size { device: kind.device, what, length: bytes.len(), expected }.into());
         }
     }
+    // Wherever a format has them. A directory that was removed and made again counts from the beginning.
+    if !report.windows(data.len()).any(|part| part == data) {
+        let (path, device) = (place.path(), kind.device);
+        return Err(Attempt::Again(Box::new(move |attempts| DeviceError::TsmForeign { path, device, attempts })));
+    }
     Ok(Report { report, aux: Some(aux).filter(|aux| !aux.is_empty()) })
 }
 
@@ -203,9 +213,9 @@ impl<'a> Place<'a> {
     fn make(files: &'a dyn TsmFiles) -> Result<Self, DeviceError> {
         clear_left_overs(files);
         let number = REPORTS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{OURS}{}-{number}", process::id());
+        let name = our_name(process::id(), number);
         let made = match files.make(&name) {
-            // Numbers are not used twice: it is of a process that had our id, died, and left it.
+            // Numbers are not used twice: it is of a process that had our id in our namespace, died, and left it.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 files.remove(&name).and_then(|()| files.make(&name))
             }
@@ -328,14 +338,21 @@ fn clear_left_overs(files: &dyn TsmFiles) {
     }
 }
 
-/// The process whose report it is; `None` for one that is not ours.
-fn maker_of(name: &str) -> Option<u32> {
-    let (pid, number) = name.strip_prefix(OURS)?.split_once('-')?;
-    number.parse::<u32>().ok()?;
-    pid.parse().ok()
+/// The name of a directory of a process in our namespace.
+fn our_name(pid: u32, number: u32) -> String {
+    format!("{OURS}{}-{pid}-{number}", *NAMESPACE)
 }
 
-/// Fails to the safe side: what cannot be seen lives.
+/// The process whose report it is; `None` for one that is not ours, or of another namespace.
+fn maker_of(name: &str) -> Option<u32> {
+    let (namespace, rest) = name.strip_prefix(OURS)?.split_once('-')?;
+    let (pid, number) = rest.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok().filter(|_| *NAMESPACE != 0 && namespace.parse() == Ok(*NAMESPACE))
+}
+
+/// Fails to the safe side: what cannot be seen lives. Asked of processes in our own namespace only: of others, `/proc`
+/// here shows none.
 fn is_dead(pid: u32) -> bool {
     Path::new("/proc/self").exists() && matches!(Path::new("/proc").join(pid.to_string()).try_exists(), Ok(false))
 }

@@ -16,6 +16,8 @@ pub(crate) enum Mischief {
     LostWrite,
     /// Somebody else writes, after this process wrote and before it reads.
     ForeignWrite,
+    /// Somebody else removed the report, made it anew and wrote as often, so that the count shows nothing.
+    Exchanged,
     /// `outblob` is not answered until the sender is dropped.
     Hang(mpsc::Receiver<()>),
     /// Nothing.
@@ -134,6 +136,9 @@ impl TsmFiles for Kernel {
                 Some(Mischief::ForeignWrite) => {
                     self.lay(name, "outblob", &[self.prefix.as_slice(), &[0xee; 64]].concat());
                     self.count(name);
+                }
+                Some(Mischief::Exchanged) => {
+                    self.lay(name, "outblob", &[self.prefix.as_slice(), &[0xee; 64]].concat());
                 }
                 Some(Mischief::Hang(end)) => {
                     let _ = end.recv();

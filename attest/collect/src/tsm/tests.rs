@@ -63,6 +63,15 @@ fn a_write_that_got_lost_is_noticed_and_made_again() {
 }
 
 #[test]
+fn a_report_of_something_else_is_noticed_and_made_again() {
+    let kernel = snp().meeting([Mischief::Exchanged]);
+    assert_eq!(ask(&kernel).unwrap().report[1120..], [7; 64], "somebody else's report");
+    let kernel = snp().meeting((0..ATTEMPTS).map(|_| Mischief::Exchanged));
+    let error = ask(&kernel).unwrap_err();
+    assert!(matches!(error, DeviceError::TsmForeign { attempts: ATTEMPTS, .. }), "{error}");
+}
+
+#[test]
 fn a_concurrent_write_is_noticed_and_the_report_made_again() {
     let kernel = snp().meeting([Mischief::ForeignWrite]);
     assert_eq!(ask(&kernel).unwrap().report[1120..], [7; 64], "somebody else's report");
@@ -153,9 +162,11 @@ fn what_dead_processes_left_is_removed_and_nothing_else() {
     let dead = child.id();
     child.wait().unwrap();
     let kernel = snp().meeting([]);
-    let (mine, init) = (format!("{OURS}{}-4000000000", process::id()), format!("{OURS}1-0"));
-    let others = ["job".to_owned(), "strongroom-x".to_owned(), format!("{OURS}{dead}"), mine, init];
-    for name in others.iter().chain([&format!("{OURS}{dead}-0")]) {
+    let (mine, init) = (our_name(process::id(), 4_000_000_000), our_name(1, 0));
+    // Of an agent in another container, whose processes are not to be seen here.
+    let elsewhere = format!("{OURS}{}-{dead}-0", *NAMESPACE + 1);
+    let others = ["job".to_owned(), "strongroom-x".to_owned(), format!("{OURS}{dead}-0"), mine, init, elsewhere];
+    for name in others.iter().chain([&our_name(dead, 0)]) {
         kernel.make(name).unwrap();
     }
     reports(&kernel).report(KIND, [7; 64]).unwrap();
@@ -172,7 +183,7 @@ fn what_a_process_with_our_id_left_is_made_anew() {
     // The numbers that come next, whatever other tests have taken.
     let next = REPORTS.load(Ordering::Relaxed);
     for number in next..next + 200 {
-        kernel.make(&format!("{OURS}{}-{number}", process::id())).unwrap();
+        kernel.make(&our_name(process::id(), number)).unwrap();
     }
     assert_eq!(reports(&kernel).report(KIND, [7; 64]).unwrap().report[1120..], [7; 64]);
 }
