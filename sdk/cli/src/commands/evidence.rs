@@ -1,10 +1,18 @@
 //! `strongroom evidence`.
 
+mod azure;
+mod contents;
+mod endorsements;
+mod expected;
 mod explain;
 mod given;
+mod hardware;
 mod logs;
+mod nvidia;
 pub(crate) mod pcrs;
 mod quote_file;
+mod sev_snp;
+mod tdx;
 mod tpm2;
 mod verdict;
 mod verify;

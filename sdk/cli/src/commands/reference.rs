@@ -2,6 +2,7 @@
 //! force by another.
 
 pub(super) mod difference;
+mod launch;
 mod side;
 mod values;
 
@@ -9,9 +10,10 @@ use super::{recorded, segment};
 use crate::{
     context::{Context, read_capped},
     output::{Answer, Failure, table},
+    private_file::PrivateFile,
 };
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 use strongroom::protocol::{
     NodeId,
     admin::{RecordReference, Recorded, ReferenceState, ReferenceValues, ReferenceView},
@@ -70,6 +72,20 @@ pub(crate) enum Reference {
         bank: PcrBank,
         #[command(flatten)]
         choice: Choice,
+    },
+    /// Predict the launch measurement of SEV-SNP guests, one for each number of CPUs
+    #[command(
+        after_help = "Example:\n  strongroom reference from-snp-image --ovmf OVMF.fd --vcpus 4 --vcpu-type EPYC-v4 > image.json"
+    )]
+    FromSnpImage {
+        #[command(flatten)]
+        launch: launch::Launch,
+        /// Propose them as a new version of this set; without it they are printed
+        #[arg(long, value_name = "NAME", conflicts_with = "output")]
+        record: Option<String>,
+        /// Write them to this file too, which must not be there
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Take values of a file: what `from-…` printed, or {"bank": "sha256", "pcrs": {"0": "…"}}
     #[command(after_help = "Example:\n  strongroom reference import gpu-nodes.json --record gpu-nodes")]
@@ -132,6 +148,15 @@ impl Reference {
                 let bytes = read_capped(&image, IMAGE)?;
                 finish(context, values::of_image(&image, &bytes, bank, &phase)?, &choice)
             }
+            Self::FromSnpImage { launch, record, output } => {
+                let file = output.as_deref().map(|path| PrivateFile::create(path, false, ".set.")).transpose()?;
+                let answer = finish(context, launch.values()?, &Choice::whole(record))?;
+                if let (Some(mut file), Some(path)) = (file, &output) {
+                    file.write_all(answer.text.as_bytes()).map_err(|source| Failure::file(path, source))?;
+                    file.commit()?;
+                }
+                Ok(answer)
+            }
             Self::Import { file, choice } => {
                 let (values, warning) = values::of_file(&file)?;
                 Ok(finish(context, values, &choice)?.warn(warning))
@@ -187,6 +212,7 @@ fn list(context: &Context) -> Result<Answer, Failure> {
                 set.version.to_string(),
                 state.to_owned(),
                 pcrs.join(","),
+                launch::counted(&set.values),
                 values::lists(&set.values.files),
                 set.proposed_by.clone(),
                 set.approved_by.clone().unwrap_or_default(),
@@ -195,6 +221,6 @@ fn list(context: &Context) -> Result<Answer, Failure> {
             ]
         })
         .collect();
-    let head = ["SET", "VERSION", "STATE", "PCRS", "FILES", "PROPOSED BY", "APPROVED BY", "RECORDED", "FROM"];
+    let head = ["SET", "VERSION", "STATE", "PCRS", "LAUNCH", "FILES", "PROPOSED BY", "APPROVED BY", "RECORDED", "FROM"];
     Answer::new(&sets, table(head, &rows))
 }

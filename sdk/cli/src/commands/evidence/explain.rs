@@ -1,16 +1,19 @@
 //! `strongroom evidence explain`: what logs and quotes show, in words.
 
 use super::{
+    contents::{self, Content, GivenFile},
+    hardware::Grounds,
     logs,
     quote_file::QuoteFile,
     tpm2::{self, Beside},
     verdict::Found,
+    verify::Kind,
     words,
 };
 use crate::{
-    context::read_capped,
     output::{Answer, Failure},
     plain,
+    times::now,
 };
 use serde_json::{Value, json};
 use std::{
@@ -23,7 +26,7 @@ use strongroom_attest::{Verdict, ima::ImaLog, log::BootLog};
 /// Arguments of `evidence explain`.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
-    /// Boot logs, IMA logs, items of evidence in JSON: told by their content
+    /// Boot logs, IMA logs, reports and quotes of confidential hardware, items of evidence in JSON: told by their content
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -65,13 +68,14 @@ impl Explain {
 }
 
 fn explain(path: &Path) -> Result<Explained, Failure> {
-    let bytes = read_capped(path, limits::BODY as u64)?;
+    let given = contents::read(path, limits::BODY)?;
     let name = path.display();
-    if bytes.is_empty() {
-        return Err(Failure::usage(format!("{name}: the file is empty")));
+    let kinds = Content::of(&given.bytes).kinds();
+    if let [kind @ (Kind::SevSnp | Kind::Tdx | Kind::NvidiaGpu | Kind::AzureSnpVtpm)] = kinds.as_slice() {
+        return hardware(*kind, given);
     }
-    if let Some(b'{' | b'[') = bytes.trim_ascii_start().first() {
-        let file = QuoteFile::read(std::slice::from_ref(&path.to_owned()), None, None)?;
+    if let Some(b'{' | b'[') = given.bytes.trim_ascii_start().first() {
+        let file = QuoteFile::of(std::slice::from_ref(&given), None, None)?;
         let found = tpm2::judge(&file, &Beside::default())?;
         if let Some(why) = &found.malformed {
             return Err(Failure::usage(format!("{name}: malformed: {}", plain::line(why))));
@@ -85,6 +89,7 @@ fn explain(path: &Path) -> Result<Explained, Failure> {
         }
         return Ok(Explained { kind: "evidence of a TPM 2.0", found, text });
     }
+    let GivenFile { bytes, .. } = given;
     let boot = logs::boot_log(&bytes, None);
     if boot.malformed.is_none() {
         return Ok(Explained { kind: "boot log", found: boot, text: boot_log(&bytes) });
@@ -93,10 +98,24 @@ fn explain(path: &Path) -> Result<Explained, Failure> {
     match (&ima.malformed, &boot.malformed) {
         (None, _) => Ok(Explained { kind: "IMA log", found: ima, text: ima_log(&bytes) }),
         (Some(_), why) => Err(Failure::usage(format!(
-            "{name}: no boot log, no IMA log, no item of evidence in JSON ({})",
+            "{name}: no boot log, no IMA log, no report or quote of hardware, no item of evidence in JSON ({})",
             plain::line(why.as_deref().unwrap_or_default())
         ))),
     }
+}
+
+/// A report or quote of confidential hardware: what it says, and what can be told of it without anything beside it.
+fn hardware(kind: Kind, given: GivenFile) -> Result<Explained, Failure> {
+    let at = u64::try_from(now().unix_timestamp()).unwrap_or_default();
+    let mut grounds = Grounds { at, ..Grounds::default() };
+    let name = given.path.display().to_string();
+    let item = grounds.evidence(kind, vec![given])?;
+    let found = grounds.judge(&item)?;
+    if let Some(why) = &found.malformed {
+        return Err(Failure::usage(format!("{name}: malformed: {}", plain::line(why))));
+    }
+    let text = found.text.lines().map(|line| format!("  {line}\n")).collect();
+    Ok(Explained { kind: kind.title(), found, text })
 }
 
 fn boot_log(bytes: &[u8]) -> String {

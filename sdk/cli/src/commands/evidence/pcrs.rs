@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
 use strongroom::protocol::{
-    admin::{FileLists, ReferenceEvent},
+    admin::{FileLists, ReferenceEvent, SnpValues, TdxValues},
     bytes::Bytes,
 };
 use strongroom_attest::{quote::Values, tpm::HashAlg};
@@ -14,7 +14,9 @@ use strongroom_attest::{quote::Values, tpm::HashAlg};
 const LIMIT: u64 = 8 << 20;
 
 /// What a reference set in JSON may have beside banks by their names.
-const MEMBERS: [&str; 5] = ["bank", "pcrs", "values", "files", "events"];
+const MEMBERS: [&str; 7] = ["bank", "pcrs", "values", "snp", "tdx", "files", "events"];
+
+const NO_VALUES: &str = "it holds no PCR values";
 
 /// Values by bank and PCR.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub(crate) struct PcrValues(pub BTreeMap<HashAlg, Values>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ReferenceFile {
     pub values: PcrValues,
+    /// Launch measurements of SEV-SNP.
+    pub snp: SnpValues,
+    /// Build measurements of TDX.
+    pub tdx: TdxValues,
     pub files: FileLists,
     /// Events that the values are of.
     pub events: Vec<ReferenceEvent>,
@@ -39,9 +45,8 @@ impl ReferenceFile {
     /// must not be read as a set without any.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
         of_text(path, bytes, |text| {
-            let values = PcrValues::parse(text)?;
             if !text.trim_start().starts_with('{') {
-                return Ok(Self { values, ..Self::default() });
+                return Ok(Self { values: PcrValues::parse(text)?, ..Self::default() });
             }
             let value = strongroom::protocol::unambiguous::from_slice(text.as_bytes()).map_err(|e| e.to_string())?;
             let known = |name: &str| MEMBERS.contains(&name) || bank_named(name).is_some();
@@ -50,10 +55,14 @@ impl ReferenceFile {
                 let (name, members) = (name.escape_debug(), MEMBERS.join(", "));
                 return Err(format!("`{name}` is no part of a reference set: it has {members}"));
             }
-            let files = match value.get("files") {
-                Some(files) => FileLists::deserialize(files).map_err(|e| format!("`files`: {e}"))?,
-                None => FileLists::default(),
-            };
+            let snp: SnpValues = member(&value, "snp")?;
+            let tdx: TdxValues = member(&value, "tdx")?;
+            // A set may be of launch measurements alone.
+            let values = PcrValues::of_json(&value)?;
+            if values.is_empty() && snp.is_empty() && tdx.is_empty() {
+                return Err(NO_VALUES.to_owned());
+            }
+            let files: FileLists = member(&value, "files")?;
             files.check().map_err(|e| format!("`files`: {e}"))?;
             let events = match value.get("events") {
                 Some(events) => {
@@ -62,8 +71,16 @@ impl ReferenceFile {
                 }
                 None => Vec::new(),
             };
-            Ok(Self { values, files, events })
+            Ok(Self { values, snp, tdx, files, events })
         })
+    }
+}
+
+/// A part of a set, or nothing of it.
+fn member<T: serde::de::DeserializeOwned + Default>(set: &Value, name: &str) -> Result<T, String> {
+    match set.get(name) {
+        Some(part) => T::deserialize(part).map_err(|e| format!("`{name}`: {e}")),
+        None => Ok(T::default()),
     }
 }
 
@@ -102,10 +119,12 @@ impl PcrValues {
         } else {
             Self::of_listing(text)?
         };
-        if values.0.values().all(BTreeMap::is_empty) {
-            return Err("it holds no PCR values".to_owned());
-        }
-        Ok(values)
+        if values.is_empty() { Err(NO_VALUES.to_owned()) } else { Ok(values) }
+    }
+
+    /// True where there is no value.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeMap::is_empty)
     }
 
     fn of_json(value: &Value) -> Result<Self, String> {
@@ -283,6 +302,22 @@ mod tests {
         ] {
             let refused = read(&set(&wrong)).unwrap_err();
             assert!(refused.contains(why), "{wrong}: {refused}");
+        }
+        // A set may be of launch measurements alone.
+        let measurement = "cd".repeat(48);
+        let launch =
+            read(&format!(r#"{{"bank": "sha256", "pcrs": {{}}, "snp": {{"measurements": ["{measurement}"]}}}}"#))
+                .unwrap();
+        assert_eq!((launch.snp.measurements.len(), launch.values.is_empty()), (1, true));
+        let build = read(&set(&format!(r#", "tdx": {{"mrtds": ["{measurement}"]}}"#))).unwrap();
+        assert_eq!((build.tdx.mrtds.len(), build.values.is_empty()), (1, false));
+        for wrong in [
+            "{}",
+            r#"{"snp": {"measurements": []}}"#,
+            r#"{"snp": {"measurements": ["cd"]}}"#,
+            r#"{"snp": {"mrtds": []}}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
         // Events are kept, in whichever form their digests are.
         for digest in [value.clone(), Bytes(vec![0xab; 32]).to_string()] {

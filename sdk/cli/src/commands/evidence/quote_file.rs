@@ -1,17 +1,18 @@
 //! Quotes in files, in the forms in which people have them: told by their content.
 
 use super::{
+    contents::GivenFile,
     given::{Ak, BareKey},
     pcrs::{PcrValues, bank_named},
 };
-use crate::{context::read_capped, output::Failure};
+use crate::output::Failure;
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use strongroom::protocol::{
     bytes::{Bytes, Fixed},
-    evidence::{Evidence, PcrBank, Tpm2Evidence},
-    limits, objects,
+    evidence::{Evidence, PcrBank, Pcrs, Tpm2Evidence},
+    objects,
 };
 use strongroom_attest::{
     quote::Values,
@@ -84,17 +85,10 @@ struct AttestationPcr {
 }
 
 impl QuoteFile {
-    /// Reads one to three files. A quote in raw files needs two: `TPMS_ATTEST` and its signature.
-    pub(super) fn read(paths: &[PathBuf], ak: Option<&Ak>, pcrs: Option<&PcrValues>) -> Result<Self, Failure> {
-        let files: Vec<(&Path, Vec<u8>)> = paths
-            .iter()
-            .map(|path| Ok((path.as_path(), read_capped(path, limits::BODY as u64)?)))
-            .collect::<Result<_, Failure>>()?;
-        if let Some((path, _)) = files.iter().find(|(_, bytes)| bytes.is_empty()) {
-            return Err(Failure::usage(format!("{}: the file is empty", path.display())));
-        }
-        let mut quote = match files.as_slice() {
-            [(path, bytes)] => Self::one(path, bytes, ak)?,
+    /// The quote of one to three files. A quote in raw files needs two: `TPMS_ATTEST` and its signature.
+    pub(super) fn of(files: &[GivenFile], ak: Option<&Ak>, pcrs: Option<&PcrValues>) -> Result<Self, Failure> {
+        let mut quote = match files {
+            [GivenFile { path, bytes }] => Self::one(path, bytes, ak)?,
             [first, second] => Self::raw(first, second, None, ak)?,
             [first, second, third] => Self::raw(first, second, Some(third), ak)?,
             _ => return Err(Failure::usage("a quote is one file, or two or three: TPMS_ATTEST, signature, values")),
@@ -106,6 +100,21 @@ impl QuoteFile {
             quote.exact = false;
         }
         Ok(quote)
+    }
+
+    /// The quote of an item, in its parts.
+    pub(super) fn of_parts(message: Bytes, signature: Bytes, pcrs: Pcrs) -> Self {
+        let bank = match pcrs.bank {
+            PcrBank::Sha256 => HashAlg::Sha256,
+            PcrBank::Sha384 => HashAlg::Sha384,
+        };
+        Self {
+            message: message.0,
+            signatures: vec![signature.0],
+            values: Some((bank, pcrs.values.0.into_iter().map(|(pcr, value)| (pcr, value.0)).collect())),
+            exact: true,
+            ..Self::default()
+        }
     }
 
     fn one(path: &Path, bytes: &[u8], ak: Option<&Ak>) -> Result<Self, Failure> {
@@ -140,29 +149,26 @@ impl QuoteFile {
             _ => objects::from_slice(bytes).map(|item| vec![item]).map_err(|e| e.to_string()),
         }
         .map_err(|e| format!("no item of evidence: {e}; give one as `strongroom evidence collect` prints it"))?;
-        match <[Evidence; 1]>::try_from(items) {
-            Ok([Evidence::Tpm2(item)]) => Ok(Self::item(item)),
-            Ok([other]) => Err(format!("an item of type {}, not tpm2", other.kind())),
-            Err(items) => Err(format!("{} items of evidence: give one", items.len())),
+        if let [other] = items.as_slice()
+            && other.as_tpm2().is_none()
+        {
+            return Err(format!("an item of type {}, not tpm2", other.kind()));
+        }
+        // Beside the quote there may be what other devices gave.
+        match <[Tpm2Evidence; 1]>::try_from(items.into_iter().filter_map(Evidence::into_tpm2).collect::<Vec<_>>()) {
+            Ok([item]) => Ok(Self::item(item)),
+            Err(items) => Err(format!("{} items of type tpm2: give one", items.len())),
         }
     }
 
     fn item(item: Tpm2Evidence) -> Self {
-        let bank = match item.pcrs.bank {
-            PcrBank::Sha256 => HashAlg::Sha256,
-            PcrBank::Sha384 => HashAlg::Sha384,
-        };
         let Fixed(ak_sha256) = item.ak;
         Self {
-            message: item.message.0,
-            signatures: vec![item.signature.0],
-            values: Some((bank, item.pcrs.values.0.into_iter().map(|(pcr, value)| (pcr, value.0)).collect())),
-            exact: true,
             ak_sha256: Some(ak_sha256),
-            ak: None,
             boot_log: item.boot_log.map(|log| log.0),
             ima_log: item.ima_log.map(|log| log.0),
             ima_offset: item.ima_offset.unwrap_or_default(),
+            ..Self::of_parts(item.message, item.signature, item.pcrs)
         }
     }
 
@@ -221,19 +227,19 @@ impl QuoteFile {
     }
 
     fn raw(
-        first: &(&Path, Vec<u8>),
-        second: &(&Path, Vec<u8>),
-        values: Option<&(&Path, Vec<u8>)>,
+        first: &GivenFile,
+        second: &GivenFile,
+        values: Option<&GivenFile>,
         ak: Option<&Ak>,
     ) -> Result<Self, Failure> {
-        let ((_, message), (path, signature)) = match (first, second) {
-            (first, second) if unsized_attest(&first.1).is_some() => (first, second),
-            (first, second) if unsized_attest(&second.1).is_some() => (second, first),
-            ((first, _), (second, _)) => {
+        let (message, GivenFile { path, bytes: signature }) = match (first, second) {
+            (first, second) if unsized_attest(&first.bytes).is_some() => (&first.bytes, second),
+            (first, second) if unsized_attest(&second.bytes).is_some() => (&second.bytes, first),
+            (first, second) => {
                 return Err(Failure::usage(format!(
                     "neither {} nor {} is a TPMS_ATTEST: it begins with ff544347; give it as the TPM made it",
-                    first.display(),
-                    second.display()
+                    first.path.display(),
+                    second.path.display()
                 )));
             }
         };
@@ -245,7 +251,7 @@ impl QuoteFile {
             ))
         })?;
         let mut quote = Self { message, signatures, ..Self::default() };
-        if let Some((path, bytes)) = values {
+        if let Some(GivenFile { path, bytes }) = values {
             quote.values =
                 Some(quote.values_of(bytes).map_err(|problem| {
                     Failure::usage(format!("{}: {problem}; or give them by --pcrs", path.display()))
@@ -363,7 +369,7 @@ fn sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Base64 with padding, as Go writes byte strings.
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
     text.parse().ok().map(|Bytes(bytes)| bytes)
 }

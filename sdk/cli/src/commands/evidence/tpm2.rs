@@ -43,7 +43,7 @@ struct Endorsement {
 }
 
 pub(super) fn judge(file: &QuoteFile, beside: &Beside) -> Result<Found, Failure> {
-    let (reading, signer) = best_reading(file, beside);
+    let (reading, signer) = best_reading(file, beside.ak.as_ref());
     let attest = Attest::parse(&file.message).ok();
     let mut endorsement = Endorsement::of(beside);
     // The TPM itself computes the signer's qualified name from the EK's public area: where it is that of the default
@@ -94,10 +94,10 @@ pub(super) fn judge(file: &QuoteFile, beside: &Beside) -> Result<Found, Failure>
 }
 
 /// The reading of the signature that the AK made, with the AK as a key of its scheme; the first if there is none.
-fn best_reading(file: &QuoteFile, beside: &Beside) -> (Vec<u8>, Option<Public>) {
+pub(super) fn best_reading(file: &QuoteFile, ak: Option<&Ak>) -> (Vec<u8>, Option<Public>) {
     let read = |signature: &Vec<u8>| {
         let scheme = Signature::parse(signature).ok().map(|signature| signature.scheme());
-        (signature.clone(), beside.ak.as_ref().and_then(|ak| ak.signing(scheme)))
+        (signature.clone(), ak.and_then(|ak| ak.signing(scheme)))
     };
     let good = |(signature, ak): &(Vec<u8>, Option<Public>)| {
         let found = quote::Found { message: &file.message, signature, values: None, exact: false };

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
-use strongroom::protocol::claims::Listed;
+use strongroom::protocol::{claims::Listed, requirements::Register};
 use strongroom_attest::{Verdict, log::events::meaning, quote::Values, rows::Row, tpm::HashAlg};
 
 /// What was found in evidence.
@@ -22,7 +22,7 @@ pub(super) struct Found {
     pub malformed: Option<String>,
     /// Rows whose refusal cannot be allowed: without them there is nothing left to believe.
     pub final_rows: Vec<&'static str>,
-    /// Claims by kind of evidence: `tpm`, `boot`, `ima`, `workload`.
+    /// Claims by kind of evidence, as policy names them: `tpm`, `boot`, `ima`, `workload`, `snp`, `tdx`, `azure`, `gpus`.
     pub claims: Map<String, Value>,
     /// Whether a signature vouches for them.
     pub vouched: BTreeMap<&'static str, bool>,
@@ -30,6 +30,8 @@ pub(super) struct Found {
     pub differing: Option<Vec<u8>>,
     /// Banks of the reference set of which there are no values here.
     pub uncompared: Vec<HashAlg>,
+    /// Launch measurements that are not among those of the reference set, by their registers' names.
+    pub unlisted: Vec<&'static str>,
     /// How the files stand to the reference set's lists.
     pub listed: Option<Listed>,
     /// Further members of the JSON document, such as `pcrs`.
@@ -58,6 +60,17 @@ impl Found {
     pub(super) fn unsigned(mut self) -> Self {
         self.vouched.values_mut().for_each(|vouched| *vouched = false);
         self
+    }
+
+    /// Rows of which nothing was given.
+    pub(super) fn not_checked(&mut self, rows: &[(&'static str, &'static str)], why: &str) {
+        let row = |&(row, title): &(&'static str, &'static str)| Row {
+            row,
+            title,
+            verdict: Verdict::NotChecked,
+            note: Some(why.to_owned()),
+        };
+        self.rows.extend(rows.iter().map(row));
     }
 
     /// Takes IMA's PCR from those that no log explains.
@@ -100,6 +113,25 @@ impl Found {
         Ok(())
     }
 
+    /// Holds a launch measurement against those of a reference set.
+    pub(super) fn compare_launch(
+        &mut self,
+        name: &'static str,
+        accepted: &BTreeSet<Register>,
+        measured: Option<Register>,
+    ) -> Result<(), Failure> {
+        if accepted.is_empty() {
+            return Err(Failure::usage(format!(
+                "--reference holds no {name} that this evidence could be held against"
+            )));
+        }
+        self.differing.get_or_insert_default();
+        if !measured.is_some_and(|measured| accepted.contains(&measured)) {
+            self.unlisted.push(name);
+        }
+        Ok(())
+    }
+
     /// The answer: every row with its verdict, claims, and whether all that was checked holds.
     pub(super) fn answer(self, kind: &str, files: &[String], allow: &[String]) -> Result<Answer, Failure> {
         let names = files.join(" ");
@@ -118,7 +150,7 @@ impl Found {
             .filter(|row| row.verdict == Verdict::Refused && !allowed(row))
             .map(|row| row.row)
             .collect();
-        let (reference, against) = reference(self.differing.as_deref(), self.listed.as_ref());
+        let (reference, against) = reference(self.differing.as_deref(), &self.unlisted, self.listed.as_ref());
         let matches = reference.as_ref().is_none_or(|reference| reference["matches"] == json!(true));
         let holds = refusing.is_empty() && matches;
         let mut document = Map::new();
@@ -170,11 +202,14 @@ impl Found {
 }
 
 /// How evidence stands to a reference set: for programs, and for people.
-fn reference(differing: Option<&[u8]>, listed: Option<&Listed>) -> (Option<Value>, String) {
+fn reference(differing: Option<&[u8]>, unlisted: &[&'static str], listed: Option<&Listed>) -> (Option<Value>, String) {
     let Some(differing) = differing else { return (None, String::new()) };
     let mut text = String::new();
     for &pcr in differing {
         let _ = writeln!(text, "PCR {pcr} differs from the reference set: {}", meaning(pcr));
+    }
+    for name in unlisted {
+        let _ = writeln!(text, "{name} is not among those of the reference set");
     }
     let mut files = true;
     if let Some(Listed { unlisted, forbidden, missing, examples }) = listed {
@@ -194,6 +229,10 @@ fn reference(differing: Option<&[u8]>, listed: Option<&Listed>) -> (Option<Value
             let _ = writeln!(text, "required by the reference set and not measured: {}", plain::line(digest));
         }
     }
-    let document = json!({ "matches": differing.is_empty() && files, "differing": differing, "files": listed });
+    let matches = differing.is_empty() && unlisted.is_empty() && files;
+    let mut document = json!({ "matches": matches, "differing": differing, "files": listed });
+    if let (false, Some(members)) = (unlisted.is_empty(), document.as_object_mut()) {
+        members.insert("unlisted".to_owned(), json!(unlisted));
+    }
     (Some(document), text)
 }

@@ -1,12 +1,17 @@
 //! `strongroom evidence verify`: evidence in files, judged as the vault would judge it, without the vault.
 
 use super::{
+    contents::{self, GivenFile},
+    endorsements::Endorsements,
+    expected::{Bound, Requirements},
     given::{self, Ak},
+    hardware::{Grounds, Item},
     logs,
     pcrs::{PcrValues, ReferenceFile},
     quote_file::QuoteFile,
     tpm2::{self, Beside},
     verdict::Found,
+    words,
 };
 use crate::{
     context::read_capped,
@@ -19,13 +24,12 @@ use strongroom::protocol::limits;
 use strongroom_attest::{
     log::{BootLog, Replay},
     quote::Values,
-    rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE, WORKLOAD},
     tpm::HashAlg,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What files hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
     /// A quote of a TPM 2.0: an item of evidence in JSON, with its logs; or `TPMS_ATTEST`, signature and perhaps values in files of their own; or Azure's container; or go-attestation's document
     Tpm2,
@@ -33,17 +37,73 @@ pub(crate) enum Kind {
     TcgLog,
     /// An IMA log, as the kernel shows it in `binary_runtime_measurements` or `ascii_runtime_measurements`
     ImaLog,
+    /// A report of AMD SEV-SNP (1,184 bytes), raw or in hexadecimal, or an item of evidence in JSON
+    SevSnp,
+    /// A quote of Intel TDX, raw or in hexadecimal, or an item of evidence in JSON
+    Tdx,
+    /// A report of an NVIDIA GPU, raw or in hexadecimal, with its chain; or an item of evidence, or NVIDIA's own document, in JSON
+    NvidiaGpu,
+    /// The envelope of an Azure machine (NV index 0x01400001), with the vTPM's quote by --quote; or an item of evidence in JSON
+    AzureSnpVtpm,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Tpm2, Self::TcgLog, Self::ImaLog, Self::SevSnp, Self::Tdx, Self::NvidiaGpu, Self::AzureSnpVtpm];
+
+    /// As `--kind` takes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tpm2 => "tpm2",
+            Self::TcgLog => "tcg-log",
+            Self::ImaLog => "ima-log",
+            Self::SevSnp => "sev-snp",
+            Self::Tdx => "tdx",
+            Self::NvidiaGpu => "nvidia-gpu",
+            Self::AzureSnpVtpm => "azure-snp-vtpm",
+        }
+    }
+
+    /// In words.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Tpm2 => "evidence of a TPM 2.0",
+            Self::TcgLog => "boot log",
+            Self::ImaLog => "IMA log",
+            Self::SevSnp => "report of SEV-SNP",
+            Self::Tdx => "quote of TDX",
+            Self::NvidiaGpu => "report of a GPU",
+            Self::AzureSnpVtpm => "evidence of an Azure machine",
+        }
+    }
+
+    /// Most bytes of one file. Items of evidence may have logs in them.
+    fn limit(self) -> usize {
+        match self {
+            Self::TcgLog => limits::BOOT_LOG,
+            Self::ImaLog => limits::IMA_LOG,
+            _ => limits::BODY,
+        }
+    }
+
+    /// Whether it is of a device rather than a log by itself.
+    fn is_signed(self) -> bool {
+        !matches!(self, Self::TcgLog | Self::ImaLog)
+    }
 }
 
 /// Arguments of `evidence verify`.
 #[derive(clap::Args)]
 pub(crate) struct Verify {
-    /// What the files hold
+    /// What the files hold [default: told by their content, where that is certain]
     #[arg(long, value_enum)]
-    kind: Kind,
-    /// The evidence
+    kind: Option<Kind>,
+    /// The evidence; of hardware, also what goes with it, as by --collateral
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    bound: Bound,
     /// The AK that must have signed: its public key or certificate (PEM, DER), `TPM2B_PUBLIC` or `TPMT_PUBLIC`
     #[arg(long, value_name = "FILE")]
     ak: Option<PathBuf>,
@@ -53,6 +113,24 @@ pub(crate) struct Verify {
     /// Directory of the vendors' roots and intermediates: files that end in .pem, .crt, .cer or .der
     #[arg(long, value_name = "DIR")]
     roots: Option<PathBuf>,
+    /// What goes with evidence of hardware: certificates, in any order, and revocation lists (PEM, DER), OCSP answers, Intel's collateral (JSON), NVIDIA's manifests (XML), the table of certificates that configfs-tsm shows (auxblob); repeatable
+    #[arg(long, value_name = "FILE")]
+    collateral: Vec<PathBuf>,
+    /// Directory of endorsements, as `strongroom endorsement fetch` fills it: what the evidence needs is looked up there
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// What is asked of hardware: a policy's data.json, or its `snp`, `tdx`, `gpu` alone [default: what a policy without them asks]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The quote of Azure's vTPM: `TPMS_ATTEST`, or its container of signature, `TPMS_ATTEST` and values
+    #[arg(long, value_name = "FILE")]
+    quote: Option<PathBuf>,
+    /// The signature of --quote, where it is in a file of its own
+    #[arg(long, value_name = "FILE", requires = "quote")]
+    signature: Option<PathBuf>,
+    /// The event log of a TDX guest (CCEL), which has to lead to its registers
+    #[arg(long, value_name = "FILE")]
+    ccel: Option<PathBuf>,
     /// A reference set that it has to match, as `strongroom reference from-…` prints it
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
@@ -62,9 +140,6 @@ pub(crate) struct Verify {
     /// The time at which certificates are judged, RFC 3339 [default: now]
     #[arg(long, value_name = "RFC3339")]
     at: Option<String>,
-    /// What the quote must bind (extraData), hexadecimal
-    #[arg(long, value_name = "HEX")]
-    bind: Option<String>,
     /// Let what this row refuses pass: it stays shown; of L8 only violations can be allowed; repeatable
     #[arg(long, value_name = "ROW")]
     allow: Vec<String>,
@@ -72,54 +147,78 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let mut known =
-            [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG, &WORKLOAD].concat().into_iter().map(|(row, _)| row);
-        for row in &self.allow {
-            if !known.clone().any(|known| known == row) {
-                let rows: Vec<_> = known.by_ref().collect();
-                let problem =
-                    format!("--allow {}: there is no such row; there are {}", row.escape_debug(), rows.join(", "));
-                return Err(Failure::usage(problem));
-            }
+        if let Some(row) = self.allow.iter().find(|row| words::meaning_of_row(row).is_none()) {
+            let rows = words::rows().map(|(row, _)| row).collect::<Vec<_>>().join(", ");
+            return Err(Failure::usage(format!(
+                "--allow {}: there is no such row; there are {rows}",
+                row.escape_debug()
+            )));
         }
-        let ignored = self.ignored();
-        let found = match self.kind {
-            Kind::Tpm2 => self.quote(),
-            Kind::TcgLog => self.boot_log().map(Found::unsigned),
-            Kind::ImaLog => self.ima_log().map(Found::unsigned),
+        let limit = self.kind.map_or(limits::BODY, Kind::limit);
+        let files: Vec<GivenFile> =
+            self.files.iter().map(|path| contents::read(path, limit)).collect::<Result<_, _>>()?;
+        let kind = match self.kind {
+            Some(kind) => kind,
+            None => contents::recognised(&files)?,
+        };
+        let mut warnings: Vec<String> = self.ignored(kind).into_iter().collect();
+        let found = match kind {
+            Kind::Tpm2 => self.tpm2(&files),
+            Kind::TcgLog => self.boot_log(&files).map(Found::unsigned),
+            Kind::ImaLog => self.ima_log(&files).map(Found::unsigned),
+            Kind::SevSnp | Kind::Tdx | Kind::NvidiaGpu | Kind::AzureSnpVtpm => {
+                self.hardware(kind, files, &mut warnings)
+            }
         }?;
-        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
-        let kind = self.kind.to_possible_value();
-        let kind = kind.as_ref().map_or("", |kind| kind.get_name());
-        Ok(found.answer(kind, &files, &self.allow)?.warn(ignored))
+        let names: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        let answer = found.answer(kind.name(), &names, &self.allow)?;
+        Ok(warnings.into_iter().fold(answer, Answer::warn))
     }
 
-    /// Options that say nothing of a log.
-    fn ignored(&self) -> Option<String> {
+    /// Options that say nothing of this kind.
+    fn ignored(&self, kind: Kind) -> Option<String> {
+        let (tpm2, azure, log) = (kind == Kind::Tpm2, kind == Kind::AzureSnpVtpm, !kind.is_signed());
+        let hardware = !tpm2 && !log;
         let given = [
-            ("--ak", self.ak.is_some()),
-            ("--cert", !self.cert.is_empty()),
-            ("--roots", self.roots.is_some()),
-            ("--bind", self.bind.is_some()),
+            ("--ak", self.ak.is_some(), tpm2),
+            ("--cert", !self.cert.is_empty(), tpm2),
+            ("--roots", self.roots.is_some(), tpm2),
+            ("--bind, --report-data, --nonce, --statement", self.bound.is_some(), !log),
+            ("--collateral", !self.collateral.is_empty(), hardware),
+            ("--store", self.store.is_some(), hardware),
+            ("--settings", self.settings.is_some(), hardware),
+            ("--quote", self.quote.is_some(), azure),
+            ("--ccel", self.ccel.is_some(), kind == Kind::Tdx),
+            ("--pcrs", self.pcrs.is_some(), tpm2 || azure || log),
+            ("--reference", self.reference.is_some(), kind != Kind::NvidiaGpu),
         ];
-        let given: Vec<_> = given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
-        let idle = self.kind != Kind::Tpm2 && !given.is_empty();
-        idle.then(|| format!("{}: a log by itself is signed by nobody, so there is nothing to check", given.join(", ")))
+        let given = given.into_iter().filter(|(_, given, used)| *given && !used);
+        let given: Vec<_> = given.map(|(name, ..)| name).collect();
+        let names = given.join(", ");
+        if given.is_empty() {
+            None
+        } else if log {
+            Some(format!("{names}: a log by itself is signed by nobody, so there is nothing to check"))
+        } else {
+            Some(format!("{names}: this says nothing of {}, and is not looked at", kind.name()))
+        }
     }
 
     fn allows(&self, row: &str) -> bool {
         self.allow.iter().any(|allowed| allowed == row)
     }
 
-    fn quote(&self) -> Result<Found, Failure> {
+    /// Unix seconds.
+    fn time(&self) -> Result<u64, Failure> {
         let at = match &self.at {
             Some(text) => OffsetDateTime::parse(text, &Rfc3339)
                 .map_err(|e| Failure::usage(format!("--at: `{}` is no RFC 3339 time: {e}", text.escape_debug())))?,
             None => now(),
         };
-        let bind = self.bind.as_ref().map(|text| {
-            hex::decode(text).map_err(|e| Failure::usage(format!("--bind: {e}: give extraData in hexadecimal")))
-        });
+        Ok(u64::try_from(at.unix_timestamp()).unwrap_or_default())
+    }
+
+    fn tpm2(&self, files: &[GivenFile]) -> Result<Found, Failure> {
         let mut certificates = Vec::new();
         for path in &self.cert {
             certificates.extend(given::certificates(path)?);
@@ -128,18 +227,48 @@ impl Verify {
             ak: self.ak.as_deref().map(Ak::read).transpose()?,
             certificates,
             roots: self.roots.as_deref().map(given::roots).transpose()?,
-            at: u64::try_from(at.unix_timestamp()).unwrap_or_default(),
-            bind: bind.transpose()?,
+            at: self.time()?,
+            bind: self.bound.of(Kind::Tpm2)?,
             reference: self.reference.as_deref().map(ReferenceFile::read).transpose()?,
             allow_violations: self.allows("L8"),
         };
         let pcrs = self.pcrs.as_deref().map(PcrValues::read).transpose()?;
-        tpm2::judge(&QuoteFile::read(&self.files, beside.ak.as_ref(), pcrs.as_ref())?, &beside)
+        tpm2::judge(&QuoteFile::of(files, beside.ak.as_ref(), pcrs.as_ref())?, &beside)
     }
 
-    fn boot_log(&self) -> Result<Found, Failure> {
-        let bytes = self.one_log(limits::BOOT_LOG)?;
-        let replay = BootLog::parse(&bytes).ok().and_then(|log| Replay::of(&log).ok());
+    fn hardware(&self, kind: Kind, files: Vec<GivenFile>, warnings: &mut Vec<String>) -> Result<Found, Failure> {
+        let mut grounds = Grounds {
+            bound: self.bound.of(kind)?,
+            at: self.time()?,
+            requirements: self.settings.as_deref().map(Requirements::read).transpose()?.unwrap_or_default(),
+            endorsements: Endorsements::default(),
+            reference: self.reference.as_deref().map(ReferenceFile::read).transpose()?,
+            quote: None,
+            ccel: self.ccel.as_deref().map(|path| read_capped(path, limits::BOOT_LOG as u64)).transpose()?,
+        };
+        for path in &self.collateral {
+            grounds.endorsements.add(contents::read(path, limits::BODY)?)?;
+        }
+        if let Some(directory) = &self.store {
+            grounds.endorsements.open(directory, grounds.at)?;
+        }
+        let item = grounds.evidence(kind, files)?;
+        if let Item::Azure(given) = &item
+            && let Some(path) = &self.quote
+        {
+            let parts = [Some(path), self.signature.as_ref()].into_iter().flatten();
+            let parts: Vec<_> = parts.map(|path| contents::read(path, limits::BODY)).collect::<Result<_, _>>()?;
+            let pcrs = self.pcrs.as_deref().map(PcrValues::read).transpose()?;
+            grounds.quote = Some(QuoteFile::of(&parts, given.ak().as_ref(), pcrs.as_ref())?);
+        }
+        warnings.extend(grounds.endorsements.idle(kind));
+        warnings.append(&mut grounds.endorsements.warnings);
+        grounds.judge(&item)
+    }
+
+    fn boot_log(&self, files: &[GivenFile]) -> Result<Found, Failure> {
+        let bytes = one_log(files, limits::BOOT_LOG)?;
+        let replay = BootLog::parse(bytes).ok().and_then(|log| Replay::of(&log).ok());
         let values = self.pcrs.as_deref().map(PcrValues::read).transpose()?;
         let reference = self.reference.as_deref().map(ReferenceFile::read).transpose()?;
         let quoted = match (&values, &replay) {
@@ -148,15 +277,15 @@ impl Verify {
             }
             _ => None,
         };
-        let mut found = logs::boot_log(&bytes, quoted.flatten());
+        let mut found = logs::boot_log(bytes, quoted.flatten());
         if let (Some(reference), Some(replay)) = (&reference, &replay) {
             found.compare(&reference.values, |bank, pcr| replay.value(bank, pcr))?;
         }
         Ok(found)
     }
 
-    fn ima_log(&self) -> Result<Found, Failure> {
-        let bytes = self.one_log(limits::IMA_LOG)?;
+    fn ima_log(&self, files: &[GivenFile]) -> Result<Found, Failure> {
+        let bytes = one_log(files, limits::IMA_LOG)?;
         let values = self.pcrs.as_deref().map(PcrValues::read).transpose()?;
         let reference = self.reference.as_deref().map(ReferenceFile::read).transpose()?;
         let has_ima = |bank: HashAlg| {
@@ -170,7 +299,7 @@ impl Verify {
             return Err(Failure::usage("--pcrs has no value of PCR 10: that is where IMA's log leads"));
         }
         let lists = reference.as_ref().map(|reference| &reference.files);
-        let mut found = logs::ima_log(&bytes, quoted, self.allows("L8"), lists);
+        let mut found = logs::ima_log(bytes, quoted, self.allows("L8"), lists);
         if let Some(pcrs) = found.members.remove("ima_pcrs") {
             found.members.insert("pcrs".to_owned(), pcrs);
         }
@@ -178,15 +307,15 @@ impl Verify {
         found.differing = lists.map(|_| Vec::new());
         Ok(found)
     }
+}
 
-    fn one_log(&self, limit: usize) -> Result<Vec<u8>, Failure> {
-        let [file] = &self.files[..] else {
-            return Err(Failure::usage("a log is one file: give the log of one boot"));
-        };
-        let bytes = read_capped(file, limit as u64)?;
-        if bytes.is_empty() {
-            return Err(Failure::usage(format!("{}: the file is empty", file.display())));
-        }
-        Ok(bytes)
+/// The one file of a log. Where the kind was told by content, its size is looked at here.
+fn one_log(files: &[GivenFile], limit: usize) -> Result<&[u8], Failure> {
+    let [GivenFile { path, bytes }] = files else {
+        return Err(Failure::usage("a log is one file: give the log of one boot"));
+    };
+    if bytes.len() > limit {
+        return Err(Failure::usage(format!("{}: over {limit} bytes", path.display())));
     }
+    Ok(bytes)
 }

@@ -13,7 +13,7 @@ use strongroom::protocol::{
 use strongroom_attest::{
     ima::{Entry, ImaLog, Measured},
     log::{BootLog, Examined, events},
-    rows::{BOOT_LOG, ENROLMENT, IMA_LOG, QUOTE, WORKLOAD},
+    rows::{AZURE, BOOT_LOG, COMPOSITE, ENROLMENT, IMA_LOG, NVIDIA_GPU, QUOTE, SEV_SNP, SNP_LAUNCH, TDX, WORKLOAD},
     tpm::HashAlg,
     workload,
 };
@@ -303,10 +303,16 @@ pub(super) fn quote(found: &Found) -> String {
     text
 }
 
+/// Every row, with what it checks.
+pub(crate) fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_a_machine = [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG, &WORKLOAD];
+    let of_hardware = [&SEV_SNP[..], &SNP_LAUNCH, &AZURE, &TDX, &NVIDIA_GPU, &COMPOSITE];
+    of_a_machine.into_iter().chain(of_hardware).flatten().copied()
+}
+
 /// What a row checks; `None` if there is no such row.
 pub(crate) fn meaning_of_row(row: &str) -> Option<&'static str> {
-    let all = [&ENROLMENT[..], &QUOTE, &BOOT_LOG, &IMA_LOG, &WORKLOAD];
-    all.into_iter().flatten().find(|(known, _)| *known == row).map(|(_, title)| *title)
+    rows().find(|(known, _)| *known == row).map(|(_, title)| title)
 }
 
 /// What a person can do about a row that refused.
@@ -343,6 +349,38 @@ pub(crate) fn remedy(row: &str) -> &'static str {
         }
         "L9" => {
             "run the workload from a measured source: a measured container, a verity root, a file that IMA measured"
+        }
+        "E7" => {
+            "have the identity that the evidence shows approved for this node, or collect it on the node's own devices"
+        }
+        "S1" => "send the report as the firmware gave it, 1,184 bytes; update firmware that still writes version 2",
+        "S2" => "use a processor of a line that policy accepts; for a new one, update this program",
+        "S3" => {
+            "give the VCEK or VLEK with its intermediate (ASK, ASVK) of AMD's service; where the provider signs with a VLEK, let policy allow it"
+        }
+        "S4" => "import AMD's current revocation list; if it names the intermediate, the machine cannot be trusted",
+        "S5" => {
+            "fetch the VCEK of this chip and of the TCB that the report names; after an update of firmware it is another one"
+        }
+        "S6" => "update the host's firmware and commit it; or lower the minimum, if that was meant",
+        "S7" => "launch the guest without the policy bits for debugging and migration; set the host up as policy asks",
+        "S8" => "ask for the report at the privilege level that policy names",
+        "S9" => "collect the report for this very request: an old one, or one of another request, binds something else",
+        "S10" => "give the firmware, kernel, command line and CPUs that the guest is really launched with",
+        "S11" => "send the report unchanged, with the certificate of the key that signed it",
+        "S12" => "read NV index 0x01400001 of this machine's vTPM again, whole; quote with the AK that it names",
+        "S13" => "give or import the certificates that the note names: nothing is fetched while a key is asked for",
+        "T1" => {
+            "see the part that refused: current collateral of this platform, firmware up to date, no debug, a log of this boot"
+        }
+        "G1" => "collect the report for this very request, and send it as the driver gave it",
+        "G2" => "send the device's chain of five certificates with the report, both of the same GPU and unchanged",
+        "G3" => {
+            "import the manifests of the installed driver and VBIOS; if they are there, the firmware is not NVIDIA's: find out whose"
+        }
+        "G4" => "send one report of each GPU in the node's record, beside its guest's own evidence",
+        "G5" => {
+            "switch confidential mode on and DEVTOOLS off; import NVIDIA's current lists; install an accepted driver"
         }
         _ => "see the reference of rows",
     }

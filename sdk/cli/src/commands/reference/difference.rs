@@ -15,6 +15,7 @@ use strongroom::protocol::{
     admin::{FileLists, ReferenceEvent, ReferenceValues},
     bytes::Bytes,
     evidence::PcrBank,
+    requirements::Register,
 };
 use strongroom_attest::log::events::{Change, Place, difference, meaning};
 
@@ -52,6 +53,15 @@ struct DifferingFiles {
     any: Option<&'static str>,
 }
 
+/// Launch measurements that one side accepts and the other does not.
+#[derive(Debug, Serialize)]
+struct DifferingLaunch {
+    /// `snp` or `tdx`.
+    of: &'static str,
+    only_first: BTreeSet<Register>,
+    only_second: BTreeSet<Register>,
+}
+
 /// `strongroom reference diff`.
 pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Answer, Failure> {
     let (first, second) = (Side::read(context, first)?, Side::read(context, second)?);
@@ -65,16 +75,21 @@ pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Ans
         (false, true) => second.pcrs.0.retain(|pcr, _| first.pcrs.0.contains_key(pcr)),
         _ => {}
     }
-    if first.bank != second.bank {
+    // Of sets without values of PCRs the bank says nothing.
+    if first.bank != second.bank && !first.pcrs.0.is_empty() && !second.pcrs.0.is_empty() {
         return Err(Failure::usage(format!("{a} and {b} are of different banks: nothing in them can be compared")));
     }
     let pcrs = pcrs(&first, &second);
     // Of files it says nothing.
     let files = if logs == (false, false) { files(&first.files, &second.files) } else { Vec::new() };
-    let same = pcrs.is_empty() && files.is_empty();
+    let launch = if logs == (false, false) { measurements(&first, &second) } else { Vec::new() };
+    let same = pcrs.is_empty() && launch.is_empty() && files.is_empty();
     let mut text = String::new();
     for pcr in &pcrs {
         text.push_str(&pcr.text(&a, &b));
+    }
+    for differing in &launch {
+        differing.tell(&mut text, &a, &b);
     }
     for list in &files {
         list.tell(&mut text, &a, &b);
@@ -84,7 +99,10 @@ pub(super) fn answer(context: &Context, first: &str, second: &str) -> Result<Ans
     } else if pcrs.iter().any(|pcr| !pcr.changes.is_empty()) {
         text.push_str("What stands after `said:` is the log's own word: no digest is of it.\n");
     }
-    let document = serde_json::json!({ "first": a, "second": b, "same": same, "pcrs": pcrs, "files": files });
+    let mut document = serde_json::json!({ "first": a, "second": b, "same": same, "pcrs": pcrs, "files": files });
+    if let (false, Some(members)) = (launch.is_empty(), document.as_object_mut()) {
+        members.insert("launch".to_owned(), serde_json::json!(launch));
+    }
     let mut answer = Answer::new(&document, text)?;
     answer.holds = same;
     Ok(warnings.into_iter().fold(answer, Answer::warn))
@@ -201,6 +219,30 @@ fn more(text: &mut String, count: usize) {
     }
 }
 
+/// The launch measurements in which two sets differ.
+fn measurements(first: &ReferenceValues, second: &ReferenceValues) -> Vec<DifferingLaunch> {
+    let of = |of, first: &BTreeSet<Register>, second: &BTreeSet<Register>| DifferingLaunch {
+        of,
+        only_first: first - second,
+        only_second: second - first,
+    };
+    let all =
+        [of("snp", &first.snp.measurements, &second.snp.measurements), of("tdx", &first.tdx.mrtds, &second.tdx.mrtds)];
+    all.into_iter().filter(|found| !found.only_first.is_empty() || !found.only_second.is_empty()).collect()
+}
+
+impl DifferingLaunch {
+    fn tell(&self, text: &mut String, a: &str, b: &str) {
+        let what = if self.of == "snp" { "launch measurement of SEV-SNP" } else { "MRTD of TDX" };
+        for (name, only) in [(a, &self.only_first), (b, &self.only_second)] {
+            for measurement in only.iter().take(SHOWN) {
+                let _ = writeln!(text, "{what} of {} only: {}", plain::line(name), String::from(*measurement));
+            }
+            more(text, only.len());
+        }
+    }
+}
+
 fn files(first: &FileLists, second: &FileLists) -> Vec<DifferingFiles> {
     let empty = BTreeMap::new();
     let accepted = |lists: &FileLists| lists.accepted.clone().unwrap_or_default();
@@ -289,6 +331,24 @@ mod tests {
         // A PCR that one side has not.
         let other = values(4, &[(1, "x")]);
         assert_eq!(pcrs(&first, &other).iter().map(|found| found.pcr).collect::<Vec<_>>(), [4, 9]);
+    }
+
+    #[test]
+    fn launch_measurements_differ_by_their_values() {
+        let set = |snp: &[u8], tdx: &[u8]| {
+            let registers = |of: &[u8]| of.iter().map(|&byte| Register([byte; 48])).collect();
+            let mut values = ReferenceValues::of(PcrBank::Sha256, PcrMap::default());
+            (values.snp.measurements, values.tdx.mrtds) = (registers(snp), registers(tdx));
+            values
+        };
+        assert!(measurements(&set(&[1, 2], &[3]), &set(&[2, 1], &[3])).is_empty());
+        let found = measurements(&set(&[1, 2], &[]), &set(&[2, 4], &[3]));
+        assert_eq!(found.iter().map(|found| found.of).collect::<Vec<_>>(), ["snp", "tdx"]);
+        let mut text = String::new();
+        found[0].tell(&mut text, "a", "b");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], format!("launch measurement of SEV-SNP of a only: {}", "01".repeat(48)));
+        assert_eq!(lines[1], format!("launch measurement of SEV-SNP of b only: {}", "04".repeat(48)));
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl FromStr for PcrList {
 }
 
 impl Choice {
+    /// Everything, proposed under this name if there is one.
+    pub(super) fn whole(record: Option<String>) -> Self {
+        Self { record, pcrs: None, forbid: Vec::new(), require: Vec::new() }
+    }
+
     /// True if nothing is left out and nothing added.
     pub(super) fn is_everything(&self) -> bool {
         self.pcrs.is_none() && self.forbid.is_empty() && self.require.is_empty()
@@ -244,10 +249,14 @@ pub(super) fn of_file(path: &Path) -> Result<(ReferenceValues, Option<String>), 
 
 /// The same of what was read of it. A pipe can be read once.
 pub(super) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<(ReferenceValues, Option<String>), Failure> {
-    let ReferenceFile { values: found, files, events } = ReferenceFile::parse(path, bytes)?;
+    let ReferenceFile { values: found, snp, tdx, files, events } = ReferenceFile::parse(path, bytes)?;
     let strong = |bank: HashAlg| matches!(bank, HashAlg::Sha256 | HashAlg::Sha384);
+    let none = Values::new();
+    // A set of launch measurements needs no values of PCRs.
+    let launch = found.is_empty().then_some((HashAlg::Sha256, &none));
     let (algorithm, values) = found
         .bank(strong)
+        .or(launch)
         .ok_or_else(|| Failure::usage(format!("{}: no values of a SHA-256 or SHA-384 bank", path.display())))?;
     let name = path.display().to_string();
     let mut warnings = Vec::new();
@@ -260,7 +269,7 @@ pub(super) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<(ReferenceValues, Op
         warnings.push(format!("{name}: PCR {IMA} changes with each program that is run: its value is left out"));
     }
     let bank = if algorithm == HashAlg::Sha384 { PcrBank::Sha384 } else { PcrBank::Sha256 };
-    let mut values = ReferenceValues { files, events, ..ReferenceValues::of(bank, map(values)) };
+    let mut values = ReferenceValues { snp, tdx, files, events, ..ReferenceValues::of(bank, map(values)) };
     warnings.extend(without_astray(&name, &mut values));
     Ok((values, (!warnings.is_empty()).then(|| warnings.join("\n"))))
 }
