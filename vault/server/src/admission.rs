@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
 };
-use strongroom_protocol::{Code, Fixed, Problem};
+use strongroom_protocol::{Code, Fixed, NodeId, Problem};
 use tokio::time::Instant;
 
 /// Buckets kept of a kind. When there are more, those that are full again are forgotten: to forget
@@ -29,6 +29,8 @@ pub enum Peer {
     Address(IpAddr),
     /// A node's AK, once it is known.
     Ak(Fixed<32>),
+    /// A node that is known by another identity of its record.
+    Node(NodeId),
 }
 
 impl Peer {

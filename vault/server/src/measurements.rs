@@ -2,7 +2,7 @@
 
 use crate::{
     problem::{Answer, Refused},
-    release::ima_state::ImaState,
+    release::{ima_state::ImaState, verify::Claims},
     vault::Vault,
 };
 use strongroom_attest::{
@@ -10,7 +10,11 @@ use strongroom_attest::{
     log::{BootLog, events},
     tpm::HashAlg,
 };
-use strongroom_protocol::{admin::ReferenceValues, evidence::PcrBank};
+use strongroom_protocol::{
+    admin::ReferenceValues,
+    evidence::{PcrBank, PcrMap},
+    requirements::Register,
+};
 use strongroom_store::model::NodeRow;
 
 /// The PCR that the running kernel extends, in a log of its own.
@@ -30,6 +34,20 @@ pub(crate) fn of_quote(claims: &TpmClaims) -> ReferenceValues {
     let mut pcrs = claims.pcr_values().clone();
     pcrs.0.remove(&IMA_PCR);
     ReferenceValues::of(claims.bank(), pcrs)
+}
+
+/// What verified evidence shows, as a set may accept it: a machine's PCRs, or the measurement of a guest's launch.
+pub(crate) fn of_claims(claims: &Claims) -> Option<ReferenceValues> {
+    let register = |hex: &str| Register::try_from(hex.to_owned()).ok();
+    let mut values = ReferenceValues::of(PcrBank::Sha256, PcrMap::default());
+    if let Some(tpm) = claims.tpm() {
+        return Some(of_quote(tpm));
+    } else if let Some(snp) = claims.snp().or(claims.azure().map(|azure| &azure.snp)) {
+        values.snp.measurements.extend(register(&snp.measurement));
+    } else {
+        values.tdx.mrtds.extend(register(&claims.tdx()?.guest.mrtd));
+    }
+    Some(values)
 }
 
 /// What a node showed when it last attested; PCR values alone if it only enrolled, none if it did neither.

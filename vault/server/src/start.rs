@@ -133,6 +133,7 @@ pub fn assemble(
         pins: trust.pins,
         turns: Turns::default(),
         room: Room::default(),
+        known: Arc::default(),
         refusals: Refusals::default(),
         events: Events::default(),
         listeners: Listeners::default(),

@@ -12,7 +12,7 @@ use crate::{
     problem::Answer,
     queue::Queue,
     refusals::Refusals,
-    release::{room::Room, turns::Turns},
+    release::{known::Known, room::Room, turns::Turns},
     shredder::Shredder,
     token_use::TokenUse,
     trust::Trust,
@@ -60,6 +60,8 @@ pub struct Vault {
     pub(crate) turns: Turns,
     /// How much of their logs was kept, a node each.
     pub(crate) room: Room,
+    /// What was verified of endorsements, and holds for many requests.
+    pub(crate) known: Arc<Known>,
     /// Requests that failed before a decision, counted.
     pub refusals: Refusals,
     /// What happens to leases, for those who listen.

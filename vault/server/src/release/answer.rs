@@ -32,13 +32,25 @@ impl Terms {
     }
 }
 
-/// A decision that is in the ledger, under a signed checkpoint: the only thing that keys are given for.
-pub(super) struct Granted {
-    pub(super) decision: DecisionId,
+/// A decision's entry in the ledger, with what proves that it is there.
+pub(super) struct Entry {
     pub(super) record: Vec<u8>,
     pub(super) salt: [u8; 16],
     pub(super) leaf: [u8; 32],
     pub(super) receipt: String,
+}
+
+impl From<Committed> for Entry {
+    fn from(committed: Committed) -> Self {
+        let Committed { record, salt, leaf, receipt, .. } = committed;
+        Self { record, salt, leaf, receipt }
+    }
+}
+
+/// A decision that is in the ledger, under a signed checkpoint: the only thing that keys are given for.
+pub(super) struct Granted {
+    pub(super) decision: DecisionId,
+    pub(super) entry: Entry,
     pub(super) terms: Terms,
     /// Seconds until the lease ends, until possession is proved, until fresh evidence.
     pub(super) times: (u64, u64, u64),
@@ -50,8 +62,7 @@ impl Granted {
     /// Takes what the sequencer committed.
     pub(super) fn after(committed: Committed, decision: DecisionId, terms: Terms, ima_offset: Option<u64>) -> Self {
         let times = (terms.obligations.lease_seconds, terms.obligations.renew_after, terms.obligations.reattest_after);
-        let Committed { record, salt, leaf, receipt, .. } = committed;
-        Self { decision, record, salt, leaf, receipt, terms, times, ima_offset }
+        Self { decision, entry: committed.into(), terms, times, ima_offset }
     }
 
     /// Derives the keys, seals them, signs the response.
@@ -68,21 +79,7 @@ impl Granted {
             keys,
         };
         let plaintext = payload.to_json().map_err(Refused::internal)?;
-        let info = release_info(self.decision);
-        let recipient = &asked.statement.recipient.public_key.0;
-        let envelope = seal(recipient, &info, &asked.statement_sha256.0, &plaintext).map_err(|e| match e {
-            EnvelopeError::RecipientKey => Refused::malformed("recipient.public_key", e.to_string()),
-            other => Refused::internal(other),
-        })?;
-        let message = response_message(&asked.statement_bytes, &self.leaf, &envelope.enc.0, &envelope.ciphertext.0);
-        Ok(ReleaseResponse {
-            decision_id: self.decision,
-            envelope,
-            record: Bytes(self.record),
-            salt: Fixed(self.salt),
-            receipt: self.receipt,
-            signature: Fixed(vault.keys.identity().sign(&message)),
-        })
+        sealed(vault, attested, self.decision, self.entry, &plaintext)
     }
 
     fn keys(&self, vault: &Vault, asked: &[KeyRequest], facts: &Facts) -> Answer<Vec<ReleasedKey>> {
@@ -118,6 +115,32 @@ impl Granted {
         }
         Ok(keys)
     }
+}
+
+/// Seals what the recipient is told of a decision that is in the ledger, and signs the response.
+pub(super) fn sealed(
+    vault: &Vault,
+    attested: &Attested,
+    decision: DecisionId,
+    entry: Entry,
+    plaintext: &[u8],
+) -> Answer<ReleaseResponse> {
+    let asked = &attested.asked;
+    let recipient = &asked.statement.recipient.public_key.0;
+    let envelope = seal(recipient, &release_info(decision), &asked.statement_sha256.0, plaintext);
+    let envelope = envelope.map_err(|e| match e {
+        EnvelopeError::RecipientKey => Refused::malformed("recipient.public_key", e.to_string()),
+        other => Refused::internal(other),
+    })?;
+    let message = response_message(&asked.statement_bytes, &entry.leaf, &envelope.enc.0, &envelope.ciphertext.0);
+    Ok(ReleaseResponse {
+        decision_id: decision,
+        envelope,
+        record: Bytes(entry.record),
+        salt: Fixed(entry.salt),
+        receipt: entry.receipt,
+        signature: Fixed(vault.keys.identity().sign(&message)),
+    })
 }
 
 fn version_key(vault: &Vault, row: &KeyRow) -> Answer<VersionKey> {

@@ -29,12 +29,12 @@ use strongroom_protocol::{
 };
 use strongroom_store::{
     Blob, Change, Guard, Item, Quota, Refusal,
-    model::{LeaseRow, NodeRow, Versioned},
+    model::{LeaseRow, Versioned},
 };
 use tokio::time::Instant;
 
 /// How often rows may change under a decision before the requester is asked to come back.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// Decides, commits, and answers.
 pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<ReleaseResponse> {
@@ -43,6 +43,11 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
     for _ in 0..ATTEMPTS {
         let held = attested.renewed.as_ref().is_some_and(|l| l.row.state == LeaseState::Live);
         let mut facts = Facts::gather(vault, &attested, held).await?;
+        if facts.enforced.generation != attested.policy_generation {
+            // Another policy asks for other evidence.
+            attested.read_again(vault).await?;
+            continue;
+        }
         if quota_refused > 1 {
             // Policy reads the counts and should have denied by itself.
             facts.deny("lease_quota", "Too many leases are live.");
@@ -69,7 +74,7 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             }
             Err(QueueError::Refused(Refusal::Stale(guard))) => {
                 tracing::debug!(?guard, "a row changed under the decision: deciding again");
-                reread(vault, &mut attested).await?;
+                attested.read_again(vault).await?;
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -96,27 +101,12 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
 }
 
 /// The ledger is well: others were quicker, each time.
-fn keeps_changing() -> Refused {
+pub(super) fn keeps_changing() -> Refused {
     let detail = "other requests and acts keep changing what the decision rests on";
     Problem::new(Code::TooMany).detail(detail).retry_after(1).into()
 }
 
-/// Reads the rows again that came with the evidence.
-async fn reread(vault: &Vault, attested: &mut Attested) -> Answer<()> {
-    let gone = || Refused::from(Problem::new(Code::NotEnrolled));
-    let node = vault.store.node_by_ak(attested.asked.quote.ak).await?.ok_or_else(gone)?;
-    let keys = |row: &NodeRow| row.tpm.as_ref().map(|tpm| (tpm.ak_public.clone(), tpm.ek_public.clone()));
-    if keys(&node.row) != keys(&attested.node.row) {
-        return Err(gone());
-    }
-    attested.node = node;
-    if let Some(lease) = attested.asked.statement.lease {
-        attested.renewed = vault.store.lease(lease).await?;
-    }
-    attested.read_logs_again(vault).await
-}
-
-fn denied(decision: DecisionId, judgement: &Judgement) -> Refused {
+pub(super) fn denied(decision: DecisionId, judgement: &Judgement) -> Refused {
     let code = if judgement.facts.destroyed { Code::KeyDestroyed } else { Code::Denied };
     let mut refused = Refused::decided(code, decision, judgement.reasons());
     refused.0.row = judgement.row.map(str::to_owned);
@@ -140,9 +130,9 @@ impl Proposal {
         let explanation = Blob::of(judgement.explanation(attested)?);
         let limit = vault.config.limits.log_bytes_per_node_per_hour;
         let is_left = |bytes| vault.room.is_left(node.id, bytes, limit, Instant::now());
-        let worth = Worth::of(&attested.logs, node.state);
-        let kept = Kept::within(&asked.quote, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
-        let (kept_bytes, boot_log) = (kept.new_bytes(node.last_boot_log), kept.boot_log(&asked.quote));
+        let worth = Worth::of(&attested.logs, attested.state(), attested.claims.is_ok());
+        let kept = Kept::within(&asked.items, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
+        let (kept_bytes, boot_log) = (kept.new_bytes(node.last_boot_log), kept.boot_log(&asked.items));
         let Kept { evidence, logs } = kept;
         let renewal = asked.statement.act == Act::Renew;
 
@@ -178,7 +168,7 @@ impl Proposal {
                 Some(terms)
             }
         };
-        changes.extend(measured(attested, boot_log));
+        changes.extend(shown(attested, boot_log, facts.now));
         if let Some(kept) = &attested.logs.kept {
             // Whatever the verdict: the quote vouches for the log, and a node that is denied for want of a
             // reference set is one whose files an endorser may want to see.
@@ -187,7 +177,8 @@ impl Proposal {
         }
 
         let lease = grant.as_ref().map(|g| g.lease).or(asked.statement.lease);
-        let mut record = record(vault, attested, judgement, lease, (&evidence, &explanation))?;
+        let released = judgement.obligations.is_some();
+        let mut record = record(vault, attested, judgement, (lease, released), (&evidence, &explanation))?;
         if let Some((_, drift)) = closed {
             record.details.insert(LEASE_ENDED.to_owned(), drift.as_str().into());
         }
@@ -239,20 +230,19 @@ fn lease_row(
     decision: DecisionId,
 ) -> Answer<LeaseRow> {
     let asked = &attested.asked;
-    let boot = attested.claims.as_ref().map_err(|_| Refused::internal("a grant without claims"))?.boot();
     let (expires_at, reattest_at) = terms.ends(facts.now);
     Ok(LeaseRow {
         id: terms.lease,
         decision,
         node: attested.node.row.id,
-        ak_sha256: Some(asked.quote.ak),
-        guest: None,
+        ak_sha256: attested.ak(),
+        guest: attested.guest(),
         statement_sha256: asked.statement_sha256,
         caller_sha256: asked.caller.as_ref().map(|c| c.sha256),
         recipient_sha256: Fixed(asked.statement.recipient_sha256()),
         keys: asked.statement.keys.clone(),
         job: asked.statement.job.as_ref().map(|j| j.id.clone()),
-        boot: Some((boot.reset_count, boot.restart_count)),
+        boot: attested.boot(),
         wrapped_secret: Bytes(vault.keys.wrap_lease_secret(terms.lease, &terms.secret)?),
         obligations: serde_json::to_string(&terms.obligations).map_err(Refused::internal)?,
         state: LeaseState::Live,
@@ -263,29 +253,37 @@ fn lease_row(
     })
 }
 
-/// What the node shows for the first time, so that an endorser can propose it. `kept` is its boot log, if that is
-/// kept: one that is not is nothing to propose from, nor is one that does not hold.
-fn measured(attested: &Attested, kept: Option<Fixed<32>>) -> Option<Change> {
-    let seen = Some(measurements::of_quote(attested.claims.as_ref().ok()?));
-    let log = kept.filter(|_| attested.logs.boot.held().is_some());
-    let boot = attested.claims.as_ref().ok()?.boot();
-    let boot = Some((boot.reset_count, boot.restart_count));
+/// What the node shows for the first time: itself, where an operator registered it and waits for that, and what it
+/// booted, so that an endorser can propose it. `kept` is its boot log, if that is kept: one that is not is nothing to
+/// propose from, nor is one that does not hold.
+fn shown(attested: &Attested, kept: Option<Fixed<32>>, now: i64) -> Option<Change> {
+    let claims = attested.claims.as_ref().ok()?;
     let row = &attested.node.row;
-    let changed = row.last_pcrs != seen || row.last_boot_log != log || row.last_boot != boot;
-    let shown = NodeRow { last_pcrs: seen, last_boot_log: log, last_boot: boot, ..row.clone() };
-    changed.then_some(Change::PutNode(shown))
+    let mut shown = row.clone();
+    if attested.activates() {
+        (shown.state, shown.activated_at) = (attested.state(), Some(now));
+    }
+    if let Some(seen) = measurements::of_claims(claims) {
+        shown.last_pcrs = Some(seen);
+        shown.last_boot_log = kept.filter(|_| attested.logs.boot.held().is_some());
+        shown.last_boot = claims.tpm().and(attested.boot());
+    }
+    (shown != *row).then_some(Change::PutNode(shown))
 }
 
-fn record(
+pub(super) fn record(
     vault: &Vault,
     attested: &Attested,
     judgement: &Judgement,
-    lease: Option<LeaseId>,
+    (lease, released): (Option<LeaseId>, bool),
     (evidence, explanation): (&Blob, &Blob),
 ) -> Answer<Record> {
     let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
-    let released = judgement.obligations.is_some();
-    let action = if asked.statement.act == Act::Renew { Action::LeaseRenewed } else { Action::ReleaseDecided };
+    let action = match asked.statement.act {
+        Act::Release => Action::ReleaseDecided,
+        Act::Renew => Action::LeaseRenewed,
+        Act::Identify => Action::NodeIdentified,
+    };
     // Records of a lease are a chain from its grant on; a denial stands in the node's.
     let subject = match lease.filter(|_| released) {
         Some(lease) => subject(SubjectKind::Lease, lease),
@@ -306,6 +304,9 @@ fn record(
     record.claims_sha256 = Some(explanation.sha256);
     record.verdict = Some(if released { Verdict::Released } else { Verdict::Denied });
     record.reasons = judgement.reasons();
+    if attested.activates() {
+        record.details.insert("activated".to_owned(), true.into());
+    }
     if let Some(caller) = &asked.caller {
         record.details.insert("caller_sha256".to_owned(), Value::String(caller.sha256.to_string()));
     }

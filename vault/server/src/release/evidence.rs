@@ -4,6 +4,7 @@ use super::{
     logs::{self, Logs},
     request::Asked,
     turns::Turn,
+    verify::{Asks, Claims, Evident, GuestClaims, Refusal, verify},
 };
 use crate::{
     admission::Peer,
@@ -11,69 +12,67 @@ use crate::{
     problem::{Answer, Refused},
     vault::Vault,
 };
-use std::sync::Arc;
-use strongroom_attest::{BootCounters, QuoteEvidence, QuoteExpectation, TpmClaims, quote, tpm::Public};
+use std::{collections::BTreeSet, sync::Arc};
 use strongroom_policy::settings::LogSettings;
 use strongroom_protocol::{
-    Code, Problem,
-    binding::{TAG_TPM, TAG_TPM_AGENT, tpm_extra_data},
-    evidence::{PcrBank, PcrSelection},
+    Code, Fixed, Problem,
+    enrol::NodeState,
+    evidence::EvidenceKind,
+    identity::{Identity, IdentityKind},
     statement::Act,
 };
-use strongroom_store::model::{LeaseRow, NodeRow, Versioned};
+use strongroom_store::{
+    Whose,
+    model::{LeaseRow, LeasedGuest, NodeRow, Versioned},
+};
 
-/// A request that an enrolled node's AK has signed: from here on, every outcome is a decision.
+/// A request that an enrolled node has signed: from here on, every outcome is a decision.
 pub(super) struct Attested {
     pub(super) asked: Asked,
     pub(super) node: Versioned<NodeRow>,
-    /// The claims, or the row that refused a quote which the node did sign for this request.
-    pub(super) claims: Result<Arc<TpmClaims>, strongroom_attest::Refused>,
+    /// What the items show of the node's record, or every row that refused one.
+    pub(super) claims: Result<Claims, Vec<Refusal>>,
+    /// What each item showed by itself; none where one was refused.
+    pub(super) evident: Option<Arc<Evident>>,
     /// What the logs beside the quote showed.
     pub(super) logs: Logs,
     /// The lease that was granted to this very statement before.
     pub(super) known: Option<Versioned<LeaseRow>>,
     /// The lease that a renewal names, if there is one.
     pub(super) renewed: Option<Versioned<LeaseRow>>,
+    /// The generation of the policy by which evidence was asked for.
+    pub(super) policy_generation: i64,
     /// The node's turn, where the decision rests on what it showed before; until the commit.
     pub(super) turn: Option<Turn>,
 }
 
-/// Looks the node up by its AK and verifies the quote. Failures before the node's signature over
-/// this request are refused with 401, and leave nothing behind.
+/// Looks the node up by what its evidence says and verifies that. Failures before the node's signature over this
+/// request are refused with 401, and leave nothing behind.
 pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> {
-    let ak = asked.quote.ak;
     let requester = &mut asked.requester;
     let (known, renewed) = (requester.known.take(), requester.renewed.take());
     let node = requester.node.take().ok_or_else(|| Refused::from(Problem::new(Code::NotEnrolled)))?;
-    vault.admission.admit(Peer::Ak(ak))?;
-    let enforced = vault.policy.of(vault.store.as_ref(), requester.policy_generation).await?;
-    let selection = match &enforced.policy {
-        Some(policy) => policy.bundle().pcr_selection(),
-        None => PcrSelection { bank: PcrBank::Sha256, pcrs: vault.config.attestation.pcrs.clone() },
-    };
-    let claims = match verify(&asked, &selection, &node.row, renewed.as_ref().map(|l| &l.row))? {
-        Err(refused) if !refused.is_signed_for_this_request() => {
-            tracing::info!(node = %node.row.id, row = refused.row(), "evidence refused");
-            return Err(Problem::new(Code::EvidenceRefused).row(refused.row()).into());
-        }
-        other => other.map(Arc::new),
-    };
+    vault.admission.admit(match &asked.whose {
+        Whose::Ak(ak) => Peer::Ak(*ak),
+        Whose::Identity(_) => Peer::Node(node.row.id),
+    })?;
+    let enforced = vault.policy.of(vault.store.as_ref(), asked.requester.policy_generation).await?;
     let known = known.filter(|_| asked.statement.act == Act::Release);
-    let turn = match &claims {
-        Ok(_) if known.is_some() => Some(vault.turns.again(asked.statement_sha256).await?),
-        Ok(claims) if logs::judges_ima(&asked.quote, claims) => {
-            Some(vault.turns.of(node.row.id, asked.statement_sha256).await?)
-        }
-        _ => None,
+    let mut attested = Attested {
+        asked,
+        node,
+        claims: Err(Vec::new()),
+        evident: None,
+        logs: Logs::unread(),
+        known,
+        renewed,
+        policy_generation: enforced.generation,
+        turn: None,
     };
-    let logs = match &claims {
-        Ok(claims) => {
-            let (quote, claims) = (Arc::clone(&asked.quote), Arc::clone(claims));
-            Logs::read(vault.store.as_ref(), node.row.id, quote, claims, log_settings(&enforced)).await?
-        }
-        Err(_) => Logs::unread(),
-    };
-    Ok(Attested { asked, node, claims, logs, known, renewed, turn })
+    attested.verify(vault, &enforced).await?;
+    attested.turn = attested.take_turn(vault).await?;
+    attested.read_logs(vault, &enforced).await?;
+    Ok(attested)
 }
 
 /// What the policy in force asks of logs.
@@ -82,40 +81,132 @@ fn log_settings(enforced: &Enforced) -> LogSettings {
 }
 
 impl Attested {
-    /// Reads the logs again: what is known of the node has grown since, or another policy is in force.
-    pub(super) async fn read_logs_again(&mut self, vault: &Vault) -> Answer<()> {
-        let Ok(claims) = &self.claims else { return Ok(()) };
-        if self.logs.kept.is_none() {
-            return Ok(());
+    /// Verifies the items by what this policy asks, and holds them against the node's record.
+    async fn verify(&mut self, vault: &Vault, enforced: &Enforced) -> Answer<()> {
+        let renewed = self.renewed.as_ref().map(|lease| &lease.row);
+        let verified = verify(vault, &self.asked, &self.node.row, renewed, Asks::of(vault, enforced)).await?;
+        self.policy_generation = enforced.generation;
+        match verified {
+            Ok(evident) => {
+                self.evident = Some(evident);
+                self.hold_against_record();
+            }
+            Err(refusals) => (self.evident, self.claims) = (None, Err(refusals)),
         }
-        let enforced = vault.policy.current(vault.store.as_ref()).await?;
-        let (quote, claims) = (Arc::clone(&self.asked.quote), Arc::clone(claims));
-        self.logs = Logs::read(vault.store.as_ref(), self.node.row.id, quote, claims, log_settings(&enforced)).await?;
         Ok(())
     }
-}
 
-fn verify(
-    asked: &Asked,
-    selection: &PcrSelection,
-    node: &NodeRow,
-    renewed: Option<&LeaseRow>,
-) -> Answer<Result<TpmClaims, strongroom_attest::Refused>> {
-    let damaged =
-        |e: &dyn std::fmt::Display| Refused::internal(format!("the record of node {} is damaged: {e}", node.id));
-    let tpm = node.tpm.as_ref().ok_or_else(|| damaged(&"it was found by an AK, and has no TPM"))?;
-    let public = Public::parse(&tpm.ak_public.0).map_err(|e| damaged(&e))?;
-    let ek = Public::parse(&tpm.ek_public.0).map_err(|e| damaged(&e))?;
-    let caller = asked.caller.as_ref().map(|c| c.bytes.as_slice());
-    let tag = if caller.is_some() { TAG_TPM_AGENT } else { TAG_TPM };
-    let expectation = QuoteExpectation {
-        ak: &public,
-        ek_name: &ek.name(),
-        extra_data: tpm_extra_data(tag, &asked.statement_bytes, caller),
-        selection,
-        boot: renewed
-            .and_then(|lease| lease.boot)
-            .map(|(reset_count, restart_count)| BootCounters { reset_count, restart_count }),
-    };
-    Ok(quote::verify(QuoteEvidence::from(asked.quote.as_ref()), &expectation))
+    /// Row E7 against the record as it is read now; of an identification, as it will be.
+    fn hold_against_record(&mut self) {
+        let Some(evident) = &self.evident else { return };
+        let mut record = self.node.row.identities.clone();
+        if self.asked.statement.act == Act::Identify {
+            record.extend(self.new_identities());
+        }
+        self.claims = Claims::of(Arc::clone(evident), &record);
+    }
+
+    async fn take_turn(&self, vault: &Vault) -> Answer<Option<Turn>> {
+        let statement = self.asked.statement_sha256;
+        let Ok(claims) = &self.claims else { return Ok(None) };
+        if self.known.is_some() {
+            return Ok(Some(vault.turns.again(statement).await?));
+        }
+        match (&self.asked.items.tpm, claims.tpm()) {
+            (Some(quote), Some(tpm)) if logs::judges_ima(quote, tpm) => {
+                Ok(Some(vault.turns.of(self.node.row.id, statement).await?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the logs beside a quote that speaks for the machine; of others nothing vouches for a log.
+    async fn read_logs(&mut self, vault: &Vault, enforced: &Enforced) -> Answer<()> {
+        let tpm = self.claims.as_ref().ok().and_then(Claims::tpm).cloned();
+        self.logs = match (&self.asked.items.tpm, tpm) {
+            (Some(quote), Some(tpm)) => {
+                let settings = log_settings(enforced);
+                Logs::read(vault.store.as_ref(), self.node.row.id, Arc::clone(quote), tpm, settings).await?
+            }
+            _ => Logs::unread(),
+        };
+        Ok(())
+    }
+
+    /// Judges again what a change since may have made otherwise: another policy asks for other evidence, the record
+    /// lists other devices, more is known of what the node measured. A node that is gone is refused.
+    pub(super) async fn read_again(&mut self, vault: &Vault) -> Answer<()> {
+        let gone = || Refused::from(Problem::new(Code::NotEnrolled));
+        let node = match &self.asked.whose {
+            Whose::Ak(ak) => vault.store.node_by_ak(*ak).await?,
+            Whose::Identity(identity) => vault.store.node_by_identity(identity).await?,
+        };
+        let node = node.ok_or_else(gone)?;
+        let keys = |row: &NodeRow| row.tpm.as_ref().map(|tpm| (tpm.ak_public.clone(), tpm.ek_public.clone()));
+        if node.row.id != self.node.row.id || keys(&node.row) != keys(&self.node.row) {
+            return Err(gone());
+        }
+        self.node = node;
+        if let Some(lease) = self.asked.statement.lease {
+            self.renewed = vault.store.lease(lease).await?;
+        }
+        let enforced = vault.policy.current(vault.store.as_ref()).await?;
+        let spoke = |claims: &Result<Claims, _>| claims.as_ref().is_ok_and(|claims| claims.tpm().is_some());
+        let before = spoke(&self.claims);
+        if enforced.generation == self.policy_generation {
+            self.hold_against_record();
+        } else {
+            self.verify(vault, &enforced).await?;
+        }
+        if self.logs.kept.is_some() || spoke(&self.claims) != before {
+            self.read_logs(vault, &enforced).await?;
+        }
+        Ok(())
+    }
+
+    /// True for a machine that an operator registered and that shows itself for the first time: it becomes what the
+    /// operator wanted it to be.
+    pub(super) fn activates(&self) -> bool {
+        let row = &self.node.row;
+        let waits = row.tpm.is_none() && row.activated_at.is_none() && row.state == NodeState::Pending;
+        waits && self.claims.is_ok()
+    }
+
+    /// Where the node stands, counting what this request makes of it.
+    pub(super) fn state(&self) -> NodeState {
+        if self.activates() { NodeState::Approved } else { self.node.row.state }
+    }
+
+    /// What the items show and the record does not list, as far as an identification may add it. A TPM comes into a
+    /// record by its enrolment alone. Of each kind that names a machine, the first is added and no second: a
+    /// processor is exchanged by an operator. And a cloud's machine is not bound to the processor that it happens to
+    /// run on.
+    pub(super) fn new_identities(&self) -> BTreeSet<Identity> {
+        let record = &self.node.row.identities;
+        let listed: BTreeSet<IdentityKind> = record.iter().map(|one| one.kind).collect();
+        let may_come = |(by, one): &(EvidenceKind, &Identity)| match one.kind {
+            IdentityKind::TpmEk => false,
+            IdentityKind::SnpChip if *by == EvidenceKind::AzureSnpVtpm => false,
+            IdentityKind::NvidiaGpu => true,
+            kind => !listed.contains(&kind),
+        };
+        let shown = self.evident.iter().flat_map(|evident| evident.identities());
+        shown.filter(may_come).map(|(_, one)| one.clone()).filter(|one| !record.contains(one)).collect()
+    }
+
+    /// The AK that signed.
+    pub(super) fn ak(&self) -> Option<Fixed<32>> {
+        self.asked.items.tpm.as_ref().map(|quote| quote.ak)
+    }
+
+    /// TPM reset and restart counts.
+    pub(super) fn boot(&self) -> Option<(u32, u32)> {
+        let counters = self.evident.as_ref()?.tpm.as_ref()?.boot();
+        Some((counters.reset_count, counters.restart_count))
+    }
+
+    /// The guest that signed.
+    pub(super) fn guest(&self) -> Option<LeasedGuest> {
+        self.evident.as_ref()?.guest.as_ref().map(GuestClaims::leased)
+    }
 }

@@ -1,6 +1,6 @@
 //! What a decision is made from: rows, each with the version that the commit compares.
 
-use super::evidence::Attested;
+use super::{evidence::Attested, verify::Claims};
 use crate::{
     clock::rfc3339,
     enforced::Enforced,
@@ -125,7 +125,7 @@ impl Facts {
     }
 
     /// The document that policy evaluates.
-    pub(super) fn input(&self, vault: &Vault, attested: &Attested, claims: &TpmClaims) -> PolicyInput {
+    pub(super) fn input(&self, vault: &Vault, attested: &Attested, claims: &Claims) -> PolicyInput {
         let (asked, node) = (&attested.asked, &attested.node.row);
         PolicyInput {
             version: INPUT_VERSION,
@@ -136,21 +136,24 @@ impl Facts {
             job: None,
             node: NodeFacts {
                 id: node.id,
-                state: node.state,
+                state: attested.state(),
                 site: node.site.clone(),
                 jurisdiction: self.site.as_ref().map(|s| s.jurisdiction.clone()),
                 labels: node.labels.clone(),
                 single_job: node.single_job,
                 tpm: node.tpm.as_ref().map(|tpm| tpm.model.clone()).unwrap_or_default(),
-                identities: Vec::new(),
+                identities: node.identities.iter().cloned().collect(),
             },
             caller: asked.caller.as_ref().map(|c| c.facts.clone()),
             claims: ClaimFacts {
-                tpm: Some(tpm_facts(claims)),
+                tpm: claims.tpm().map(|tpm| tpm_facts(tpm)),
                 boot: attested.logs.boot.held().map(|boot| boot.as_ref().clone()),
                 ima: self.ima.clone(),
                 workload: self.workload.clone(),
-                ..ClaimFacts::default()
+                snp: claims.snp().cloned(),
+                tdx: claims.tdx().cloned(),
+                azure: claims.azure().cloned(),
+                gpus: claims.gpus().to_vec(),
             },
             keys: self
                 .keys

@@ -3,27 +3,32 @@
 //!
 //! The ledger is for ever, so nobody may fill it with what says nothing. Of a node that no operator approved no
 //! log is kept. Of others a boot log is kept if it is one, also where it was refused: denials of a node have a
-//! quota. An IMA log is kept as far as the quote covers it, and not if it was refused. Of all this a node has so many
-//! bytes an hour, for a log that holds can carry anything that no quote covers. The digest and the length of what was
-//! sent stand in the evidence in any case.
+//! quota. An IMA log is kept as far as the quote covers it, and not if it was refused. Certificates, a guest's event
+//! log and reports of GPUs, which a node sends with every request too, are kept where every item held. Of all this a
+//! node has so many bytes an hour, for a log that holds can carry anything that no quote covers. The digest and the
+//! length of what was sent stand in the evidence in any case.
 
-use super::logs::{Logs, Shown};
+use super::{
+    items::{GuestItem, Items},
+    logs::{Logs, Shown},
+};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use strongroom_protocol::{
     Bytes, Fixed,
     enrol::NodeState,
-    evidence::{Evidence, Tpm2Evidence},
+    evidence::{AzureSnpVtpmEvidence, Evidence, NvidiaGpuEvidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence},
     sha256,
 };
 use strongroom_store::Blob;
 
 /// Evidence in pieces, each addressed by its content.
 pub(super) struct Kept {
-    /// JSON: a list of items as they came, but with `boot_log_sha256`, `boot_log_bytes`, `ima_log_sha256` and
-    /// `ima_log_bytes` in place of the logs. Its digest stands in the ledger, and so covers all that was sent.
-    /// `ima_log_kept_sha256` is of the part of the IMA log that is kept.
+    /// JSON: a list of items as they came, but in the place of each log, certificate and report of a GPU its digest:
+    /// `boot_log` is empty, and beside it stand `boot_log_sha256` and `boot_log_bytes`. Its own digest stands in the
+    /// ledger, and so covers all that was sent. `ima_log_kept_sha256` is of the part of the IMA log that is kept.
     pub(super) evidence: Blob,
-    /// What is kept of the logs, as the node's firmware and kernel wrote them.
+    /// What is kept of them, as firmware, kernel and vendors wrote them.
     pub(super) logs: Vec<Blob>,
 }
 
@@ -34,11 +39,13 @@ pub(super) struct Worth {
     pub(super) boot_log: bool,
     /// Bytes of the IMA log as it was sent; none of one that was refused.
     pub(super) ima_log: Option<usize>,
+    /// Certificates, a guest's event log, reports of GPUs.
+    pub(super) hardware: bool,
 }
 
 impl Worth {
-    /// By what the logs showed of a node in this state.
-    pub(super) fn of(logs: &Logs, node: NodeState) -> Self {
+    /// By what the logs showed of a node in this state, and whether every item held.
+    pub(super) fn of(logs: &Logs, node: NodeState, hardware: bool) -> Self {
         if node != NodeState::Approved {
             return Self::default();
         }
@@ -46,14 +53,18 @@ impl Worth {
             Shown::Held(_) => true,
             other => other.malformed() == Some(false),
         };
-        Self { boot_log, ima_log: logs.kept.as_ref().map(|kept| kept.covered) }
+        Self { boot_log, ima_log: logs.kept.as_ref().map(|kept| kept.covered), hardware }
     }
 
     /// Without what is not there already, where there is no room for more.
-    fn without_new(self, quote: &Tpm2Evidence, known: Option<Fixed<32>>) -> Self {
-        let same = known.is_some() && quote.boot_log.as_ref().map(|log| Fixed(sha256(&log.0))) == known;
-        Self { boot_log: self.boot_log && same, ima_log: None }
+    fn without_new(self, items: &Items, known: Option<Fixed<32>>) -> Self {
+        let same = known.is_some() && boot_log_of(items).map(|log| Fixed(sha256(&log.0))) == known;
+        Self { boot_log: self.boot_log && same, ima_log: None, hardware: false }
     }
+}
+
+fn boot_log_of(items: &Items) -> Option<&Bytes> {
+    items.tpm.as_ref()?.boot_log.as_ref()
 }
 
 #[derive(Serialize)]
@@ -70,23 +81,74 @@ struct Item {
     ima_log_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ima_log_kept_sha256: Option<Fixed<32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ccel_sha256: Option<Fixed<32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ccel_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aux_sha256: Option<Fixed<32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aux_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_sha256: Option<Fixed<32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates_sha256: Vec<Fixed<32>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates_bytes: Vec<usize>,
+}
+
+impl Item {
+    fn of(evidence: Evidence) -> Self {
+        Self {
+            evidence,
+            boot_log_sha256: None,
+            boot_log_bytes: None,
+            ima_log_sha256: None,
+            ima_log_bytes: None,
+            ima_log_kept_sha256: None,
+            ccel_sha256: None,
+            ccel_bytes: None,
+            aux_sha256: None,
+            aux_bytes: None,
+            report_sha256: None,
+            report_bytes: None,
+            certificates_sha256: Vec::new(),
+            certificates_bytes: Vec::new(),
+        }
+    }
+
+    fn with_certificates(mut self, certificates: &[Bytes]) -> Self {
+        self.certificates_sha256 = certificates.iter().map(|one| Fixed(sha256(&one.0))).collect();
+        self.certificates_bytes = certificates.iter().map(|one| one.0.len()).collect();
+        self
+    }
+}
+
+fn digest(bytes: Option<&Bytes>) -> Option<Fixed<32>> {
+    bytes.map(|bytes| Fixed(sha256(&bytes.0)))
+}
+
+fn length(bytes: Option<&Bytes>) -> Option<usize> {
+    bytes.map(|bytes| bytes.0.len())
 }
 
 impl Kept {
     /// What is worth keeping and has room: `is_left` says whether so many bytes more of the node may be kept. `known`
     /// is the boot log that was kept of it last.
     pub(super) fn within(
-        quote: &Tpm2Evidence,
+        items: &Items,
         worth: Worth,
         known: Option<Fixed<32>>,
         is_left: impl Fn(u64) -> bool,
     ) -> serde_json::Result<Self> {
-        let kept = Self::of(quote, worth)?;
+        let kept = Self::of(items, worth)?;
         if kept.new_bytes(known) == 0 || is_left(kept.new_bytes(known)) {
             return Ok(kept);
         }
         metrics::counter!("strongroom_logs_not_kept_total").increment(1);
-        Self::of(quote, worth.without_new(quote, known))
+        Self::of(items, worth.without_new(items, known))
     }
 
     /// Bytes of logs, but for the boot log that was kept before.
@@ -96,48 +158,109 @@ impl Kept {
     }
 
     /// The digest of the boot log, if it is kept.
-    pub(super) fn boot_log(&self, quote: &Tpm2Evidence) -> Option<Fixed<32>> {
-        let sent = Fixed(sha256(&quote.boot_log.as_ref()?.0));
+    pub(super) fn boot_log(&self, items: &Items) -> Option<Fixed<32>> {
+        let sent = Fixed(sha256(&boot_log_of(items)?.0));
         self.logs.iter().any(|log| log.sha256 == sent).then_some(sent)
     }
 
-    pub(super) fn of(quote: &Tpm2Evidence, worth: Worth) -> serde_json::Result<Self> {
-        let digest = |log: &Option<Bytes>| log.as_ref().map(|log| Fixed(sha256(&log.0)));
-        let length = |log: &Option<Bytes>| log.as_ref().map(|log| log.0.len());
-        let boot_log = quote.boot_log.as_ref().filter(|_| worth.boot_log).map(|log| Blob::of(log.0.clone()));
-        let covered =
-            quote.ima_log.as_ref().zip(worth.ima_log).and_then(|(log, covered)| log.0.get(..covered.min(log.0.len())));
-        let ima_log = covered.map(|covered| Blob::of(covered.to_vec()));
-        let item = Item {
-            boot_log_sha256: digest(&quote.boot_log),
-            boot_log_bytes: length(&quote.boot_log),
-            ima_log_sha256: digest(&quote.ima_log),
-            ima_log_bytes: length(&quote.ima_log),
-            ima_log_kept_sha256: ima_log.as_ref().map(|log| log.sha256),
-            evidence: Evidence::Tpm2(Tpm2Evidence {
-                ak: quote.ak,
-                message: quote.message.clone(),
-                signature: quote.signature.clone(),
-                pcrs: quote.pcrs.clone(),
-                boot_log: None,
-                ima_log: None,
-                ima_offset: quote.ima_offset,
-            }),
-        };
-        let logs = boot_log.into_iter().chain(ima_log).collect();
-        Ok(Self { evidence: Blob::of(serde_json::to_vec(&[item])?), logs })
+    pub(super) fn of(items: &Items, worth: Worth) -> serde_json::Result<Self> {
+        let (mut written, mut logs) = (Vec::new(), Vec::new());
+        if let Some(quote) = &items.tpm {
+            let (item, kept) = of_tpm(quote, worth);
+            written.push(item);
+            logs.extend(kept);
+        }
+        let mut hardware: Vec<&Bytes> = Vec::new();
+        if let Some(guest) = &items.guest {
+            let (item, rest) = of_guest(guest);
+            written.push(item);
+            hardware.extend(rest);
+        }
+        for gpu in items.gpus.iter() {
+            let bare = NvidiaGpuEvidence { report: Bytes::default(), certificates: Vec::new() };
+            let item = Item {
+                report_sha256: digest(Some(&gpu.report)),
+                report_bytes: length(Some(&gpu.report)),
+                ..Item::of(Evidence::NvidiaGpu(bare))
+            };
+            written.push(item.with_certificates(&gpu.certificates));
+            hardware.push(&gpu.report);
+            hardware.extend(&gpu.certificates);
+        }
+        if worth.hardware {
+            let mut seen = BTreeSet::new();
+            let blobs = hardware.into_iter().map(|bytes| Blob::of(bytes.0.clone()));
+            logs.extend(blobs.filter(|blob| seen.insert(blob.sha256)));
+        }
+        Ok(Self { evidence: Blob::of(serde_json::to_vec(&written)?), logs })
+    }
+}
+
+/// The quote, and what is kept of its logs.
+fn of_tpm(quote: &Tpm2Evidence, worth: Worth) -> (Item, Vec<Blob>) {
+    let boot_log = quote.boot_log.as_ref().filter(|_| worth.boot_log).map(|log| Blob::of(log.0.clone()));
+    let covered =
+        quote.ima_log.as_ref().zip(worth.ima_log).and_then(|(log, covered)| log.0.get(..covered.min(log.0.len())));
+    let ima_log = covered.map(|covered| Blob::of(covered.to_vec()));
+    let bare = Tpm2Evidence {
+        ak: quote.ak,
+        message: quote.message.clone(),
+        signature: quote.signature.clone(),
+        pcrs: quote.pcrs.clone(),
+        boot_log: None,
+        ima_log: None,
+        ima_offset: quote.ima_offset,
+    };
+    let item = Item {
+        boot_log_sha256: digest(quote.boot_log.as_ref()),
+        boot_log_bytes: length(quote.boot_log.as_ref()),
+        ima_log_sha256: digest(quote.ima_log.as_ref()),
+        ima_log_bytes: length(quote.ima_log.as_ref()),
+        ima_log_kept_sha256: ima_log.as_ref().map(|log| log.sha256),
+        ..Item::of(Evidence::Tpm2(bare))
+    };
+    (item, boot_log.into_iter().chain(ima_log).collect())
+}
+
+/// The guest's evidence, and what stands beside it by its digest.
+fn of_guest(guest: &GuestItem) -> (Item, Vec<&Bytes>) {
+    match guest {
+        GuestItem::Snp(item) => {
+            let bare = SevSnpEvidence { report: item.report.clone(), certificates: Vec::new(), aux: None };
+            let aux = item.aux.as_ref();
+            let of = Item { aux_sha256: digest(aux), aux_bytes: length(aux), ..Item::of(Evidence::SevSnp(bare)) };
+            (of.with_certificates(&item.certificates), item.certificates.iter().chain(aux).collect())
+        }
+        GuestItem::Tdx(item) => {
+            let bare = TdxEvidence { quote: item.quote.clone(), ccel: None };
+            let ccel = item.ccel.as_ref();
+            let of = Item { ccel_sha256: digest(ccel), ccel_bytes: length(ccel), ..Item::of(Evidence::Tdx(bare)) };
+            (of, ccel.into_iter().collect())
+        }
+        GuestItem::Azure(item) => {
+            let bare = AzureSnpVtpmEvidence {
+                hcl_report: item.hcl_report.clone(),
+                message: item.message.clone(),
+                signature: item.signature.clone(),
+                pcrs: item.pcrs.clone(),
+                certificates: Vec::new(),
+            };
+            let of = Item::of(Evidence::AzureSnpVtpm(bare));
+            (of.with_certificates(&item.certificates), item.certificates.iter().collect())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use strongroom_protocol::evidence::{PcrBank, PcrMap, Pcrs};
 
-    const WHOLE: Worth = Worth { boot_log: true, ima_log: Some(7) };
+    const WHOLE: Worth = Worth { boot_log: true, ima_log: Some(7), hardware: true };
 
-    fn quote(message: &[u8], boot_log: Option<&[u8]>, ima_log: Option<&[u8]>) -> Tpm2Evidence {
-        Tpm2Evidence {
+    fn quote(message: &[u8], boot_log: Option<&[u8]>, ima_log: Option<&[u8]>) -> Items {
+        let quote = Tpm2Evidence {
             ak: Fixed([1; 32]),
             message: Bytes(message.to_vec()),
             signature: Bytes(vec![3]),
@@ -145,7 +268,41 @@ mod tests {
             boot_log: boot_log.map(|log| Bytes(log.to_vec())),
             ima_log: ima_log.map(|log| Bytes(log.to_vec())),
             ima_offset: ima_log.map(|_| 7),
+        };
+        Items { tpm: Some(Arc::new(quote)), guest: None, gpus: Arc::new([]) }
+    }
+
+    fn guest(certificate: &[u8], gpu: &[u8]) -> Items {
+        let certificates = vec![Bytes(certificate.to_vec())];
+        let report =
+            SevSnpEvidence { report: Bytes(vec![1]), certificates: certificates.clone(), aux: Some(Bytes(vec![2])) };
+        let gpu = NvidiaGpuEvidence { report: Bytes(gpu.to_vec()), certificates };
+        Items { tpm: None, guest: Some(Arc::new(GuestItem::Snp(report))), gpus: Arc::new([gpu]) }
+    }
+
+    #[test]
+    fn what_stands_beside_reports_is_kept_once_and_named_by_digest() {
+        let items = guest(b"certificate", b"gpu");
+        let kept = Kept::of(&items, WHOLE).unwrap();
+        let bodies: Vec<_> = kept.logs.iter().map(|blob| blob.bytes.as_slice()).collect();
+        assert_eq!(bodies, [&b"certificate"[..], &[2], b"gpu"]);
+        let written: serde_json::Value = serde_json::from_slice(&kept.evidence.bytes).unwrap();
+        let named = |bytes: &[u8]| serde_json::to_value(Fixed(sha256(bytes))).unwrap();
+        assert_eq!(written[0]["type"], "sev-snp");
+        assert_eq!(
+            (&written[0]["certificates_sha256"][0], &written[0]["aux_sha256"]),
+            (&named(b"certificate"), &named(&[2]))
+        );
+        assert_eq!((&written[1]["report_sha256"], &written[1]["report_bytes"]), (&named(b"gpu"), &3.into()));
+        assert!(written[0].get("certificates").is_none() && written[0].get("aux").is_none());
+
+        let nothing = Kept::of(&items, Worth { hardware: false, ..WHOLE }).unwrap();
+        assert_eq!((nothing.logs.len(), nothing.evidence.sha256), (0, kept.evidence.sha256), "but it is named");
+        for other in [guest(b"another", b"gpu"), guest(b"certificate", b"another")] {
+            assert_ne!(Kept::of(&other, WHOLE).unwrap().evidence.sha256, kept.evidence.sha256);
         }
+        let full = Kept::within(&items, WHOLE, None, |_| false).unwrap();
+        assert!(full.logs.is_empty() && full.evidence.sha256 == kept.evidence.sha256, "where there is no room");
     }
 
     #[test]
@@ -170,7 +327,7 @@ mod tests {
     #[test]
     fn a_log_that_ends_with_what_is_covered_is_kept_whole() {
         let quote = quote(b"one", None, Some(b"entry"));
-        let kept = Kept::of(&quote, Worth { boot_log: false, ima_log: Some(6) }).unwrap();
+        let kept = Kept::of(&quote, Worth { boot_log: false, ima_log: Some(6), hardware: false }).unwrap();
         assert_eq!(kept.logs[0].bytes, b"entry");
     }
 
@@ -191,7 +348,7 @@ mod tests {
 
     #[test]
     fn whatever_differs_in_evidence_differs_in_its_digest() {
-        let digest = |quote: &Tpm2Evidence| {
+        let digest = |quote: &Items| {
             let kept = Kept::of(quote, Worth::default()).unwrap();
             assert!(kept.logs.is_empty(), "nothing was worth keeping");
             kept.evidence.sha256

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ReleaseRequest ──Asked::read──> Asked ──attest──> Attested ──> known statement ──> resend
-//!   caps, statement, vault,       node, quote, logs     │
-//!   nonce, caller                                       └─ Facts::gather ──judge──> Judgement
+//!   caps, statement, vault,       node, items, E7,      │──> identification ──> identify
+//!   nonce, caller, whose          logs                  └─ Facts::gather ──judge──> Judgement
 //!                                                             ^                        │ commit
 //!                                                             └──── stale: again ──────┤
 //!                                                                                      v
@@ -18,27 +18,27 @@ mod answer;
 mod commit;
 mod evidence;
 mod facts;
+mod identify;
 pub(crate) mod ima_state;
+mod items;
 mod judgement;
 mod kept;
+pub(crate) mod known;
 mod logs;
 mod request;
 mod resend;
 pub(crate) mod room;
 pub(crate) mod turns;
+pub(crate) mod verify;
 
-use crate::{
-    json::Json,
-    problem::{Answer, Refused},
-    vault::Shared,
-};
+use crate::{json::Json, problem::Answer, vault::Shared};
 use axum::extract::State;
 use strongroom_protocol::{
     release::{ReleaseRequest, ReleaseResponse},
     statement::Act,
 };
 
-/// Handles a release or an attested renewal.
+/// Handles a release, an attested renewal or an identification.
 pub async fn create(State(vault): State<Shared>, Json(request): Json<ReleaseRequest>) -> Answer<Json<ReleaseResponse>> {
     let attested = match attest(&vault, request).await {
         Ok(attested) => attested,
@@ -50,8 +50,7 @@ pub async fn create(State(vault): State<Shared>, Json(request): Json<ReleaseRequ
     match (attested.asked.statement.act, &attested.known) {
         (Act::Release, Some(_)) => resend::again(&vault, attested).await,
         (Act::Release | Act::Renew, _) => Box::pin(commit::decide(&vault, attested)).await,
-        // Refused while it was read.
-        (Act::Identify, _) => Err(Refused::malformed("act", "this vault takes no identifications")),
+        (Act::Identify, _) => Box::pin(identify::decide(&vault, attested)).await,
     }
     .map(Json)
 }

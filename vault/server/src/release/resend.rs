@@ -1,7 +1,7 @@
 //! A lost answer, asked for again: the same decision, lease and secret, checked and sealed anew.
 
 use super::{
-    answer::{Granted, Terms},
+    answer::{Entry, Granted, Terms},
     evidence::Attested,
     facts::Facts,
     judgement::Judgement,
@@ -23,12 +23,11 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
     };
     let asked = &attested.asked;
     let same = lease.node == attested.node.row.id
-        && lease.ak_sha256 == Some(asked.quote.ak)
+        && lease.ak_sha256 == attested.ak()
+        && lease.guest == attested.guest()
+        && lease.boot == attested.boot()
         && lease.caller_sha256 == asked.caller.as_ref().map(|c| c.sha256)
-        && attested.claims.as_ref().is_ok_and(|claims| {
-            let boot = claims.boot();
-            lease.boot == Some((boot.reset_count, boot.restart_count))
-        });
+        && attested.claims.is_ok();
     let facts = Facts::gather(vault, &attested, true).await?;
     if !same || lease.state != LeaseState::Live || lease.expires_at <= facts.now {
         // Its lease is over, or somebody else's: for this request the nonce is simply used.
@@ -53,10 +52,7 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
     metrics::counter!("strongroom_resent_total").increment(1);
     let granted = Granted {
         decision: lease.decision,
-        record,
-        salt,
-        leaf: leaf_hash(&entry.entry),
-        receipt,
+        entry: Entry { record, salt, leaf: leaf_hash(&entry.entry), receipt },
         terms: Terms { lease: lease.id, secret, obligations, with_keys: true },
         times,
         // Nothing is written here: what the first answer told is told again, if it is still so.

@@ -1,0 +1,114 @@
+//! Identifications: what a node shows beside what an operator approved comes into its record.
+//!
+//! One commit: the nonce is burnt, the record's identities and the ledger's entry are written together. There is no
+//! lease and no key. What another node's record lists is denied, and whose it is stays untold.
+
+use super::{
+    answer,
+    commit::{ATTEMPTS, denied, keeps_changing, record},
+    evidence::Attested,
+    facts::Facts,
+    judgement::Judgement,
+    kept::{Kept, Worth},
+};
+use crate::{
+    problem::{Answer, Refused},
+    queue::QueueError,
+    vault::Vault,
+};
+use std::collections::BTreeSet;
+use strongroom_protocol::{
+    Code, Problem,
+    identity::Identity,
+    release::{IdentifiedPayload, ReleaseResponse},
+};
+use strongroom_store::{Blob, Change, Item, Quota, Refusal, model::NodeRow};
+use tokio::time::Instant;
+
+/// Judges, commits, and answers.
+pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<ReleaseResponse> {
+    for _ in 0..ATTEMPTS {
+        let facts = Facts::gather(vault, &attested, false).await?;
+        if facts.enforced.generation != attested.policy_generation {
+            // Another policy asks for other evidence.
+            attested.read_again(vault).await?;
+            continue;
+        }
+        let added = attested.new_identities();
+        let taken = is_taken(vault, &added).await?;
+        let count = attested.node.row.identities.len() + added.len();
+        let judgement = Judgement::of_identification(&attested, facts, taken, count);
+        let identified = judgement.denials.is_empty();
+        let (item, kept_bytes) = propose(vault, &attested, &judgement, identified.then_some(&added))?;
+        let decision = item.record.id;
+        let committed = match vault.queue.submit(item).await {
+            Ok(committed) => committed,
+            Err(QueueError::Refused(Refusal::QuotaExceeded(_))) => {
+                let detail = "this node's denials of the hour are used up";
+                return Err(Problem::new(Code::TooMany).detail(detail).retry_after(60).into());
+            }
+            // Another node's record lists one of them since, or this one's changed.
+            Err(QueueError::Refused(Refusal::Stale(_) | Refusal::Conflict(_))) => {
+                attested.read_again(vault).await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        vault.room.take(attested.node.row.id, kept_bytes, Instant::now());
+        metrics::counter!("strongroom_decisions_total",
+            "act" => "identify", "verdict" => if identified { "released" } else { "denied" })
+        .increment(1);
+        if !identified {
+            return Err(denied(decision, &judgement));
+        }
+        let payload =
+            IdentifiedPayload { decision_id: decision, node: attested.node.row.id, added: added.into_iter().collect() };
+        let plaintext = serde_json::to_vec(&payload).map_err(Refused::internal)?;
+        return answer::sealed(vault, &attested, decision, committed.into(), &plaintext);
+    }
+    Err(keeps_changing())
+}
+
+/// Whether another node's record lists one of them. Every record lists its own, so whoever lists it is another.
+async fn is_taken(vault: &Vault, added: &BTreeSet<Identity>) -> Answer<bool> {
+    for identity in added {
+        if vault.store.node_by_identity(identity).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The item, with the bytes that are kept of the evidence. `added` is what comes into the record; none of a denial.
+fn propose(
+    vault: &Vault,
+    attested: &Attested,
+    judgement: &Judgement,
+    added: Option<&BTreeSet<Identity>>,
+) -> Answer<(Item, u64)> {
+    let (node, items) = (&attested.node.row, &attested.asked.items);
+    let explanation = Blob::of(judgement.explanation(attested)?);
+    let limit = vault.config.limits.log_bytes_per_node_per_hour;
+    let is_left = |bytes| vault.room.is_left(node.id, bytes, limit, Instant::now());
+    let worth = Worth::of(&attested.logs, attested.state(), attested.claims.is_ok());
+    let kept = Kept::within(items, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
+    let kept_bytes = kept.new_bytes(node.last_boot_log);
+    let Kept { evidence, logs } = kept;
+    let mut record = record(vault, attested, judgement, (None, added.is_some()), (&evidence, &explanation))?;
+    let (mut quotas, mut changes) = (Vec::new(), Vec::new());
+    if let Some(added) = added {
+        let written: Vec<_> = added.iter().map(ToString::to_string).collect();
+        record.details.insert("added".to_owned(), written.into());
+        let identities = node.identities.union(added).cloned().collect();
+        let activated_at = if attested.activates() { Some(judgement.facts.now) } else { node.activated_at };
+        let row = NodeRow { identities, state: attested.state(), activated_at, ..node.clone() };
+        changes.extend((row != *node).then_some(Change::PutNode(row)));
+    } else {
+        record.details.remove("activated");
+        quotas.push(Quota::NodeDenials(node.id, vault.config.limits.denials_per_node_per_hour));
+    }
+    let blobs = logs.into_iter().chain([evidence, explanation]).collect();
+    let nonce = Some(attested.asked.statement.nonce);
+    let guards = judgement.facts.guards.clone();
+    Ok((Item { record, guards, nonce, quotas, changes, blobs }, kept_bytes))
+}
