@@ -18,12 +18,13 @@ pub mod tokens;
 use crate::{
     authority::Holder,
     problem::{Answer, Refused},
+    queue::QueueError,
     vault::Vault,
 };
 use serde_json::{Map, Value};
 use strongroom_ledger::{Action, Record, Subject};
 use strongroom_protocol::{admin::Recorded, jurisdiction, statement::check_asset_name};
-use strongroom_store::{Change, Guard};
+use strongroom_store::{Change, Guard, Item, Refusal};
 
 /// An administrative act on its way to the ledger: who, what, to what, and why.
 struct Act {
@@ -68,9 +69,24 @@ impl Act {
     }
 
     async fn commit(self, vault: &Vault) -> Answer<Recorded> {
-        let record = self.record.id;
-        let committed = vault.commit(self.record, self.guards, self.changes).await?;
-        Ok(Recorded { record, index: committed.index, version: None, digest: None, node: None, warnings: Vec::new() })
+        Ok(self.submit(vault).await?)
+    }
+
+    /// `None` where a node's row changed under the act: what a node shows is written with each of its requests, so it
+    /// must not be able to keep people from acting on it. The act is to be made again, from the row as it is now.
+    async fn commit_unless_overtaken(self, vault: &Vault) -> Answer<Option<Recorded>> {
+        match self.submit(vault).await {
+            Err(QueueError::Refused(Refusal::Stale(Guard::Node(..)))) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    async fn submit(self, vault: &Vault) -> Result<Recorded, QueueError> {
+        let Self { record, guards, changes } = self;
+        let id = record.id;
+        let item = Item { record, guards, nonce: None, quotas: Vec::new(), changes, blobs: Vec::new() };
+        let index = vault.queue.submit(item).await?.index;
+        Ok(Recorded { record: id, index, version: None, digest: None, node: None, warnings: Vec::new() })
     }
 }
 

@@ -28,6 +28,9 @@ use strongroom_store::{
     model::{NodeRow, Versioned},
 };
 
+/// How often a node may overtake an act on it before the person is asked to come back.
+const ATTEMPTS: usize = 32;
+
 /// `POST /v1/nodes/{id}/approve`.
 pub async fn approve(
     State(vault): State<Shared>,
@@ -36,7 +39,16 @@ pub async fn approve(
     Json(request): Json<ApproveNode>,
 ) -> Answer<Json<Recorded>> {
     check_labels("labels", &request.labels)?;
-    let node = find(&vault, &id).await?;
+    for _ in 0..ATTEMPTS {
+        if let Some(recorded) = approve_once(&vault, &id, &holder, request.clone()).await? {
+            return Ok(Json(recorded));
+        }
+    }
+    Err(overtaken())
+}
+
+async fn approve_once(vault: &Vault, id: &str, holder: &Holder, request: ApproveNode) -> Answer<Option<Recorded>> {
+    let node = find(vault, id).await?;
     if node.row.state == NodeState::Revoked {
         return Err(Refused::new(Code::Conflict, "the node was revoked"));
     }
@@ -48,7 +60,7 @@ pub async fn approve(
     let moved = node.row.state == NodeState::Approved && node.row.site.as_ref() != Some(&request.site);
     let changed = waits || node.row.state == NodeState::Approved;
     let action = if changed { Action::NodeChanged } else { Action::NodeApproved };
-    let act = Act::by(&vault, &holder, action, subject(SubjectKind::Node, node.row.id)).await?;
+    let act = Act::by(vault, holder, action, subject(SubjectKind::Node, node.row.id)).await?;
     let mut act = act
         .guarded(Guard::Node(node.row.id, node.version))
         .guarded(Guard::Site(request.site.clone(), site.version))
@@ -70,12 +82,12 @@ pub async fn approve(
         single_job: request.single_job,
         ..node.row
     };
-    let recorded = act.changing(Change::PutNode(row)).commit(&vault).await?;
-    if moved {
+    let recorded = act.changing(Change::PutNode(row)).commit_unless_overtaken(vault).await?;
+    if moved && recorded.is_some() {
         let reason = Some("the node was moved to another site".to_owned());
         vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });
     }
-    Ok(Json(recorded))
+    Ok(recorded)
 }
 
 /// `POST /v1/nodes/{id}/revoke`: nothing is released to it any more, and its leases end at once.
@@ -86,20 +98,37 @@ pub async fn revoke(
     Json(request): Json<RevokeNode>,
 ) -> Answer<Json<Recorded>> {
     check_reason(&request.reason)?;
-    let node = find(&vault, &id).await?;
+    for _ in 0..ATTEMPTS {
+        if let Some(recorded) = revoke_once(&vault, &id, &holder, &request).await? {
+            return Ok(Json(recorded));
+        }
+    }
+    Err(overtaken())
+}
+
+async fn revoke_once(vault: &Vault, id: &str, holder: &Holder, request: &RevokeNode) -> Answer<Option<Recorded>> {
+    let node = find(vault, id).await?;
     if node.row.state == NodeState::Revoked {
         return Err(Refused::new(Code::Conflict, "the node was revoked already"));
     }
     let id = node.row.id;
-    let act = Act::by(&vault, &holder, Action::NodeRevoked, subject(SubjectKind::Node, id)).await?;
+    let act = Act::by(vault, holder, Action::NodeRevoked, subject(SubjectKind::Node, id)).await?;
     let mut act = act.guarded(Guard::Node(id, node.version)).saying("reason", request.reason.clone());
     act.record.node = Some(id);
     act.record.site.clone_from(&node.row.site);
     let row = NodeRow { state: NodeState::Revoked, ..node.row };
     let act = act.changing(Change::PutNode(row)).changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
-    let recorded = act.commit(&vault).await?;
-    vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason: Some(request.reason) });
-    Ok(Json(recorded))
+    let recorded = act.commit_unless_overtaken(vault).await?;
+    if recorded.is_some() {
+        let reason = Some(request.reason.clone());
+        vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });
+    }
+    Ok(recorded)
+}
+
+/// The node asked for something each time that somebody acted on it.
+fn overtaken() -> Refused {
+    Refused::new(Code::Conflict, "the node keeps changing its own record: repeat the request")
 }
 
 /// `GET /v1/nodes`.

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use strongroom_envelope::RecipientKey;
 use strongroom_ledger::{Action, SubjectKind};
 use strongroom_protocol::{admin::Role, identity::Identity, limits};
+use strongroom_server::vault::{record, subject, system};
+use strongroom_store::{Change, Guard};
 
 fn identity(text: &str) -> Value {
     let (kind, value) = text.split_once(':').unwrap();
@@ -191,7 +193,7 @@ async fn taking_an_identity_out_ends_the_leases_of_the_node() {
     let bench = Bench::new().await;
     let (tpm, node) = bench.ready().await;
     let path = format!("/v1/nodes/{node}/identities");
-    bench.post(Role::Operator, &path, json!({ "add": listed(&[GPU, CHIP]) })).await.ok();
+    bench.post(Role::Operator, &path, json!({ "add": listed(&[CHIP]) })).await.ok();
     let recipient = RecipientKey::generate().unwrap();
     let mut statement = bench.ask(&recipient).await;
     statement.keys = vec![read("model", 1)];
@@ -199,7 +201,7 @@ async fn taking_an_identity_out_ends_the_leases_of_the_node() {
     let live = async || bench.vault.store.leases_of_node(node).await.unwrap().len();
     assert_eq!(live().await, 1);
     // What comes into the record ends nothing.
-    bench.post(Role::Operator, &path, json!({ "add": listed(&[VM]) })).await.ok();
+    bench.post(Role::Operator, &path, json!({ "add": listed(&[GPU, VM]) })).await.ok();
     assert_eq!(live().await, 1);
 
     bench.post(Role::Operator, &path, json!({ "add": listed(&[PPID]), "remove": listed(&[GPU, VM]) })).await.ok();
@@ -225,4 +227,38 @@ async fn another_ak_leaves_the_record_as_it_was_approved() {
     assert_eq!(view["state"], "pending");
     assert!(view["activated_at"].is_string());
     assert_eq!(shown(&bench, &node.to_string()).await, before);
+}
+
+/// What a node shows is written with each of its requests; acts on it come through all the same.
+#[tokio::test]
+async fn a_node_cannot_keep_people_from_acting_on_it() {
+    let bench = Bench::new().await;
+    let (_, node) = bench.ready().await;
+    let path = format!("/v1/nodes/{node}");
+    let writes = async || {
+        // Fewer than an act is tried: each overtakes one attempt at the most.
+        for _ in 0..20 {
+            let shown = bench.vault.store.node(node).await.unwrap().unwrap();
+            let now = bench.vault.store.now().await.unwrap();
+            let record = record("test", now, system("test"), Action::NodeChanged, subject(SubjectKind::Node, node));
+            let guards = vec![Guard::Node(node, shown.version)];
+            // Refused where the act was quicker.
+            drop(bench.vault.commit(record.unwrap(), guards, vec![Change::PutNode(shown.row)]).await);
+        }
+    };
+    for round in 0..5 {
+        let gpu = format!("nvidia-gpu:0{round}aa");
+        let add = json!({ "add": listed(&[&gpu]) });
+        let place = json!({ "site": "fra-1", "labels": { "round": round.to_string() }, "single_job": true });
+        let (identities, approve) = (format!("{path}/identities"), format!("{path}/approve"));
+        let (added, ()) = tokio::join!(bench.post(Role::Operator, &identities, add), writes());
+        added.ok();
+        let (approved, ()) = tokio::join!(bench.post(Role::Operator, &approve, place), writes());
+        approved.ok();
+    }
+    let revoke = format!("{path}/revoke");
+    let (revoked, ()) = tokio::join!(bench.post(Role::Operator, &revoke, json!({ "reason": "sold" })), writes());
+    revoked.ok();
+    let view = bench.get(Role::Operator, &path).await.ok();
+    assert_eq!(view["labels"]["round"], "4");
 }

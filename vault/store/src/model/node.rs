@@ -91,7 +91,9 @@ struct StoredNode {
     ak_sha256: Option<Fixed<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tpm: Option<String>,
-    identities: BTreeSet<Identity>,
+    /// None in a row that a replica of an older version wrote, where every node had a TPM and nothing else.
+    #[serde(default)]
+    identities: Option<BTreeSet<Identity>>,
     state: NodeState,
     site: Option<String>,
     labels: BTreeMap<String, String>,
@@ -117,10 +119,11 @@ impl TryFrom<StoredNode> for NodeRow {
             (None, None, None, None) => None,
             _ => return Err("a node has a part of a TPM"),
         };
+        let of_tpm = || BTreeSet::from([Identity::of_tpm(&stored.id)]);
         let row = Self {
             id: stored.id,
             tpm,
-            identities: stored.identities,
+            identities: stored.identities.unwrap_or_else(of_tpm),
             state: stored.state,
             site: stored.site,
             labels: stored.labels,
@@ -149,7 +152,7 @@ impl From<NodeRow> for StoredNode {
             ak_public,
             ak_sha256,
             tpm,
-            identities: row.identities,
+            identities: Some(row.identities),
             state: row.state,
             site: row.site,
             labels: row.labels,
@@ -209,6 +212,18 @@ mod tests {
             let json = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<NodeRow>(&json).unwrap(), row);
         }
+    }
+
+    #[test]
+    fn a_row_of_an_older_replica_lists_its_ek() {
+        let without = |row: &NodeRow| {
+            let mut json = serde_json::to_value(row).unwrap();
+            json.as_object_mut().unwrap().remove("identities").unwrap();
+            serde_json::from_value::<NodeRow>(json)
+        };
+        let row = of(true, &[Identity::of_tpm(&NodeId::from([7; 32]))]);
+        assert_eq!(without(&row).unwrap(), row);
+        assert!(without(&of(false, &[chip()])).is_err(), "a node without a TPM is named by its identity alone");
     }
 
     #[test]

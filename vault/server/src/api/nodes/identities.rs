@@ -3,7 +3,7 @@
 
 use super::{
     super::{Act, labels},
-    find,
+    ATTEMPTS, find, overtaken,
 };
 use crate::{
     authority::Holder,
@@ -11,7 +11,7 @@ use crate::{
     events::{Notice, Whose},
     json::{Json, Path},
     problem::{Answer, Refused},
-    vault::{Shared, subject},
+    vault::{Shared, Vault, subject},
 };
 use axum::extract::State;
 use serde_json::Value;
@@ -91,13 +91,28 @@ pub async fn change(
     if added.is_empty() && removed.is_empty() {
         return Err(Refused::malformed("add", "name an identity to add, or one to remove"));
     }
-    let node = find(&vault, &id).await?;
+    for _ in 0..ATTEMPTS {
+        if let Some(recorded) = change_once(&vault, &id, &holder, &added, &removed).await? {
+            return Ok(Json(recorded));
+        }
+    }
+    Err(overtaken())
+}
+
+async fn change_once(
+    vault: &Vault,
+    id: &str,
+    holder: &Holder,
+    added: &[Identity],
+    removed: &[Identity],
+) -> Answer<Option<Recorded>> {
+    let node = find(vault, id).await?;
     let id = node.row.id;
     if node.row.state == NodeState::Revoked {
         return Err(Refused::new(Code::Conflict, "the node was revoked; its identities stay with its record"));
     }
     let mut identities = node.row.identities.clone();
-    for one in &removed {
+    for one in removed {
         if one.node_id() == Some(id) && node.row.tpm.is_none() {
             return Err(Refused::new(Code::Conflict, format!("the identity {one} names the node: revoke the node")));
         }
@@ -105,30 +120,30 @@ pub async fn change(
             return Err(Refused::new(Code::Conflict, format!("the node's record does not list {one}")));
         }
     }
-    for one in &added {
+    for one in added {
         if !identities.insert(one.clone()) {
             return Err(Refused::new(Code::Conflict, format!("the node's record lists {one} already")));
         }
     }
     check_number("add", identities.len())?;
     let action = if removed.is_empty() { Action::NodeIdentified } else { Action::NodeChanged };
-    let act = Act::by(&vault, &holder, action, subject(SubjectKind::Node, id)).await?;
+    let act = Act::by(vault, holder, action, subject(SubjectKind::Node, id)).await?;
     let mut act = act
         .guarded(Guard::Node(id, node.version))
-        .saying("added", written(&added))
-        .saying("removed", written(&removed))
+        .saying("added", written(added))
+        .saying("removed", written(removed))
         .changing(Change::PutNode(NodeRow { identities, ..node.row.clone() }));
     act.record.node = Some(id);
     act.record.site = node.row.site;
     if !removed.is_empty() {
         act = act.changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     }
-    let recorded = act.commit(&vault).await?;
-    if !removed.is_empty() {
+    let recorded = act.commit_unless_overtaken(vault).await?;
+    if !removed.is_empty() && recorded.is_some() {
         let reason = Some("an identity was taken out of the node's record".to_owned());
         vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });
     }
-    Ok(Json(recorded))
+    Ok(recorded)
 }
 
 /// Identities in the form in which they are kept, each once, and none of a TPM: enrolment alone shows one.
