@@ -1,12 +1,15 @@
 //! Every endpoint that changes something leaves an entry that names the person: the table of
 //! endpoints is walked, so that a new one cannot be forgotten.
 
-use crate::bench::{Bench, baseline, read};
+use crate::{
+    bench::{Bench, baseline, read},
+    vendor::Vendor,
+};
 use axum::http::Method;
 use serde_json::{Value, json};
 use strongroom_envelope::RecipientKey;
 use strongroom_ledger::ActorKind;
-use strongroom_protocol::{LeaseId, NodeId, admin::Role};
+use strongroom_protocol::{Bytes, LeaseId, NodeId, admin::Role};
 use strongroom_server::{authority::Access, routes::endpoints};
 
 /// Who does what to what: a request that is granted.
@@ -26,6 +29,20 @@ fn other_policy() -> Value {
     let mut files = baseline();
     files.get_mut("data.json").unwrap().push('\n');
     json!({ "files": files })
+}
+
+/// A root that two persons pinned, ready to be imported.
+async fn pinned(bench: &Bench) -> Value {
+    let vendor = Vendor::new();
+    let sha256 = vendor.root.fingerprint();
+    bench.post(Role::Endorser, "/v1/pins", pin(&sha256)).await.ok();
+    let second = bench.token("second-endorser", &[Role::Endorser]).await;
+    bench.as_holder(&second, Method::POST, &format!("/v1/pins/tpm-vendor/{sha256}/approve")).await.ok();
+    json!({ "bytes": Bytes(vendor.root.der()) })
+}
+
+fn pin(sha256: &str) -> Value {
+    json!({ "kind": "tpm-vendor", "name": "CN=Vendor Root", "sha256": sha256, "source": "https://vendor.example" })
 }
 
 #[expect(clippy::panic, reason = "a failed test is how it speaks")]
@@ -63,6 +80,29 @@ async fn of(bench: &Bench, method: &Method, path: &str, node: NodeId, lease: Lea
                 request.header("authorization", format!("Bearer {second}")).header("content-type", "application/json");
             bench.send(request.body(body.into()).unwrap()).await.ok();
             case(Endorser, "/v1/references/fleet/2/approve", None, "reference.approved")
+        }
+        ("POST", "/v1/pins") => case(Endorser, path, Some(pin(&"00".repeat(32))), "trust.pin_proposed"),
+        ("POST", "/v1/pins/{kind}/{sha256}/approve") => {
+            let second = bench.token("second-endorser", &[Endorser]).await;
+            let body = pin(&"00".repeat(32)).to_string();
+            let request = axum::http::Request::builder().method(Method::POST).uri("/v1/pins");
+            let request =
+                request.header("authorization", format!("Bearer {second}")).header("content-type", "application/json");
+            bench.send(request.body(body.into()).unwrap()).await.ok();
+            case(Endorser, format!("/v1/pins/tpm-vendor/{}/approve", "00".repeat(32)), None, "trust.pin_approved")
+        }
+        ("DELETE", "/v1/pins/{kind}/{sha256}") => {
+            bench.post(Endorser, "/v1/pins", pin(&"00".repeat(32))).await.ok();
+            case(Endorser, format!("/v1/pins/tpm-vendor/{}", "00".repeat(32)), None, "trust.pin_withdrawn")
+        }
+        ("POST", "/v1/endorsements") => {
+            let body = pinned(bench).await;
+            case(Endorser, path, Some(body), "trust.endorsement_imported")
+        }
+        ("DELETE", "/v1/endorsements/{*name}") => {
+            let taken = bench.post(Endorser, "/v1/endorsements", pinned(bench).await).await.ok();
+            let name = taken["endorsements"][0]["name"].as_str().unwrap();
+            case(Endorser, format!("/v1/endorsements/{name}"), None, "trust.endorsement_removed")
         }
         ("POST", "/v1/assets") => {
             let body = json!({ "name": "new", "jurisdictions": ["DE"], "reference_sets": ["fleet"] });

@@ -37,6 +37,13 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/v1/references", "e"),
     ("GET", "/v1/references", "aeop"),
     ("POST", "/v1/references/{name}/{version}/approve", "e"),
+    ("POST", "/v1/endorsements", "e"),
+    ("GET", "/v1/endorsements", "aeo"),
+    ("DELETE", "/v1/endorsements/{*name}", "e"),
+    ("POST", "/v1/pins", "e"),
+    ("GET", "/v1/pins", "aeo"),
+    ("POST", "/v1/pins/{kind}/{sha256}/approve", "e"),
+    ("DELETE", "/v1/pins/{kind}/{sha256}", "e"),
     ("POST", "/v1/assets", "c"),
     ("GET", "/v1/assets", "ac"),
     ("GET", "/v1/assets/{name}", "ac"),
@@ -90,6 +97,7 @@ async fn each_role_gets_past_its_own_doors_only() {
         let method: Method = method.parse().unwrap();
         let path = path.replace("{*path}", "0/000").replace("{version}", "1").replace("{id}", "x");
         let path = path.replace("{name}", "x").replace("{digest}", "x");
+        let path = path.replace("{*name}", "x/y").replace("{kind}", "x").replace("{sha256}", "x");
         let door = async |role: Option<Role>| {
             let reply = bench.call(role, method.clone(), &path, None).await;
             match reply.json()["code"].as_str() {
