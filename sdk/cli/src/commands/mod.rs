@@ -5,6 +5,7 @@ mod asset;
 mod audit;
 mod decision;
 mod doctor;
+mod endorsement;
 mod entries;
 mod evidence;
 mod filter;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     /// Reference values: the measurements that are accepted
     #[command(subcommand)]
     Reference(reference::Reference),
+    /// Endorsements: what AMD, Intel, NVIDIA and TPM vendors publish about their hardware
+    #[command(subcommand)]
+    Endorsement(endorsement::Endorsement),
     /// Assets: models, datasets, checkpoints
     #[command(subcommand)]
     Asset(asset::Asset),
@@ -105,6 +109,7 @@ impl Command {
             Self::Node(command) => command.run(context),
             Self::Site(command) => command.run(context),
             Self::Reference(command) => command.run(context),
+            Self::Endorsement(command) => command.run(context),
             Self::Asset(command) => command.run(context),
             Self::Key(command) => command.run(context),
             Self::Seal(command) => command.run(context),
