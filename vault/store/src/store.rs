@@ -193,6 +193,8 @@ pub trait Store: Send + Sync + 'static {
     async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Bytes kept by content.
     async fn blob(&self, sha256: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Whether bytes are kept, without reading them.
+    async fn has_blob(&self, sha256: Fixed<32>) -> Result<bool, StoreError>;
     /// A consistent copy of the whole database at a new path; the vault keeps serving.
     async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError>;
     /// An error where nothing may be written now: [`StoreError::DiskFull`] for want of room,

@@ -5,7 +5,7 @@ use super::{
     evidence::Attested,
     facts::Facts,
     judgement::{Drift, Judgement, LEASE_MISMATCH},
-    kept::{Kept, Worth},
+    kept::Kept,
     resend,
 };
 use crate::{
@@ -53,8 +53,13 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             facts.deny("lease_quota", "Too many leases are live.");
         }
         let judgement = Judgement::of(vault, &attested, facts)?;
-        let proposal = Proposal::of(vault, &attested, &judgement)?;
-        let committed = match vault.queue.submit(proposal.item).await {
+        let (kept, taken) = Kept::of_request(vault, &attested).await?;
+        let proposal = Proposal::of(vault, &attested, &judgement, kept)?;
+        let submitted = vault.queue.submit(proposal.item).await;
+        if matches!(submitted, Err(QueueError::Refused(_))) {
+            vault.room.give_back(taken, Instant::now());
+        }
+        let committed = match submitted {
             Ok(committed) => committed,
             Err(QueueError::Refused(Refusal::QuotaExceeded(Quota::NodeDenials(..)))) => {
                 let detail = "this node's denials of the hour are used up";
@@ -79,7 +84,6 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             }
             Err(error) => return Err(error.into()),
         };
-        vault.room.take(attested.node.row.id, proposal.kept_bytes, Instant::now());
         // It is written: the node's next request need not wait until this answer is sealed.
         drop(attested.turn.take());
         metrics::counter!("strongroom_decisions_total",
@@ -120,20 +124,14 @@ struct Proposal {
     grant: Option<Terms>,
     /// The lease that a denial closes, and what became of its node.
     closed: Option<(LeaseId, Drift)>,
-    /// Bytes of logs that are kept with it, and were not before.
-    kept_bytes: u64,
 }
 
 impl Proposal {
-    fn of(vault: &Vault, attested: &Attested, judgement: &Judgement) -> Answer<Self> {
+    fn of(vault: &Vault, attested: &Attested, judgement: &Judgement, kept: Kept) -> Answer<Self> {
         let (asked, node, facts) = (&attested.asked, &attested.node.row, &judgement.facts);
         let explanation = Blob::of(judgement.explanation(attested)?);
-        let limit = vault.config.limits.log_bytes_per_node_per_hour;
-        let is_left = |bytes| vault.room.is_left(node.id, bytes, limit, Instant::now());
-        let worth = Worth::of(&attested.logs, attested.state(), attested.claims.is_ok());
-        let kept = Kept::within(&asked.items, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
-        let (kept_bytes, boot_log) = (kept.new_bytes(node.last_boot_log), kept.boot_log(&asked.items));
-        let Kept { evidence, logs } = kept;
+        let boot_log = kept.boot_log(&asked.items);
+        let Kept { evidence, logs, .. } = kept;
         let renewal = asked.statement.act == Act::Renew;
 
         let mut changes = Vec::new();
@@ -193,7 +191,7 @@ impl Proposal {
             changes,
             blobs: logs.into_iter().chain([evidence, explanation]).collect(),
         };
-        Ok(Self { decision: item.record.id, item, grant, closed, kept_bytes })
+        Ok(Self { decision: item.record.id, item, grant, closed })
     }
 }
 

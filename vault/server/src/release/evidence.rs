@@ -110,7 +110,7 @@ impl Attested {
         let statement = self.asked.statement_sha256;
         let Ok(claims) = &self.claims else { return Ok(None) };
         if self.known.is_some() {
-            return Ok(Some(vault.turns.again(statement).await?));
+            return Ok(Some(vault.turns.again(self.node.row.id, statement).await?));
         }
         match (&self.asked.items.tpm, claims.tpm()) {
             (Some(quote), Some(tpm)) if logs::judges_ima(quote, tpm) => {

@@ -9,7 +9,7 @@ use super::{
     evidence::Attested,
     facts::Facts,
     judgement::Judgement,
-    kept::{Kept, Worth},
+    kept::Kept,
 };
 use crate::{
     problem::{Answer, Refused},
@@ -39,9 +39,14 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
         let count = attested.node.row.identities.len() + added.len();
         let judgement = Judgement::of_identification(&attested, facts, taken, count);
         let identified = judgement.denials.is_empty();
-        let (item, kept_bytes) = propose(vault, &attested, &judgement, identified.then_some(&added))?;
+        let (kept, taken) = Kept::of_request(vault, &attested).await?;
+        let item = propose(vault, &attested, &judgement, identified.then_some(&added), kept)?;
         let decision = item.record.id;
-        let committed = match vault.queue.submit(item).await {
+        let submitted = vault.queue.submit(item).await;
+        if matches!(submitted, Err(QueueError::Refused(_))) {
+            vault.room.give_back(taken, Instant::now());
+        }
+        let committed = match submitted {
             Ok(committed) => committed,
             Err(QueueError::Refused(Refusal::QuotaExceeded(_))) => {
                 let detail = "this node's denials of the hour are used up";
@@ -54,7 +59,6 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             }
             Err(error) => return Err(error.into()),
         };
-        vault.room.take(attested.node.row.id, kept_bytes, Instant::now());
         metrics::counter!("strongroom_decisions_total",
             "act" => "identify", "verdict" => if identified { "released" } else { "denied" })
         .increment(1);
@@ -79,21 +83,16 @@ async fn is_taken(vault: &Vault, added: &BTreeSet<Identity>) -> Answer<bool> {
     Ok(false)
 }
 
-/// The item, with the bytes that are kept of the evidence. `added` is what comes into the record; none of a denial.
+/// The item, with what is kept of the evidence. `added` is what comes into the record; none of a denial.
 fn propose(
     vault: &Vault,
     attested: &Attested,
     judgement: &Judgement,
     added: Option<&BTreeSet<Identity>>,
-) -> Answer<(Item, u64)> {
-    let (node, items) = (&attested.node.row, &attested.asked.items);
+    Kept { evidence, logs, .. }: Kept,
+) -> Answer<Item> {
+    let node = &attested.node.row;
     let explanation = Blob::of(judgement.explanation(attested)?);
-    let limit = vault.config.limits.log_bytes_per_node_per_hour;
-    let is_left = |bytes| vault.room.is_left(node.id, bytes, limit, Instant::now());
-    let worth = Worth::of(&attested.logs, attested.state(), attested.claims.is_ok());
-    let kept = Kept::within(items, worth, node.last_boot_log, is_left).map_err(Refused::internal)?;
-    let kept_bytes = kept.new_bytes(node.last_boot_log);
-    let Kept { evidence, logs } = kept;
     let mut record = record(vault, attested, judgement, (None, added.is_some()), (&evidence, &explanation))?;
     let (mut quotas, mut changes) = (Vec::new(), Vec::new());
     if let Some(added) = added {
@@ -110,5 +109,5 @@ fn propose(
     let blobs = logs.into_iter().chain([evidence, explanation]).collect();
     let nonce = Some(attested.asked.statement.nonce);
     let guards = judgement.facts.guards.clone();
-    Ok((Item { record, guards, nonce, quotas, changes, blobs }, kept_bytes))
+    Ok(Item { record, guards, nonce, quotas, changes, blobs })
 }

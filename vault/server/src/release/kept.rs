@@ -9,8 +9,14 @@
 //! length of what was sent stand in the evidence in any case.
 
 use super::{
+    evidence::Attested,
     items::{GuestItem, Items},
     logs::{Logs, Shown},
+    room::Taken,
+};
+use crate::{
+    problem::{Answer, Refused},
+    vault::Vault,
 };
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -21,6 +27,7 @@ use strongroom_protocol::{
     sha256,
 };
 use strongroom_store::Blob;
+use tokio::time::Instant;
 
 /// Evidence in pieces, each addressed by its content.
 pub(super) struct Kept {
@@ -30,6 +37,8 @@ pub(super) struct Kept {
     pub(super) evidence: Blob,
     /// What is kept of them, as firmware, kernel and vendors wrote them.
     pub(super) logs: Vec<Blob>,
+    /// Which of them is of the IMA log.
+    ima_log: Option<Fixed<32>>,
 }
 
 /// Which of the logs are worth keeping.
@@ -54,12 +63,6 @@ impl Worth {
             other => other.malformed() == Some(false),
         };
         Self { boot_log, ima_log: logs.kept.as_ref().map(|kept| kept.covered), hardware }
-    }
-
-    /// Without what is not there already, where there is no room for more.
-    fn without_new(self, items: &Items, known: Option<Fixed<32>>) -> Self {
-        let same = known.is_some() && boot_log_of(items).map(|log| Fixed(sha256(&log.0))) == known;
-        Self { boot_log: self.boot_log && same, ima_log: None, hardware: false }
     }
 }
 
@@ -135,26 +138,45 @@ fn length(bytes: Option<&Bytes>) -> Option<usize> {
 }
 
 impl Kept {
-    /// What is worth keeping and has room: `is_left` says whether so many bytes more of the node may be kept. `known`
-    /// is the boot log that was kept of it last.
-    pub(super) fn within(
-        items: &Items,
-        worth: Worth,
-        known: Option<Fixed<32>>,
-        is_left: impl Fn(u64) -> bool,
-    ) -> serde_json::Result<Self> {
-        let kept = Self::of(items, worth)?;
-        if kept.new_bytes(known) == 0 || is_left(kept.new_bytes(known)) {
-            return Ok(kept);
+    /// What is worth keeping of a request, as far as its node has room, with the room that it takes.
+    pub(super) async fn of_request(vault: &Vault, attested: &Attested) -> Answer<(Self, Taken)> {
+        let (items, node) = (&attested.asked.items, &attested.node.row);
+        let worth = Worth::of(&attested.logs, attested.state(), attested.claims.is_ok());
+        let limit = vault.config.limits.log_bytes_per_node_per_hour;
+        let take = |kept: &Self| vault.room.take(node.id, &kept.logs, limit, Instant::now());
+        let kept = Self::of(items, worth).map_err(Refused::internal)?;
+        vault.room.remember(node.id, node.last_boot_log.as_slice(), Instant::now());
+        if let Some(taken) = take(&kept) {
+            return Ok((kept, taken));
+        }
+        // Somebody else's count, or an earlier one, may have had room for it.
+        let mut there = BTreeSet::new();
+        for log in &kept.logs {
+            if vault.store.has_blob(log.sha256).await? {
+                there.insert(log.sha256);
+            }
+        }
+        vault.room.remember(node.id, &there.iter().copied().collect::<Vec<_>>(), Instant::now());
+        if let Some(taken) = take(&kept) {
+            return Ok((kept, taken));
         }
         metrics::counter!("strongroom_logs_not_kept_total").increment(1);
-        Self::of(items, worth.without_new(items, known))
+        if vault.room.is_news(node.id, Instant::now()) {
+            tracing::warn!(node = %node.id, "more new logs within an hour than are kept of a node: their digests only");
+        }
+        let kept = Self::of(items, worth).and_then(|kept| kept.limited_to(&there, items, worth));
+        let kept = kept.map_err(Refused::internal)?;
+        // INVARIANT: all of it is known to be kept, and takes no room.
+        let taken = take(&kept).ok_or_else(|| Refused::internal("what is kept already takes room"))?;
+        Ok((kept, taken))
     }
 
-    /// Bytes of logs, but for the boot log that was kept before.
-    pub(super) fn new_bytes(&self, known: Option<Fixed<32>>) -> u64 {
-        let new = self.logs.iter().filter(|log| Some(log.sha256) != known);
-        new.map(|log| log.bytes.len() as u64).sum()
+    /// Nothing but what is kept already.
+    fn limited_to(self, there: &BTreeSet<Fixed<32>>, items: &Items, worth: Worth) -> serde_json::Result<Self> {
+        let ima_log = worth.ima_log.filter(|_| self.ima_log.is_some_and(|log| there.contains(&log)));
+        let mut kept = Self::of(items, Worth { ima_log, ..worth })?;
+        kept.logs.retain(|log| there.contains(&log.sha256));
+        Ok(kept)
     }
 
     /// The digest of the boot log, if it is kept.
@@ -164,9 +186,10 @@ impl Kept {
     }
 
     pub(super) fn of(items: &Items, worth: Worth) -> serde_json::Result<Self> {
-        let (mut written, mut logs) = (Vec::new(), Vec::new());
+        let (mut written, mut logs, mut ima_log) = (Vec::new(), Vec::new(), None);
         if let Some(quote) = &items.tpm {
             let (item, kept) = of_tpm(quote, worth);
+            ima_log = item.ima_log_kept_sha256;
             written.push(item);
             logs.extend(kept);
         }
@@ -192,7 +215,7 @@ impl Kept {
             let blobs = hardware.into_iter().map(|bytes| Blob::of(bytes.0.clone()));
             logs.extend(blobs.filter(|blob| seen.insert(blob.sha256)));
         }
-        Ok(Self { evidence: Blob::of(serde_json::to_vec(&written)?), logs })
+        Ok(Self { evidence: Blob::of(serde_json::to_vec(&written)?), logs, ima_log })
     }
 }
 
@@ -301,8 +324,9 @@ mod tests {
         for other in [guest(b"another", b"gpu"), guest(b"certificate", b"another")] {
             assert_ne!(Kept::of(&other, WHOLE).unwrap().evidence.sha256, kept.evidence.sha256);
         }
-        let full = Kept::within(&items, WHOLE, None, |_| false).unwrap();
-        assert!(full.logs.is_empty() && full.evidence.sha256 == kept.evidence.sha256, "where there is no room");
+        let there = BTreeSet::from([Fixed(sha256(b"certificate"))]);
+        let full = kept_of(&items, &there);
+        assert_eq!((full.logs.len(), full.evidence.sha256), (1, kept.evidence.sha256), "where there is no room");
     }
 
     #[test]
@@ -331,19 +355,22 @@ mod tests {
         assert_eq!(kept.logs[0].bytes, b"entry");
     }
 
+    fn kept_of(items: &Items, there: &BTreeSet<Fixed<32>>) -> Kept {
+        Kept::of(items, WHOLE).unwrap().limited_to(there, items, WHOLE).unwrap()
+    }
+
     #[test]
-    fn where_there_is_no_room_only_a_boot_log_that_is_there_is_kept() {
-        let quote = quote(b"one", Some(b"boot log"), Some(b"ima log"));
-        let known = Some(Fixed(sha256(b"boot log")));
-        let kept = |known, left: u64| {
-            let kept = Kept::within(&quote, WHOLE, known, |bytes| bytes <= left).unwrap();
-            (kept.logs.len(), kept.boot_log(&quote).is_some(), kept.new_bytes(known))
+    fn where_there_is_no_room_only_what_is_there_is_kept_and_named() {
+        let quote = quote(b"one", Some(b"boot log"), Some(b"ima log and more"));
+        let limited = |there: &[&[u8]]| {
+            let kept = kept_of(&quote, &there.iter().map(|log| Fixed(sha256(log))).collect());
+            let named = String::from_utf8(kept.evidence.bytes.clone()).unwrap().contains("ima_log_kept_sha256");
+            (kept.logs.len(), kept.boot_log(&quote).is_some(), named)
         };
-        assert_eq!(kept(None, 15), (2, true, 15));
-        assert_eq!(kept(None, 14), (0, false, 0));
-        assert_eq!(kept(known, 7), (2, true, 7), "what is there already takes no room");
-        assert_eq!(kept(known, 6), (1, true, 0));
-        assert_eq!(kept(Some(Fixed(sha256(b"another"))), 0), (0, false, 0));
+        assert_eq!(limited(&[b"boot log", b"ima log"]), (2, true, true));
+        assert_eq!(limited(&[b"boot log"]), (1, true, false));
+        assert_eq!(limited(&[b"ima log", b"ima log and more"]), (1, false, true));
+        assert_eq!(limited(&[b"ima log and more", b"another"]), (0, false, false));
     }
 
     #[test]

@@ -31,11 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// SHA-256 of a statement.
 type StatementDigest = Fixed<32>;
 
+/// A statement of a node: another node that has its bytes stands in a line of its own.
+type OfNode = (NodeId, StatementDigest);
+
 /// Who is worked on, and who waits.
 #[derive(Clone, Default)]
 pub(crate) struct Turns {
     nodes: Lines<NodeId>,
-    statements: Lines<StatementDigest>,
+    statements: Lines<OfNode>,
 }
 
 /// Lines, each of its own. One in which nobody stands is none.
@@ -63,21 +66,21 @@ struct First<K: Copy + Eq + Hash> {
 /// A request's turn.
 pub(super) struct Turn {
     _of_the_node: Option<First<NodeId>>,
-    _of_the_statement: First<StatementDigest>,
+    _of_the_statement: First<OfNode>,
 }
 
 impl Turns {
     /// Waits for the statement's turn and then for the node's, first come, first served; 429 where a line is too
     /// long, or does not move.
     pub(super) async fn of(&self, node: NodeId, statement: StatementDigest) -> Answer<Turn> {
-        let of_the_statement = self.statements.first(statement, OF_A_STATEMENT, PATIENCE).await?;
+        let of_the_statement = self.statements.first((node, statement), OF_A_STATEMENT, PATIENCE).await?;
         let of_the_node = self.nodes.first(node, IN_LINE, PATIENCE).await?;
         Ok(Turn { _of_the_node: Some(of_the_node), _of_the_statement: of_the_statement })
     }
 
     /// Waits for the turn of a statement that was answered before.
-    pub(super) async fn again(&self, statement: StatementDigest) -> Answer<Turn> {
-        let of_the_statement = self.statements.first(statement, OF_A_STATEMENT, PATIENCE).await?;
+    pub(super) async fn again(&self, node: NodeId, statement: StatementDigest) -> Answer<Turn> {
+        let of_the_statement = self.statements.first((node, statement), OF_A_STATEMENT, PATIENCE).await?;
         Ok(Turn { _of_the_node: None, _of_the_statement: of_the_statement })
     }
 }
@@ -198,11 +201,13 @@ mod tests {
     async fn what_was_answered_already_is_answered_again_outside_the_line() {
         let turns = Turns::default();
         let _of_the_node = turns.of(node(1), statement(1)).await.unwrap();
-        let again = turns.again(statement(2)).await.unwrap();
-        let refused = turns.statements.first(statement(2), OF_A_STATEMENT, Duration::ZERO).await.err().unwrap();
+        let again = turns.again(node(1), statement(2)).await.unwrap();
+        let of_one = (node(1), statement(2));
+        let refused = turns.statements.first(of_one, OF_A_STATEMENT, Duration::ZERO).await.err().unwrap();
         assert_eq!(refused.code(), Code::TooMany, "one at a time");
-        assert!(turns.again(statement(3)).await.is_ok());
+        assert!(turns.again(node(1), statement(3)).await.is_ok());
+        assert!(turns.again(node(2), statement(2)).await.is_ok(), "whose bytes another node has");
         drop(again);
-        assert!(turns.again(statement(2)).await.is_ok());
+        assert!(turns.again(node(1), statement(2)).await.is_ok());
     }
 }

@@ -406,6 +406,12 @@ impl Store for PostgresStore {
         self.read_tile(path).await
     }
 
+    async fn has_blob(&self, wanted: Fixed<32>) -> Result<bool, StoreError> {
+        let asked = query("SELECT length(sha256) AS length FROM blobs WHERE sha256 = $1").bind(wanted.0.to_vec());
+        let found: Option<i32> = self.first(asked, |row| get(row, "length")).await?;
+        Ok(found.is_some())
+    }
+
     async fn blob(&self, wanted: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError> {
         let asked = query("SELECT bytes FROM blobs WHERE sha256 = $1").bind(wanted.0.to_vec());
         let bytes: Option<Vec<u8>> = self.first(asked, |row| get(row, "bytes")).await?;

@@ -384,6 +384,15 @@ impl Store for SqliteStore {
         self.read_tile(path).await
     }
 
+    async fn has_blob(&self, wanted: Fixed<32>) -> Result<bool, StoreError> {
+        let found: Option<i64> = query_scalar("SELECT 1 FROM blobs WHERE sha256 = ?")
+            .bind(wanted.0.to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(found.is_some())
+    }
+
     async fn blob(&self, wanted: Fixed<32>) -> Result<Option<Vec<u8>>, StoreError> {
         let bytes: Option<Vec<u8>> = query_scalar("SELECT bytes FROM blobs WHERE sha256 = ?")
             .bind(wanted.0.to_vec())

@@ -356,10 +356,12 @@ pub(crate) async fn a_refused_item_leaves_nothing(w: World) {
     assert!(w.store.node(node_id(1)).await.unwrap().is_none());
     assert_eq!(w.store.references(&["boot".into()]).await.unwrap(), (vec![], 0));
     assert!(w.store.blob(blob.sha256).await.unwrap().is_none());
+    assert!(!w.store.has_blob(blob.sha256).await.unwrap());
     assert!(w.store.entry_by_id(id).await.unwrap().is_none());
     assert!(w.store.site("par-1").await.unwrap().is_some());
     assert_eq!(w.check_log().await.len(), 1);
     // What it named is still free.
     w.accepted(Item { blobs: vec![blob.clone()], ..with(vec![propose("boot", 1)]) }).await;
     assert_eq!(w.store.blob(blob.sha256).await.unwrap().unwrap(), blob.bytes);
+    assert!(w.store.has_blob(blob.sha256).await.unwrap());
 }
