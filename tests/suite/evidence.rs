@@ -2,6 +2,8 @@
 //! clouds in `../shared/vectors`.
 
 mod decisions;
+mod hardware;
+mod launch;
 mod logs;
 mod quotes;
 mod reference;

@@ -57,7 +57,7 @@ pub(crate) enum Evidence {
     #[command(
         after_help = "Example:\n  strongroom evidence verify --kind tcg-log binary_bios_measurements --pcrs pcrs.json"
     )]
-    Verify(verify::Verify),
+    Verify(Box<verify::Verify>),
     /// Say in words what logs and quotes show, and why a check refused
     #[command(after_help = "Example:\n  strongroom evidence explain binary_bios_measurements evidence.json")]
     Explain(explain::Explain),

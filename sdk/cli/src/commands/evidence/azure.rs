@@ -112,7 +112,7 @@ pub(super) fn judge(given: &Given, grounds: &Grounds) -> Result<Found, Failure> 
             // A set may be of the vTPM's PCRs alone.
             !reference.snp.is_empty() || reference.values.0.is_empty()
         }) {
-            compare(&mut found, snp, reference.snp.measurements.clone())?;
+            compare(&mut found, snp, &reference.snp.measurements)?;
         }
     }
     Ok(found)

@@ -66,7 +66,9 @@ impl Content {
             _ if text.starts_with(b"\xef\xbb\xbf<") => return Self::Manifest(bytes.to_vec()),
             _ => {}
         }
-        if bytes.windows(11).any(|window| window == b"-----BEGIN ")
+        // Quotes of TDX have PEM in them: what begins as evidence is evidence, and PEM is text throughout.
+        if kind_of(bytes).is_none()
+            && str::from_utf8(bytes).is_ok_and(|text| text.contains("-----BEGIN "))
             && let Some(pem) = Self::pem(bytes)
         {
             return pem;
@@ -330,8 +332,8 @@ mod tests {
     #[test]
     fn hexadecimal_stands_for_its_bytes_however_it_is_spaced() {
         let digits = hex::encode(report(3));
-        let spaced: String =
-            digits.as_bytes().chunks(2).map(|pair| format!("0x{}, ", str::from_utf8(pair).unwrap())).collect();
+        let pairs: Vec<&str> = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect();
+        let spaced = format!("0x{}", pairs.join(", 0x"));
         for text in [digits.clone(), format!("0x{digits}\n"), digits.to_uppercase(), spaced, format!("{digits}\0")] {
             assert_eq!(kind(text.as_bytes()), [Kind::SevSnp], "{}", &text[..16]);
         }
@@ -359,6 +361,16 @@ mod tests {
         let followed = [&report[..], &[0, 1]].concat();
         let Content::Evidence(_, read) = Content::of(&followed) else { panic!("no report") };
         assert_eq!(read, followed);
+    }
+
+    #[test]
+    fn evidence_with_certificates_in_it_is_evidence() {
+        let pem = b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        assert!(matches!(Content::of(pem), Content::Pem { .. }));
+        assert!(matches!(Content::of(&[&b"subject=somebody\n"[..], pem, b"\0"].concat()), Content::Pem { .. }));
+        assert_eq!(kind(&[&b"\x04\x00\x02\x00\x81\x00\x00\x00"[..], pem].concat()), [Kind::Tdx]);
+        // Cut off at its beginning it is nothing that is known, and no file of certificates.
+        assert!(matches!(Content::of(&[&b"\x02\x00\x81\xff"[..], pem].concat()), Content::Unknown(_)));
     }
 
     #[test]

@@ -102,20 +102,20 @@ impl Requirements {
     fn parse(json: &[u8]) -> Result<Self, String> {
         let value = unambiguous::from_slice(json).map_err(|error| format!("no JSON: {error}"))?;
         let object = value.as_object().ok_or("an object is due, as a policy's data.json")?;
-        let settings = match object.get("settings") {
-            Some(settings) => settings.as_object().ok_or("`settings` is no object")?,
-            None => {
-                let known = ["snp", "tdx", "gpu"];
-                if let Some(other) = object.keys().find(|name| !known.contains(&name.as_str())) {
-                    let other = other.escape_debug();
-                    return Err(format!(
-                        "`{other}` is none of {}; a policy's data.json has them in `settings`",
-                        known.join(", ")
-                    ));
-                }
-                object
+        if let Some(settings) = object.get("settings") {
+            return Self::of(settings.as_object().ok_or("`settings` is no object")?);
+        }
+        let known = ["snp", "tdx", "gpu"];
+        match object.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(other) => {
+                let (other, known) = (other.escape_debug(), known.join(", "));
+                Err(format!("`{other}` is none of {known}; a policy's data.json has them in `settings`"))
             }
-        };
+            None => Self::of(object),
+        }
+    }
+
+    fn of(settings: &Map<String, Value>) -> Result<Self, String> {
         Ok(Self { snp: member(settings, "snp")?, tdx: member(settings, "tdx")?, gpu: member(settings, "gpu")? })
     }
 }

@@ -114,7 +114,10 @@ fn hardware(kind: Kind, given: GivenFile) -> Result<Explained, Failure> {
     if let Some(why) = &found.malformed {
         return Err(Failure::usage(format!("{name}: malformed: {}", plain::line(why))));
     }
-    let text = found.text.lines().map(|line| format!("  {line}\n")).collect();
+    let mut text = String::new();
+    for line in found.text.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
     Ok(Explained { kind: kind.title(), found, text })
 }
 

@@ -41,7 +41,7 @@ pub(super) enum Item {
     SevSnp(SevSnpEvidence),
     Tdx(TdxEvidence),
     NvidiaGpu(NvidiaGpuEvidence),
-    Azure(azure::Given),
+    Azure(Box<azure::Given>),
 }
 
 impl Grounds {
@@ -125,7 +125,7 @@ fn item(kind: Kind, content: Content, path: &Path) -> Result<Option<Item>, Failu
         Kind::SevSnp => Some(Item::SevSnp(SevSnpEvidence { report: Bytes(raw), certificates: Vec::new(), aux: None })),
         Kind::Tdx => Some(Item::Tdx(TdxEvidence { quote: Bytes(raw), ccel: None })),
         Kind::NvidiaGpu => Some(Item::NvidiaGpu(NvidiaGpuEvidence { report: Bytes(raw), certificates: Vec::new() })),
-        Kind::AzureSnpVtpm => Some(Item::Azure(azure::Given::of_envelope(raw))),
+        Kind::AzureSnpVtpm => Some(Item::Azure(Box::new(azure::Given::of_envelope(raw)))),
         Kind::Tpm2 | Kind::TcgLog | Kind::ImaLog => None,
     })
 }
@@ -137,7 +137,7 @@ fn of_items(kind: Kind, items: Vec<Evidence>) -> Result<Item, String> {
         (Kind::SevSnp, Evidence::SevSnp(item)) => Some(Item::SevSnp(item)),
         (Kind::Tdx, Evidence::Tdx(item)) => Some(Item::Tdx(item)),
         (Kind::NvidiaGpu, Evidence::NvidiaGpu(item)) => Some(Item::NvidiaGpu(item)),
-        (Kind::AzureSnpVtpm, Evidence::AzureSnpVtpm(item)) => Some(Item::Azure(azure::Given::of_item(item))),
+        (Kind::AzureSnpVtpm, Evidence::AzureSnpVtpm(item)) => Some(Item::Azure(Box::new(azure::Given::of_item(item)))),
         _ => None,
     });
     match <[Item; 1]>::try_from(of_kind.collect::<Vec<_>>()) {

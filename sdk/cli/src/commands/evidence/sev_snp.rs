@@ -3,7 +3,11 @@
 use super::{hardware::Grounds, verdict::Found};
 use crate::output::Failure;
 use serde_json::{Map, Value, json};
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 use strongroom::protocol::{evidence::SevSnpEvidence, requirements::Register};
 use strongroom_attest::{
     Verdict,
@@ -28,7 +32,7 @@ pub(super) fn judge(item: &SevSnpEvidence, grounds: &Grounds) -> Result<Found, F
     };
     describe(&mut found, &examined);
     if let Some(reference) = &grounds.reference {
-        compare(&mut found, &examined, reference.snp.measurements.iter().copied().collect())?;
+        compare(&mut found, &examined, &reference.snp.measurements)?;
     }
     Ok(found)
 }
@@ -39,13 +43,9 @@ pub(super) fn vouches(examined: &ExaminedSnp) -> bool {
 }
 
 /// Holds the launch measurement against a reference set's.
-pub(super) fn compare(
-    found: &mut Found,
-    examined: &ExaminedSnp,
-    accepted: std::collections::BTreeSet<Register>,
-) -> Result<(), Failure> {
+pub(super) fn compare(found: &mut Found, examined: &ExaminedSnp, accepted: &BTreeSet<Register>) -> Result<(), Failure> {
     let measured = examined.attestation.as_ref().map(|report| Register(report.measurement));
-    found.compare_launch("the launch measurement", &accepted, measured)
+    found.compare_launch("the launch measurement", accepted, measured)
 }
 
 /// What the report says, whoever signed it.

@@ -4,7 +4,7 @@ use super::{hardware::Grounds, verdict::Found};
 use crate::{output::Failure, plain};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, fmt::Write as _};
-use strongroom::protocol::{evidence::TdxEvidence, requirements::Register};
+use strongroom::protocol::{bytes::Bytes, evidence::TdxEvidence, requirements::Register};
 use strongroom_attest::{
     Pins, Verdict,
     tdx::{Collateral, Evidence, Examined, Expectation, Part, Quote, TdxRefused, examine},
@@ -13,7 +13,7 @@ use strongroom_attest::{
 pub(super) fn judge(item: &TdxEvidence, grounds: &Grounds) -> Result<Found, Failure> {
     let stored = stored(item, grounds);
     let bound: Option<[u8; 64]> = grounds.bound();
-    let ccel = grounds.ccel.as_deref().or(item.ccel.as_ref().map(|log| log.as_slice()));
+    let ccel = grounds.ccel.as_deref().or(item.ccel.as_ref().map(Bytes::as_slice));
     let evidence = Evidence { quote: item.quote.as_slice(), ccel };
     let expect = Expectation {
         report_data: bound.as_ref(),

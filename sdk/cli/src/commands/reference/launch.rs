@@ -47,7 +47,7 @@ pub(crate) struct Launch {
     #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<PathBuf>,
     /// The command line that the monitor gives the kernel
-    #[arg(long, value_name = "TEXT", requires = "kernel", conflicts_with = "append_file")]
+    #[arg(long, visible_alias = "append", value_name = "TEXT", requires = "kernel", conflicts_with = "append_file")]
     cmdline: Option<String>,
     /// A file with the command line; a line feed at its end is no part of it
     #[arg(long, value_name = "FILE", requires = "kernel")]
@@ -61,7 +61,7 @@ pub(crate) struct Launch {
     /// The monitor: each sets the CPUs up in its own way
     #[arg(long, value_enum, default_value_t)]
     vmm: Vmm,
-    /// Features that the host's kernel sets for the guest: 1, or 21 from Linux 6.6 on
+    /// Features that the host's KVM sets for the guest: 1, or 21 where it swaps debug registers
     #[arg(long, value_name = "HEX", default_value = "1", value_parser = features)]
     guest_features: u64,
 }
