@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     os::unix::fs::OpenOptionsExt as _,
@@ -23,9 +24,7 @@ use std::{
 use strongroom::{Admin, Token};
 use strongroom_postgres::Database;
 use strongroom_protocol::{
-    Bytes,
     admin::{CreateToken, CreatedToken, PolicyFiles, RecordReference, Recorded, Role},
-    endorsement::{ImportEndorsement, ImportedEndorsements},
     join::JoinFile,
 };
 use tempfile::TempDir;
@@ -155,14 +154,17 @@ impl Vault {
         self.pins = None;
     }
 
-    /// Imports what makers publish.
+    /// Imports what makers publish, as an endorser does: issuers before what they issued.
     pub fn endorse(&self, makers: &Makers) -> anyhow::Result<()> {
-        let endorser = self.admin(Role::Endorser)?;
-        for Published { name, bytes, id } in makers.endorsements() {
-            let body = ImportEndorsement { bytes: Bytes(bytes), id };
-            let _: ImportedEndorsements =
-                endorser.post("/v1/endorsements", &body).with_context(|| format!("importing {name}"))?;
+        let directory = self.beside("published");
+        fs::create_dir_all(&directory)?;
+        let mut arguments = vec![OsString::from("endorsement"), OsString::from("import")];
+        for Published { name, bytes, .. } in makers.endorsements() {
+            let file = directory.join(name);
+            fs::write(&file, bytes)?;
+            arguments.push(file.into());
         }
+        self.cli(Role::Endorser)?.run(arguments)?.done()?;
         Ok(())
     }
 

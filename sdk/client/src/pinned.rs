@@ -76,10 +76,13 @@ impl PinnedVault {
         own("decision id", record.id == response.decision_id)?;
         own("statement", record.statement_sha256.is_some_and(|s| s.0 == sha256(statement_bytes)))?;
         own("recipient", record.recipient_sha256.is_some_and(|r| r.0 == statement.recipient_sha256()))?;
-        match statement.act {
-            Act::Identify => own("action", record.action == Action::NodeIdentified)?,
-            Act::Release | Act::Renew => own("verdict", record.verdict == Some(Verdict::Released))?,
-        }
+        let action = match statement.act {
+            Act::Release => Action::ReleaseDecided,
+            Act::Renew => Action::LeaseRenewed,
+            Act::Identify => Action::NodeIdentified,
+        };
+        own("action", record.action == action)?;
+        own("verdict", record.verdict == Some(Verdict::Released))?;
         Ok(record)
     }
 

@@ -6,10 +6,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 use strongroom_collect::{GpuReport, GpuState};
@@ -79,7 +76,7 @@ impl Below for Beyond {
 /// A machine that is served; not any more once this is dropped.
 pub struct Served {
     socket: PathBuf,
-    over: Arc<AtomicBool>,
+    listener: UnixListener,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,18 +87,14 @@ impl Confidential {
     /// The socket cannot be made.
     pub fn serve(self: &Arc<Self>, socket: &Path) -> io::Result<Served> {
         let listener = UnixListener::bind(socket)?;
-        let (over, machine) = (Arc::new(AtomicBool::new(false)), Arc::clone(self));
-        let ended = Arc::clone(&over);
+        let (accepting, machine) = (listener.try_clone()?, Arc::clone(self));
         let thread = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if ended.load(Ordering::SeqCst) {
-                    break;
-                }
+            for stream in accepting.incoming().map_while(Result::ok) {
                 // Whoever asks wrongly gets no answer, and says so.
                 let _ = answer(&machine, stream);
             }
         });
-        Ok(Served { socket: socket.to_owned(), over, thread: Some(thread) })
+        Ok(Served { socket: socket.to_owned(), listener, thread: Some(thread) })
     }
 }
 
@@ -134,9 +127,8 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        // Wakes the thread up; where nobody answers, it is gone already.
-        drop(UnixStream::connect(&self.socket));
+        // Wakes the thread up, even where the socket's directory is gone.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pinned::tests::{Vault, decision, statement};
-use strongroom_ledger::{Action, Record};
+use strongroom_ledger::{Action, Record, Verdict};
 
 const CHIP: &str = "snp-chip:0102030405060708";
 
@@ -30,7 +30,6 @@ fn payload(inner: DecisionId) -> serde_json::Value {
 
 fn as_identified(record: &mut Record) {
     record.action = Action::NodeIdentified;
-    record.verdict = None;
 }
 
 #[test]
@@ -50,7 +49,13 @@ fn another_decisions_envelope_and_another_acts_record_are_not_believed() {
     not_believed(answered(Act::Identify, &payload(other), as_identified), "another decision");
     // A release that was decided is no change of a record, and a change of a record is no release.
     not_believed(answered(Act::Identify, &payload(decision()), |_| {}), "another action");
-    not_believed(answered(Act::Release, &payload(decision()), as_identified), "another verdict");
+    not_believed(answered(Act::Release, &payload(decision()), as_identified), "another action");
+    let denied = |record: &mut Record| {
+        as_identified(record);
+        record.verdict = Some(Verdict::Denied);
+        record.reasons = vec!["identity_taken".to_owned()];
+    };
+    not_believed(answered(Act::Identify, &payload(decision()), denied), "another verdict");
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn a_record_that_is_not_this_clients_own_is_not_believed() {
     assert!(refusal(|r| r.id = "01ARZ3NDEKTSV4RRFFQ69G5FAW".parse().unwrap()).contains("another decision id"));
     assert!(refusal(|r| r.statement_sha256 = Some(Fixed([9; 32]))).contains("another statement"));
     assert!(refusal(|r| r.recipient_sha256 = Some(Fixed([9; 32]))).contains("another recipient"));
+    assert!(refusal(|r| r.action = Action::LeaseRenewed).contains("another action"));
     let denied = |r: &mut Record| {
         r.verdict = Some(Verdict::Denied);
         r.reasons = vec!["pcr_mismatch".to_owned()];
