@@ -8,6 +8,7 @@
 use crate::{
     certificate::Key,
     snp::{Leaf, Product, Snp},
+    text::base64,
 };
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -99,9 +100,7 @@ pub fn jwk(id: &str, operation: &str, key: &Key) -> String {
 }
 
 fn base64url(bytes: &[u8]) -> String {
-    let pem = crate::certificate::pem(bytes);
-    let lines = pem.lines().filter(|line| !line.starts_with('-'));
-    lines.collect::<String>().trim_end_matches('=').replace('+', "-").replace('/', "_")
+    base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 fn sha256(bytes: &[u8]) -> Vec<u8> {

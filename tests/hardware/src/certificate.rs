@@ -10,6 +10,8 @@
     reason = "a stand-in that cannot be made ends the test that wants it"
 )]
 
+pub use crate::text::pem;
+
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
@@ -108,6 +110,25 @@ impl Key {
         pair.sign(padding, &SystemRandom::new(), message, &mut out).unwrap();
         out
     }
+}
+
+/// `SubjectPublicKeyInfo` of an RSA key with these numbers, whatever they are.
+pub fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let key = construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_bigint_bytes(modulus, true);
+            writer.next().write_bigint_bytes(exponent, true);
+        });
+    });
+    construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_sequence(|writer| {
+                writer.next().write_oid(&oid(&[1, 2, 840, 113_549, 1, 1, 1]));
+                writer.next().write_null();
+            });
+            writer.next().write_bitvec_bytes(&key, key.len() * 8);
+        });
+    })
 }
 
 fn sign_ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, pkcs8: &[u8], message: &[u8]) -> Vec<u8> {
@@ -381,25 +402,4 @@ impl Crl {
         });
         signed(&body, self.algorithm, self.signed_by)
     }
-}
-
-/// PEM of a certificate.
-pub fn pem(der: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in der.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            let letter = DIGITS.get(usize::try_from(value).unwrap()).map_or('=', |byte| char::from(*byte));
-            text.push(if digit > group.len() { '=' } else { letter });
-        }
-    }
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in text.as_bytes().chunks(64) {
-        out.push_str(&String::from_utf8_lossy(line));
-        out.push('\n');
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
 }

@@ -8,6 +8,8 @@
 
 pub mod azure;
 pub mod certificate;
+mod issued;
 pub mod nvidia;
 pub mod snp;
 pub mod tdx;
+mod text;

@@ -20,13 +20,14 @@ mod manifest;
 mod report;
 mod status;
 
-pub use certificates::{Certificate, Chain, Date, Dice, Form, Key};
+pub use crate::issued::Date;
+pub use certificates::{Certificate, Chain, Dice, Form, Key};
 pub use manifest::{Manifest, Resource, Signature};
 pub use rcgen::KeyUsagePurpose;
 pub use report::{Block, Report};
 pub use status::{Responder, Status};
 
-use std::fmt::Write as _;
+use crate::text::hex;
 
 /// 22 November 2026, Unix seconds: a time at which the default holds.
 pub const AT: u64 = 1_795_305_600;
@@ -40,14 +41,6 @@ pub fn pins(devices: &[&Chain], signers: &[&Chain]) -> String {
     let devices = devices.iter().map(|chain| pin("nvidia-device-root", chain));
     let pins: Vec<String> = devices.chain(signers.iter().map(|chain| pin("nvidia-rim-root", chain))).collect();
     format!(r#"{{"pins":[{}]}}"#, pins.join(","))
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A GPU with its keys.

@@ -191,7 +191,7 @@ impl Snp {
     /// A set of pins (JSON) of which the root (DER) is the only one, for its product.
     pub fn pins(&self, ark: &[u8]) -> Vec<u8> {
         let digest = ring::digest::digest(&ring::digest::SHA256, ark);
-        let sha256 = crate::tdx::hex(digest.as_ref());
+        let sha256 = crate::text::hex(digest.as_ref());
         let product = self.product.name();
         format!(
             r#"{{"pins":[{{"kind":"amd-ark","name":"a stand-in","product":"{product}","sha256":"{sha256}","source":"made for a test"}}]}}"#

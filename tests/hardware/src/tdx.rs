@@ -20,15 +20,13 @@ mod certificates;
 mod collateral;
 mod quote;
 
+pub use crate::issued::Date;
 pub use ccel::{Ccel, CcelEvent};
 pub use certificates::{Certificate, Certificates, Key, Platform};
 pub use collateral::{Level, Lists, ModuleIdentity, QeIdentity, QeLevel, TcbInfo};
 pub use quote::{Body, BodyKind, QeReport, Quote};
 
-use std::fmt::Write as _;
-
-/// A day: year, month, day. Everything begins and ends at midnight UTC.
-pub type Date = (i32, u8, u8);
+use crate::text::hex;
 
 /// 1 June 2026, Unix seconds: a time at which the default holds.
 pub const AT: u64 = 1_780_272_000;
@@ -76,14 +74,6 @@ impl Tdx {
         format!(r#"{{"pins":[{{"kind":"intel-sgx-root","name":"{name}","sha256":"{sha256}","source":"{source}"}}]}}"#)
             .into_bytes()
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// RFC 3339, as Intel's documents have dates.

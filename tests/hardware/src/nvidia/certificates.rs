@@ -1,19 +1,14 @@
 //! Chains on P-384: of a device, and of a manifest's signer.
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
-};
+use crate::issued::{self, Date};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PublicKeyData as _, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P384_SHA384, PublicKeyData as _,
 };
 use ring::digest::{SHA256, digest};
 use std::sync::{Arc, OnceLock};
 use yasna::{Tag, construct_der, models::ObjectIdentifier};
-
-/// Year, month, day.
-pub type Date = (i32, u8, u8);
 
 /// A P-384 key, made when it is asked for.
 #[derive(Clone)]
@@ -28,14 +23,12 @@ impl Default for Key {
 impl Key {
     /// ECDSA with SHA-384: r and s, 48 bytes each.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, self.0.serialized_der()).unwrap();
-        key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        issued::sign(&ECDSA_P384_SHA384_FIXED_SIGNING, &self.0, message)
     }
 
     /// ECDSA with SHA-384, as certificates have it.
     pub fn sign_der(&self, message: &[u8]) -> Vec<u8> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, self.0.serialized_der()).unwrap();
-        key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        issued::sign(&ECDSA_P384_SHA384_ASN1_SIGNING, &self.0, message)
     }
 
     /// `SubjectPublicKeyInfo`.
@@ -98,13 +91,8 @@ impl Certificate {
     }
 
     pub(super) fn params(&self, more: Option<(Vec<u64>, Vec<u8>)>) -> CertificateParams {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, self.name.as_str());
-        params.distinguished_name.push(DnType::OrganizationName, "Stand-in of NVIDIA");
-        params.serial_number = Some(SerialNumber::from_slice(&self.serial));
-        let date = |(year, month, day): Date| date_time_ymd(year, month, day);
-        (params.not_before, params.not_after) = (date(self.not_before), date(self.not_after));
+        let time = (self.not_before, self.not_after);
+        let mut params = issued::params(&self.name, "Stand-in of NVIDIA", &self.serial, time);
         params.is_ca = match (self.ca, self.path_length) {
             (false, _) => IsCa::NoCa,
             (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
@@ -170,6 +158,7 @@ impl Chain {
 
     /// Another device of the same CAs, with this serial number and keys of its own: what one list of pins and one of
     /// revocations is for.
+    #[must_use]
     pub fn another_device(&self, serial: &[u8]) -> Self {
         let above = self.certificates.iter().take(3).cloned();
         let last = Self::of_device().certificates.into_iter().skip(3);

@@ -3,7 +3,8 @@
 //! It is written in its canonical form at once (Canonical XML 1.1 of text without comments), so that what is signed
 //! here rests on no canonicalisation by a library.
 
-use super::{Chain, Report, hex};
+use super::{Chain, Report};
+use crate::text::{base64, hex, wrapped};
 use ring::digest::{SHA384, digest};
 use std::{fmt::Write as _, sync::Arc};
 
@@ -113,8 +114,8 @@ impl Resource {
             .enumerate()
             .map(|(place, hash)| format!("{}{place}=\"{hash}\"", self.hash_name))
             .collect();
-        // Canonical order is that of text: Hash10 before Hash2, capitals first, namespaces last.
-        hashes.sort();
+        // Canonical order is that of names as text: Hash10 before Hash2, capitals first, namespaces last.
+        hashes.sort_by_key(|written| written.split('=').next().map(str::to_owned));
         let hashes = hashes.join(" ");
         let (first, last) = if self.hash_name.contains(':') {
             (String::new(), format!(" {hashes}"))
@@ -224,25 +225,4 @@ impl Manifest {
         let (head, tail) = self.document();
         format!("{head}{}{tail}", self.signature_text())
     }
-}
-
-/// RFC 4648 §4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) & 63;
-            text.push(if place > chunk.len() { '=' } else { char::from(DIGITS[digit as usize]) });
-        }
-    }
-    text
-}
-
-/// Lines of 64 characters.
-fn wrapped(text: &str) -> String {
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    lines.join("\n")
 }

@@ -1,13 +1,13 @@
 //! Intel's certificates: root, PCK CA, PCK with the SGX extension, TCB signing.
 
-use super::Date;
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+use crate::{
+    issued::{self, Date},
+    text::pem,
 };
+use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
 };
 use std::sync::OnceLock;
 use yasna::{DERWriterSeq, construct_der, models::ObjectIdentifier};
@@ -27,8 +27,7 @@ impl Default for Key {
 impl Key {
     /// ECDSA with SHA-256: r and s, 32 bytes each.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, self.0.serialized_der()).unwrap();
-        key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        issued::sign(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.0, message)
     }
 
     /// The point without its first byte: x and y, 32 bytes each.
@@ -63,13 +62,8 @@ impl Certificate {
     }
 
     pub(super) fn params(&self, ca: bool) -> CertificateParams {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, self.name.as_str());
-        params.distinguished_name.push(DnType::OrganizationName, "Intel Corporation");
-        params.serial_number = Some(SerialNumber::from_slice(&self.serial));
-        let date = |(year, month, day): Date| date_time_ymd(year, month, day);
-        (params.not_before, params.not_after) = (date(self.not_before), date(self.not_after));
+        let time = (self.not_before, self.not_after);
+        let mut params = issued::params(&self.name, "Intel Corporation", &self.serial, time);
         params.use_authority_key_identifier_extension = true;
         if ca {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
@@ -241,19 +235,4 @@ fn integer(writer: &mut DERWriterSeq<'_>, of: &[u64], value: u16) {
         writer.next().write_oid(&oid(of));
         writer.next().write_u16(value);
     });
-}
-
-/// DER as PEM, lines of 64 characters.
-fn pem(der: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in der.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let digit = DIGITS.get((bits >> (18 - 6 * place) & 63) as usize).copied().map_or('=', char::from);
-            text.push(if place > group.len() { '=' } else { digit });
-        }
-    }
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
