@@ -21,6 +21,8 @@ use strongroom_protocol::{
     evidence::{PcrBank, PcrMap, PcrSelection},
 };
 
+#[path = "evidence/bombs.rs"]
+mod bombs;
 #[path = "evidence/nvidia.rs"]
 mod nvidia;
 #[path = "evidence/snp.rs"]
@@ -49,6 +51,10 @@ fn main() {
     let lines =
         [a_quote(), a_boot_log(), an_ima_log(10_000, false), an_ima_log(10_000, true)].into_iter().chain(worst());
     let lines = lines.chain(snp::lines()).chain(nvidia::lines()).chain(tdx::lines());
+    let lines = lines.chain(bombs::all().into_iter().map(|mut bomb| {
+        let became = bomb.row.map_or("accepted".to_owned(), |row| format!("refused: {row}"));
+        line(&format!("worst: {} ({became})", bomb.name), bomb.bytes, move || drop(black_box((bomb.judge)())))
+    }));
     let mut out = Vec::new();
     for mut line in lines {
         let (mut work, mut bare) = (Vec::new(), Vec::new());

@@ -1,13 +1,11 @@
-//! A GPU's report with its chain, manifests and lists, a manifest alone, and the worst inputs within the caps.
+//! A GPU's report with its chain, manifests and lists, and a manifest alone.
 
 use super::{Line, line};
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, VerificationAlgorithm as _};
 use std::hint::black_box;
 use strongroom_attest::{
     Pins,
-    nvidia::{
-        GpuEvidence, GpuExpectation, GpuRefused, GpuRequirements, GuestWord, Revocation, VerifiedRim, rim, verify,
-    },
+    nvidia::{GpuEvidence, GpuExpectation, GpuRequirements, GuestWord, Revocation, VerifiedRim, rim, verify},
 };
 use strongroom_hardware::nvidia::{AT, Gpu, Manifest, Status, pins};
 
@@ -26,11 +24,9 @@ fn node() -> Node {
     Node { gpu, manifests: [driver, vbios], pins }
 }
 
-/// Lines with bare work, and the worst.
+/// Lines with bare work.
 pub(super) fn lines() -> Vec<Line> {
-    let mut lines = vec![report(false), report(true), manifest()];
-    lines.extend(bombs());
-    lines
+    vec![report(false), report(true), manifest()]
 }
 
 /// The bare work is the five signatures: the report's, and the four of its chain below the root.
@@ -88,35 +84,4 @@ fn manifest() -> Line {
     let size = text.len();
     let work = move || drop(black_box(rim::verify(&id, text.as_bytes(), &pins, AT).unwrap()));
     Line { bare: Some(Box::new(bare)), ..line("GPU manifest with its XML signature", size, work) }
-}
-
-/// The worst that is not refused at once: as many tags, attributes and bytes as the caps let through, and signed, so
-/// that every step reads the whole document.
-fn bombs() -> Vec<Line> {
-    let names: String = (0..18).fold(String::new(), |text, at| text + &format!(" xmlns:n{at}=\"urn:{at}\""));
-    let attributes: String = (0..18).fold(String::new(), |text, at| text + &format!(" n{at}:a=\"{at}\""));
-    [
-        ("as large as may be", " ".repeat(480 << 10)),
-        ("many elements", format!("<a>{}</a>", "x".repeat(480)).repeat(900)),
-        ("many namespaces", format!("<c{names}>{}</c>", format!("<b{attributes}></b>").repeat(400))),
-        (
-            "namespaces, nested",
-            format!("<c{names}>{}</c>", format!("{}{}", "<d>".repeat(10), "</d>".repeat(10)).repeat(85)),
-        ),
-    ]
-    .into_iter()
-    .map(|(name, more)| {
-        let bomb = Manifest { more, ..Manifest::of_driver(&Gpu::default().report) };
-        let pinned = Pins::parse(pins(&[], &[&bomb.signer]).as_bytes()).unwrap();
-        let (id, text) = (bomb.id.clone(), bomb.text());
-        let refused = rim::verify(&id, text.as_bytes(), &pinned, AT).err();
-        assert!(
-            !matches!(refused, Some(GpuRefused::G3Bounds { .. } | GpuRefused::G3Signature { .. })),
-            "{name}: {refused:?}"
-        );
-        line(&format!("worst: GPU manifest, {name}"), text.len(), move || {
-            drop(black_box(rim::verify(&id, text.as_bytes(), &pinned, AT)));
-        })
-    })
-    .collect()
 }

@@ -5,9 +5,9 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use std::hint::black_box;
 use strongroom_attest::{
     Pins,
-    tdx::{Ccel, Collateral, Evidence, Expectation, Quote, TdxRequirements, verify},
+    tdx::{Collateral, Evidence, Expectation, Quote, TdxRequirements, verify},
 };
-use strongroom_hardware::tdx::{AT, Ccel as Log, CcelEvent, Tdx};
+use strongroom_hardware::tdx::{AT, Tdx};
 
 /// Signatures that a verification has in it, all of P-256: TCB signing, TCB info, enclave identity, the PCK's CA, the
 /// PCK, both revocation lists, the enclave's report, the quote.
@@ -15,7 +15,7 @@ const SIGNATURES: usize = 9;
 
 /// Lines with bare work, and the worst.
 pub(super) fn lines() -> Vec<Line> {
-    vec![quote(), worst_certificates(), worst_log()]
+    vec![quote(), worst_certificates()]
 }
 
 /// A verification of a stand-in, by the collateral that a store has read already.
@@ -58,11 +58,4 @@ fn worst_certificates() -> Line {
     tdx.quote.certificates = Some("-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n".repeat(480));
     let quote = tdx.quote();
     line("worst: TDX quote, certificates to the cap", quote.len(), verification(&tdx, quote))
-}
-
-/// A log of as many events as there may be.
-fn worst_log() -> Line {
-    let events = (0..8192_u32).map(|at| CcelEvent::of(3, 0x0d, &[&at.to_le_bytes()[..], &[b'a'; 40]].concat()));
-    let bytes = Log { events: events.collect(), ..Log::default() }.bytes();
-    line("worst: CCEL, 8,192 events", bytes.len(), move || drop(black_box(Ccel::parse(&bytes))))
 }

@@ -14,6 +14,9 @@ use x509_parser::{
 
 /// Most certificates between anything and its root.
 const MAX_STEPS: usize = 6;
+/// Most certificates of one name whose signature is tried: a name costs nothing, and a signature does. Vendors give one
+/// name to two or three keys.
+const MAX_NAMESAKES: usize = 8;
 
 const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
 const ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
@@ -33,14 +36,27 @@ pub(super) fn root_of<'a>(der: &'a [u8], candidates: &[&'a [u8]], pinned: &dyn F
         if pinned(now) {
             return Some(now);
         }
-        now = candidates.iter().copied().find(|issuer| *issuer != now && issued(now, issuer))?;
+        let named = candidates.iter().copied().filter(|issuer| *issuer != now && is_named(now, issuer));
+        now = named.take(MAX_NAMESAKES).find(|issuer| issued(now, issuer))?;
     }
     None
 }
 
 /// The certificate (DER) of `candidates` that signed a list.
 pub(super) fn signer_of<'a>(list: &[u8], candidates: &[&'a [u8]]) -> Option<&'a [u8]> {
-    candidates.iter().copied().find(|issuer| listed(list, issuer).unwrap_or(false))
+    let named = candidates.iter().copied().filter(|issuer| is_named(list, issuer));
+    named.take(MAX_NAMESAKES).find(|issuer| listed(list, issuer).unwrap_or(false))
+}
+
+/// Whether the first certificate, or list, names the second as its issuer. Nothing is known by that.
+fn is_named(der: &[u8], issuer: &[u8]) -> bool {
+    let Ok((_, authority)) = X509Certificate::from_der(issuer) else { return false };
+    let subject = authority.subject().as_raw();
+    match (X509Certificate::from_der(der), CertificateRevocationList::from_der(der)) {
+        (Ok((_, certificate)), _) => certificate.issuer().as_raw() == subject,
+        (_, Ok((_, list))) => list.issuer().as_raw() == subject,
+        _ => false,
+    }
 }
 
 /// Whether the second certificate issued the first.

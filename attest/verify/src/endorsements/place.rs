@@ -67,12 +67,10 @@ fn candidates<'a>(store: &'a Store, all: &'a [Found]) -> Vec<&'a [u8]> {
     known.chain(amds_own()).collect()
 }
 
-/// For what the root is pinned that vouches for a certificate.
+/// For what the root is pinned that vouches for a certificate. The way up is walked once, whatever its end is for.
 fn vouched(store: &Store, candidates: &[&[u8]], der: &[u8]) -> Option<PinKind> {
-    PinKind::ALL.into_iter().find(|&kind| {
-        let pinned = |der: &[u8]| store.pins.of_certificate(kind, der).is_some();
-        root_of(der, candidates, &pinned).is_some()
-    })
+    let kind = |der: &[u8]| PinKind::ALL.into_iter().find(|&kind| store.pins.of_certificate(kind, der).is_some());
+    kind(root_of(der, candidates, &|der| kind(der).is_some())?)
 }
 
 fn endorsement(found: &Found, name: String, of: PinKind) -> Endorsement {

@@ -10,7 +10,7 @@ mod ocsp;
 use super::GpuRefused;
 use crate::{
     quote::hex,
-    x509::{Certificate, Crl, check_dates},
+    x509::{Certificate, Crl, MAX_CRLS, check_dates},
 };
 use ocsp::Answer;
 
@@ -43,6 +43,10 @@ impl<'a> Revocation<'a> {
         const OF: &str = "the chains of a report";
         if self.crls.len() > MANY || self.ocsp.len() > MANY {
             return Err(refused(OF, format!("more than {MANY} were given")));
+        }
+        let bytes: usize = self.crls.iter().map(|der| der.len()).sum();
+        if bytes > MAX_CRLS {
+            return Err(refused(OF, format!("lists of {bytes} bytes were given, more than {MAX_CRLS}")));
         }
         if self.ocsp.iter().any(|der| der.len() > ANSWER) {
             return Err(refused(OF, "an answer is larger than any"));

@@ -6,7 +6,7 @@ use super::{
     store::{crl_file, intermediate_file, leaf_file},
     table,
 };
-use crate::x509::{Certificate, Crl, P384_POINT, X509Problem, certificates, printable};
+use crate::x509::{Certificate, Crl, MAX_CRLS, P384_POINT, X509Problem, certificates, printable};
 use std::borrow::Cow;
 use strongroom_protocol::{
     claims::{SnpProduct, SnpSigningKey},
@@ -170,11 +170,13 @@ impl<'a> Chain<'a> {
         let issuer = self.root.subject();
         let refused = |problem| SnpRefused::S4Crl { issuer: issuer.clone(), problem };
         let mut holds: Option<(i64, i64)> = None;
+        let crls: Vec<&[u8]> = crls.iter().copied().filter(|der| Crl::may_be_of(der, &self.root)).collect();
+        let actual = crls.iter().map(|der| der.len()).sum();
+        if actual > MAX_CRLS {
+            return Err(refused(X509Problem::TooLarge { limit: MAX_CRLS, actual }));
+        }
         for der in crls {
             let crl = Crl::parse(der).map_err(refused)?;
-            if !crl.is_of(&self.root) {
-                continue;
-            }
             crl.check(&self.root, at).map_err(refused)?;
             if crl.revokes(self.intermediate.serial()) {
                 return Err(SnpRefused::S4Revoked { subject: self.intermediate.subject() });

@@ -99,9 +99,9 @@ pub enum TdxRefused {
         /// What `dcap-qvl` says.
         problem: String,
     },
-    /// The platform's firmware is older than anything that Intel still judges.
+    /// The platform's firmware meets no level that Intel lists, not even one that is out of date.
     #[error(
-        "T1: the platform's firmware is below every TCB level of Intel's data for {platform}: update the machine's firmware"
+        "T1: the platform's firmware meets no TCB level of Intel's data for {platform}, which Intel calls not supported: update the machine's firmware"
     )]
     T1TcbBelow {
         /// FMSPC and CA of the platform.

@@ -1,10 +1,13 @@
 //! Lists of revoked certificates.
 
 use super::{Certificate, X509Problem, algorithm::Algorithm, check_dates, named};
+use crate::der::{INTEGER, Reader, SEQUENCE};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 /// Bytes of a list: those of vendors have some hundred, those with thousands of certificates some ten thousand.
 pub const MAX_CRL: usize = 256 << 10;
+/// Bytes of all lists of one judgement: each entry costs most of a microsecond to read.
+pub(crate) const MAX_CRLS: usize = 1 << 20;
 /// The extensions of a list that are understood: its number, and whose key signed it.
 const UNDERSTOOD: [&str; 2] = ["2.5.29.20", "2.5.29.35"];
 
@@ -39,6 +42,12 @@ impl<'a> Crl<'a> {
         Ok(Self { parsed, algorithm })
     }
 
+    /// Whether a list (DER) might be `issuer`'s, told without reading its entries, of which there may be thousands: false
+    /// only where it names another.
+    pub(crate) fn may_be_of(der: &[u8], issuer: &Certificate<'_>) -> bool {
+        issuer_of(der).is_none_or(|name| name == issuer.subject_der())
+    }
+
     /// Whether it says that it is `issuer`'s.
     pub fn is_of(&self, issuer: &Certificate<'_>) -> bool {
         self.parsed.tbs_cert_list.issuer.as_raw() == issuer.subject_der()
@@ -67,4 +76,14 @@ impl<'a> Crl<'a> {
     pub fn revokes(&self, serial: &[u8]) -> bool {
         self.parsed.iter_revoked_certificates().any(|revoked| revoked.raw_serial() == serial)
     }
+}
+
+/// The issuer (DER): version and algorithm stand before it (RFC 5280 §5.1).
+fn issuer_of(der: &[u8]) -> Option<&[u8]> {
+    let mut body = Reader::new(der).enter(SEQUENCE)?.enter(SEQUENCE)?;
+    if body.is(INTEGER) {
+        body.next()?;
+    }
+    body.take(SEQUENCE)?;
+    body.next().map(|name| name.whole)
 }

@@ -15,6 +15,7 @@ mod crl;
 mod encoding;
 
 pub use algorithm::{P384_POINT, verify_p384};
+pub(crate) use crl::MAX_CRLS;
 pub use crl::{Crl, MAX_CRL};
 pub use encoding::certificates;
 

@@ -72,7 +72,7 @@ fn g2_the_chain_is_verified_along_its_path() {
         ("of an authority", |node| certificate(node, 4).ca = true),
         ("basicConstraints does not let it sign certificates", |node| certificate(node, 3).ca = false),
         ("keyUsage does not let it sign certificates", |node| {
-            certificate(node, 2).usages = vec![KeyUsagePurpose::CrlSign]
+            certificate(node, 2).usages = vec![KeyUsagePurpose::CrlSign];
         }),
         ("keyUsage does not let it sign certificates", |node| certificate(node, 3).usages = vec![]),
         ("of an authority", |node| certificate(node, 4).usages.push(KeyUsagePurpose::KeyCertSign)),
@@ -81,7 +81,7 @@ fn g2_the_chain_is_verified_along_its_path() {
             certificate(node, 3).extensions = vec![(vec![1, 3, 6, 1, 4, 1, 99], true, vec![5, 0])];
         }),
         ("keyUsage does not let it sign certificates", |node| {
-            certificate(node, 0).usages = vec![KeyUsagePurpose::DigitalSignature]
+            certificate(node, 0).usages = vec![KeyUsagePurpose::DigitalSignature];
         }),
     ];
     for (expected, change) in changes {
@@ -91,7 +91,7 @@ fn g2_the_chain_is_verified_along_its_path() {
             change(node);
         }) {
             GpuRefused::G2Path { problem } | GpuRefused::G2Chain { problem } => {
-                assert!(problem.contains(expected), "{expected}: {problem}")
+                assert!(problem.contains(expected), "{expected}: {problem}");
             }
             other => panic!("{expected}: {other}"),
         }
