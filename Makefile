@@ -19,7 +19,7 @@ demo: build ## The main job, whole, on this machine: about a minute after the bu
 
 test: build ## All tests but the long ones
 	$(CARGO) test --workspace --locked
-	target/debug/strongroom policy test policies/baseline
+	for bundle in baseline closed tier1 tier2 tier3; do target/debug/strongroom policy test policies/$$bundle || exit 1; done
 	.ci/python test
 	FUZZ_SECONDS=5 .ci/fuzz attest/verify
 

@@ -210,6 +210,7 @@ deny contains {
 	"expected": accepted,
 	"got": object.get(input.claims, ["tpm", "pcrs", index], null),
 } if {
+	is_object(input.claims.tpm)
 	some key in input.keys
 	not reference_ok(key)
 	some name in key.reference_sets
@@ -220,7 +221,7 @@ deny contains {
 
 deny contains {
 	"code": "reference_unusable",
-	"message": sprintf("%s: reference set %s is not recorded, is empty, or is of another bank.", [key.asset, name]),
+	"message": sprintf("%s: reference set %s is not recorded, has no values for this evidence, or is of another bank.", [key.asset, name]),
 	"claim": "references",
 	"expected": object.get(input.references, [name, "bank"], null),
 	"got": object.get(input.claims, ["tpm", "bank"], null),

@@ -287,7 +287,24 @@ test_an_unsafe_clock_is_refused if {
 test_a_request_without_a_quote_is_refused if {
 	request := changed({"claims": {"tpm": null}})
 	not release.allow with input as request
-	codes(request) == {"clock_not_safe", "selection_not_exact", "reference_mismatch", "reference_unusable"}
+	codes(request) == {"clock_not_safe", "selection_not_exact", "reference_unusable"}
+}
+
+# Nor by what other evidence shows: this policy judges machines by their TPM.
+test_a_confidential_machine_without_a_tpm_is_refused if {
+	snp := {"claims": {"tpm": null, "snp": {"measurement": pcr("aa")}}, "node": {"tpm": ""}}
+	request := changed(object.union(snp, {"references": {"fra-boot": {"snp": [pcr("aa")]}, "other-boot": {"snp": []}}}))
+	not allowed(request)
+	codes(request) == {"clock_not_safe", "selection_not_exact", "reference_unusable"}
+	some denial in denials_of(request)
+	denial.code == "clock_not_safe"
+	contains(denial.message, "sent no quote")
+}
+
+test_a_set_of_launch_measurements_matches_no_tpm if {
+	launches := {"version": 1, "bank": "sha256", "pcrs": {}, "snp": [pcr("a1")], "tdx": [pcr("a1")], "files": false}
+	request := object.union(changed_key({"reference_sets": ["launches"]}), {"references": {"launches": launches}})
+	refused_only_by(request, "reference_unusable")
 }
 
 test_one_pcr_too_many_is_refused if {

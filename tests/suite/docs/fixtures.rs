@@ -23,7 +23,10 @@ impl Fixtures {
         let path = fixtures.path();
         fs::create_dir(path.join("home")).unwrap();
         fs::create_dir(path.join("policies")).unwrap();
-        std::os::unix::fs::symlink(root().join("policies/baseline"), path.join("policies/baseline")).unwrap();
+        for bundle in ["baseline", "tier1", "tier2", "tier3"] {
+            std::os::unix::fs::symlink(root().join("policies").join(bundle), path.join("policies").join(bundle))
+                .unwrap();
+        }
         std::os::unix::fs::symlink(root().join("policies/baseline"), path.join("my-policy")).unwrap();
         write_sealed(&path.join("model.safetensors.sealed"));
         write_ledger(path);

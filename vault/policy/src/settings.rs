@@ -205,6 +205,46 @@ mod tests {
         assert!(with(", \"logs\": {\"bot\": \"optional\"}").is_err());
     }
 
+    fn with(settings: &str) -> Result<Settings, String> {
+        let text = GOOD.replacen("\"lease_seconds\"", &format!("{settings}, \"lease_seconds\""), 1);
+        assert_ne!(text, GOOD);
+        BundleData::parse(&text).map(|(data, _)| data.settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn hardware_that_is_not_spoken_of_is_held_to_the_strictest() {
+        let (data, _) = BundleData::parse(GOOD).unwrap();
+        let Settings { snp, tdx, gpu, .. } = data.settings;
+        assert_eq!(snp, SnpRequirements::default());
+        assert_eq!(tdx, TdxRequirements::default());
+        assert_eq!(gpu, GpuRequirements::default());
+        let all = r#""snp": {"minimum_tcb": {"genoa": {"reported": {"snp": 28}}}, "refused_products": ["milan"]},
+            "tdx": {"rtmrs": {"1": "any"}}, "gpu": {"not_devtools": "measurements"}"#;
+        let Settings { snp, tdx, gpu, .. } = with(all).unwrap();
+        assert_eq!(snp.minimum_tcb.values().map(|minimum| minimum.reported.snp).collect::<Vec<_>>(), [28]);
+        assert!(!snp.refused_products.is_empty() && tdx.rtmrs.contains_key(&1) && gpu.manifests);
+    }
+
+    #[test]
+    fn requirements_that_nothing_can_meet_are_refused() {
+        for (settings, problem) in [
+            (r#""snp": {"mitigations": [64]}"#, "64 is no bit"),
+            (r#""snp": {"minimum_tbc": {}}"#, "minimum_tbc"),
+            (r#""snp": {"refused_products": ["Milan"]}"#, "Milan"),
+            (r#""snp": {"minimum_tcb": {"genoa": {"reported": {"snp": 256}}}}"#, "256"),
+            (r#""tdx": {"rtmrs": {"4": "zero"}}"#, "no RTMR4"),
+            (r#""tdx": {"rtmrs": {"1": {"one_of": ["AB"]}}}"#, "96 lower-case"),
+            (r#""tdx": {"tcb_statuses": []}"#, "nothing is accepted"),
+            (r#""gpu": {"modes": []}"#, "nothing is accepted"),
+        ] {
+            let refused = with(settings).unwrap_err();
+            assert!(refused.contains(problem), "{settings}: {refused}");
+        }
+        for settings in [r#""snp": {"mitigations": [0, 63]}"#, r#""tdx": {"rtmrs": {"0": "zero", "3": "any"}}"#] {
+            with(settings).unwrap();
+        }
+    }
+
     #[test]
     fn settings_that_make_no_sense_are_refused() {
         assert!(refused("\"renew_after\": 60", "\"renew_after\": 0").contains("does not hold"));

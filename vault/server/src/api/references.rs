@@ -169,3 +169,61 @@ fn check_values(values: &ReferenceValues) -> Answer<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use strongroom_protocol::{
+        Bytes,
+        admin::{SnpValues, TdxValues},
+        evidence::PcrBank,
+        requirements::Register,
+    };
+
+    fn registers(count: u16) -> std::collections::BTreeSet<Register> {
+        let numbered = |n: u16| {
+            let mut register = [0; 48];
+            register[..2].copy_from_slice(&n.to_be_bytes());
+            Register(register)
+        };
+        (0..count).map(numbered).collect()
+    }
+
+    fn of(pcrs: &[u8], snp: u16, tdx: u16) -> ReferenceValues {
+        let pcrs: BTreeMap<_, _> = pcrs.iter().map(|&pcr| (pcr, Bytes(vec![pcr; 32]))).collect();
+        let mut values = ReferenceValues::of(PcrBank::Sha256, PcrMap(pcrs));
+        values.snp = SnpValues { measurements: registers(snp) };
+        values.tdx = TdxValues { mrtds: registers(tdx) };
+        values
+    }
+
+    #[test]
+    fn a_set_accepts_pcrs_or_launch_measurements_or_both() {
+        for values in [of(&[4], 0, 0), of(&[], 1, 0), of(&[], 0, 1), of(&[4], 1, 1), of(&[], 4096, 4096)] {
+            assert!(check_values(&values).is_ok());
+        }
+        for (values, field) in
+            [(of(&[], 0, 0), "values.pcrs"), (of(&[4], 4097, 0), "values.snp"), (of(&[4], 0, 4097), "values.tdx")]
+        {
+            let refused = format!("{:?}", check_values(&values).unwrap_err());
+            assert!(refused.contains(field), "{refused}");
+        }
+    }
+
+    #[test]
+    fn launch_measurements_are_48_bytes_in_lower_case() {
+        let read = |digits: &str| {
+            let text = format!(r#"{{"bank":"sha256","pcrs":{{}},"snp":{{"measurements":["{digits}"]}}}}"#);
+            serde_json::from_str::<ReferenceValues>(&text)
+        };
+        let held = read(&"ab".repeat(48)).unwrap();
+        assert_eq!(held.snp.measurements.len(), 1);
+        for wrong in ["", &"ab".repeat(47), &"ab".repeat(49), &"AB".repeat(48), &"xy".repeat(48)] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        // Sets without any are written as they were before there were any: their digests in the ledger stand.
+        let before = serde_json::to_value(of(&[4], 0, 0)).unwrap();
+        assert_eq!(before.as_object().unwrap().keys().collect::<Vec<_>>(), ["bank", "pcrs"]);
+    }
+}
