@@ -34,7 +34,7 @@ impl fmt::Display for Registers {
             Self::Any => f.write_str("any"),
             Self::OneOf(values) if values.is_empty() => f.write_str("none"),
             Self::OneOf(values) => {
-                let values: Vec<_> = values.iter().map(|value| value.to_string()).collect();
+                let values: Vec<_> = values.iter().map(ToString::to_string).collect();
                 f.write_str(&values.join(", "))
             }
         }
