@@ -105,6 +105,23 @@ fn only_what_a_pinned_root_vouches_for_is_taken() {
     assert!(matches!(fresh.import(chain.as_bytes(), None, AT), Err(EndorsementError::NotVouched { .. })));
 }
 
+/// A name costs nothing, and a signature does: of one name, few issuers are tried.
+#[test]
+fn few_issuers_of_one_name_are_tried() {
+    let root = Authority::named("root");
+    let import = |others: usize| {
+        let namesakes: Vec<Authority> = (0..=others).map(|_| Authority::named("middle")).collect();
+        let low = namesakes.last().unwrap().issues(&Authority::named("low"));
+        let above = namesakes.iter().map(|middle| root.issues(middle).pem());
+        let file = above.chain([root.root().pem(), low.pem()]).collect::<String>();
+        Store::new(pinned(PinKind::TpmVendor, root.root().der())).import(file.as_bytes(), None, AT)
+    };
+    assert_eq!(import(0).unwrap().len(), 3);
+    assert_eq!(import(7).unwrap().len(), 10);
+    let refused = import(8).unwrap_err();
+    assert!(matches!(&refused, EndorsementError::NotVouched { subject, .. } if subject.contains("low")), "{refused}");
+}
+
 #[test]
 fn lists_are_of_an_issuer_that_is_vouched_for_and_never_go_back() {
     let [root, other] = ["root", "root"].map(Authority::named);

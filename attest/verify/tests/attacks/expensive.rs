@@ -23,6 +23,8 @@ fn bombs_are_refused_by_their_rows_or_read_whole() {
                 // Words go into logs and onto terminals.
                 assert!(words.len() < 1500, "{}: {} bytes of words", bomb.name, words.len());
                 assert!(!words.chars().any(char::is_control), "{}: {words:?}", bomb.name);
+                // The name did come into them.
+                assert!(!bomb.name.ends_with("a name of 13 KiB") || words.contains("row S3 passed"), "{words}");
             }
             _ => panic!("{}: {outcome:?}, expected was {:?}", bomb.name, bomb.row),
         }
