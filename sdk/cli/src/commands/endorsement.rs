@@ -47,7 +47,7 @@ pub(crate) enum Endorsement {
         name: String,
     },
     /// Fetch from AMD, Intel and NVIDIA into a directory, on a machine with a network
-    Fetch(fetch::Fetch),
+    Fetch(Box<fetch::Fetch>),
     /// The roots that vouch: those of the release, and TPM vendors' that two persons add
     #[command(subcommand)]
     Pin(pin::Pin),

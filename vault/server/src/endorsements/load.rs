@@ -78,7 +78,7 @@ fn unchanged(before: &Current, list: &EndorsementList, pins: &Pins) -> Option<En
 
 /// Whether others may rest on what has this name: a certificate that is not of a key that signs reports.
 fn issues(name: &str) -> bool {
-    name.ends_with(".der") && !name.starts_with("vcek/") && !name.starts_with("vlek/")
+    name.strip_suffix(".der").is_some_and(|name| !name.starts_with("vcek/") && !name.starts_with("vlek/"))
 }
 
 /// What `current` uses and what these pins would not vouch for, or not without one endorsement.

@@ -100,8 +100,8 @@ async fn of(bench: &Bench, method: &Method, path: &str, node: NodeId, lease: Lea
             case(Endorser, path, Some(body), "trust.endorsement_imported")
         }
         ("DELETE", "/v1/endorsements/{*name}") => {
-            let taken = bench.post(Endorser, "/v1/endorsements", pinned(bench).await).await.ok();
-            let name = taken["endorsements"][0]["name"].as_str().unwrap();
+            let imported = bench.post(Endorser, "/v1/endorsements", pinned(bench).await).await.ok();
+            let name = imported["endorsements"][0]["name"].as_str().unwrap();
             case(Endorser, format!("/v1/endorsements/{name}"), None, "trust.endorsement_removed")
         }
         ("POST", "/v1/assets") => {

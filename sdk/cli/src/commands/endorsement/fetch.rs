@@ -80,7 +80,8 @@ pub(crate) struct Fetch {
 #[derive(Debug, Default, Serialize)]
 struct Fetched {
     /// Names that were written.
-    fetched: Vec<String>,
+    #[serde(rename = "fetched")]
+    written: Vec<String>,
     /// Names that were there.
     there: Vec<String>,
     failed: Vec<Failed>,
@@ -101,10 +102,10 @@ impl Fetch {
         let shown = Shown::new("fetch", wanted.len() as u64, context.json);
         let all = fetch(&wanted, &mut service, &mut directory, &shown)?;
         let mut text = String::new();
-        for name in &all.fetched {
+        for name in &all.written {
             let _ = writeln!(text, "{name}");
         }
-        let (fetched, there, failed) = (all.fetched.len(), all.there.len(), all.failed.len());
+        let (fetched, there, failed) = (all.written.len(), all.there.len(), all.failed.len());
         let _ = writeln!(text, "{fetched} fetched into {}, {there} there already, {failed} failed", self.to.display());
         for Failed { names, problem } in &all.failed {
             let _ = writeln!(text, "failed: {}: {}", names.join(", "), plain::line(problem));
@@ -179,7 +180,7 @@ fn fetch(
                 Ok(checked) => {
                     for (name, bytes) in checked {
                         directory.write(&name, &bytes)?;
-                        all.fetched.push(name);
+                        all.written.push(name);
                     }
                 }
                 Err(problem) => all.failed.push(Failed { names, problem }),

@@ -29,7 +29,8 @@ const FILES: usize = 20_000;
 /// What came of it.
 #[derive(Default, Serialize)]
 struct Imported {
-    imported: Vec<EndorsementView>,
+    #[serde(rename = "imported")]
+    new: Vec<EndorsementView>,
     /// Names that lay there already, byte for byte.
     unchanged: Vec<String>,
     refused: Vec<Refused>,
@@ -49,10 +50,10 @@ pub(super) fn answer(context: &Context, given: &[PathBuf], id: Option<&str>) -> 
     let shown = Shown::new("import", files.len() as u64, context.json);
     let imported = import(&files, id, &shown, &Vault(context.admin()?))?;
     let mut text = String::new();
-    for one in &imported.imported {
+    for one in &imported.new {
         let _ = writeln!(text, "{} until {}", one.name, one.until);
     }
-    let Imported { imported: new, unchanged, refused } = &imported;
+    let Imported { new, unchanged, refused } = &imported;
     let _ = writeln!(text, "{} imported, {} there already, {} refused", new.len(), unchanged.len(), refused.len());
     for Refused { file, problem } in refused {
         let _ = writeln!(text, "refused: {}: {}", file.display(), plain::line(problem));
@@ -85,7 +86,7 @@ fn import(files: &[PathBuf], id: Option<&str>, shown: &Shown, vault: &impl Takes
                 Ok(taken) => {
                     let new = taken.record.is_some();
                     for one in taken.endorsements {
-                        if new { all.imported.push(one) } else { all.unchanged.push(one.name) }
+                        if new { all.new.push(one) } else { all.unchanged.push(one.name) }
                     }
                     shown.advanced(1);
                 }
@@ -231,7 +232,7 @@ mod tests {
         ]);
         let fake = Fake::default();
         let all = imported(&tree, &fake).unwrap();
-        let names: Vec<_> = all.imported.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<_> = all.new.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["root", "manifest", "after root"], "what it issued comes again");
         assert_eq!(all.unchanged, ["root"]);
         let refused: Vec<_> = all.refused.iter().map(|one| one.file.strip_prefix(tree.path()).unwrap()).collect();
