@@ -7,7 +7,8 @@ use std::{
 };
 
 /// What stands for a shell variable in a document, or for an id in an example.
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
+    ("SHA256", "0011223344556677889900aabbccddeeff00112233445566778899aabbccddee"),
     ("$BIND", "00"),
     ("$NODE", "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVU"),
     ("NODE_ID", "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVU"),

@@ -54,7 +54,7 @@ fn the_page_of_commands_says_who_may_run_each() {
 }
 
 /// Commands with a role, and the endpoint that each asks.
-const ASKS: [(&str, &str, &str); 32] = [
+const ASKS: [(&str, &str, &str); 40] = [
     ("node status", "get", "/v1/nodes/{id}"),
     ("site create", "post", "/v1/sites"),
     ("site list", "get", "/v1/sites"),
@@ -68,6 +68,14 @@ const ASKS: [(&str, &str, &str); 32] = [
     ("reference from-node", "get", "/v1/nodes/{id}/measurements"),
     ("reference approve", "post", "/v1/references/{name}/{version}/approve"),
     ("reference list", "get", "/v1/references"),
+    ("endorsement import", "post", "/v1/endorsements"),
+    ("endorsement list", "get", "/v1/endorsements"),
+    ("endorsement check", "get", "/v1/endorsements"),
+    ("endorsement remove", "delete", "/v1/endorsements/{*name}"),
+    ("endorsement pin propose", "post", "/v1/pins"),
+    ("endorsement pin approve", "post", "/v1/pins/{kind}/{sha256}/approve"),
+    ("endorsement pin withdraw", "delete", "/v1/pins/{kind}/{sha256}"),
+    ("endorsement pin list", "get", "/v1/pins"),
     ("asset create", "post", "/v1/assets"),
     ("asset update", "post", "/v1/assets/{name}"),
     ("asset list", "get", "/v1/assets"),
