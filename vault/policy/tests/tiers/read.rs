@@ -120,7 +120,8 @@ fn policy_of(name: &str) -> Policy {
 /// Settings and tables that a bundle's rules name.
 fn settings_of(name: &str) -> BTreeSet<String> {
     let rules = tier(name).files["release.rego"].clone();
-    let code: String = rules.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let code: Vec<_> = rules.lines().filter(|line| !line.starts_with('#')).collect();
+    let code = code.join("\n");
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     let mut found: BTreeSet<_> = code
         .match_indices("data.")
