@@ -116,7 +116,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         GET "/v1/openapi.json", Public, "This document.", () => Media("application/json"), status::openapi;
         POST "/v1/challenges", Public, "Issues a nonce.", (body [ChallengeRequest]) => Json(of::<Challenge>), challenge::create;
 
-        POST "/v1/releases", Evidence, "Releases keys, or renews a lease, on fresh evidence.", (body [ReleaseRequest]) => Json(of::<ReleaseResponse>), release::create;
+        POST "/v1/releases", Evidence, "Releases keys, renews a lease, or takes a node's devices into its record, on fresh evidence.", (body [ReleaseRequest]) => Json(of::<ReleaseResponse>), release::create;
         POST "/v1/leases/{id}/renew", Possession, "Proves possession of a lease and prolongs it; the answer is signed in `Strongroom-Signature`.", (body [RenewRequest]) => Json(of::<RenewAnswer>), possession::renew;
         DELETE "/v1/leases/{id}", Possession, "Ends a lease; the answer is signed in `Strongroom-Signature`.", (body [EndRequest]) => Json(of::<EndAnswer>), possession::end;
         GET "/v1/leases/{id}/events", Possession, "Signed events of a lease, as server-sent events of `SignedEvent`.", () => Media("text/event-stream"), events::listen;

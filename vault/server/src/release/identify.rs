@@ -35,7 +35,7 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
             continue;
         }
         let added = attested.new_identities();
-        let taken = is_taken(vault, &added).await?;
+        let taken = taken(vault, &added).await?;
         let count = attested.node.row.identities.len() + added.len();
         let judgement = Judgement::of_identification(&attested, facts, taken, count);
         let identified = judgement.denials.is_empty();
@@ -73,14 +73,14 @@ pub(super) async fn decide(vault: &Vault, mut attested: Attested) -> Answer<Rele
     Err(keeps_changing())
 }
 
-/// Whether another node's record lists one of them. Every record lists its own, so whoever lists it is another.
-async fn is_taken(vault: &Vault, added: &BTreeSet<Identity>) -> Answer<bool> {
+/// The first that another node's record lists. This node's does not, so whoever lists it is another.
+async fn taken<'a>(vault: &Vault, added: &'a BTreeSet<Identity>) -> Answer<Option<&'a Identity>> {
     for identity in added {
         if vault.store.node_by_identity(identity).await?.is_some() {
-            return Ok(true);
+            return Ok(Some(identity));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The item, with what is kept of the evidence. `added` is what comes into the record; none of a denial.

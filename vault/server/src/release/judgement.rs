@@ -17,7 +17,8 @@ use strongroom_policy::{
     settings::{LogSettings, Need, Violations},
 };
 use strongroom_protocol::{
-    audit::Denial, enrol::NodeState, lease::LeaseState, limits, obligations::Obligations, statement::Act,
+    Fixed, audit::Denial, enrol::NodeState, identity::Identity, lease::LeaseState, limits, obligations::Obligations,
+    statement::Act,
 };
 use strongroom_store::model::{LeaseRow, LeasedGuest};
 
@@ -80,14 +81,19 @@ impl Judgement {
 
     /// Judges an identification. No policy is asked, since no key is: evidence that holds, of a node that an operator
     /// wanted, and devices that no other node has (`taken`).
-    pub(super) fn of_identification(attested: &Attested, mut facts: Facts, taken: bool, count: usize) -> Self {
+    pub(super) fn of_identification(
+        attested: &Attested,
+        mut facts: Facts,
+        taken: Option<&Identity>,
+        count: usize,
+    ) -> Self {
         check_node(attested, &mut facts);
         let row = match &attested.claims {
             Ok(_) => None,
             Err(refusals) => deny_evidence(refusals, &mut facts),
         };
-        if taken {
-            facts.deny("identity_taken", "An identity that the evidence shows is in another node's record.");
+        if let Some(taken) = taken {
+            facts.deny("identity_taken", format!("The evidence shows {taken}, which another node's record lists."));
         }
         if count > limits::IDENTITIES {
             let message = format!("A record lists at most {} identities.", limits::IDENTITIES);
@@ -304,12 +310,18 @@ fn check_renewal(attested: &Attested, facts: &mut Facts) -> Option<Drift> {
     for (what, _) in same.iter().filter(|(_, same)| !same) {
         facts.deny(LEASE_MISMATCH, format!("The lease was granted to another {what}."));
     }
-    let launch = |guest: &LeasedGuest| guest.launch;
-    let (before, now) = (lease.guest.as_ref().map(launch), attested.guest().as_ref().map(launch));
-    if before.is_none() || now.is_none() || before == now {
+    let (before, now) = (lease.guest.as_ref()?.launch, attested.guest()?.launch);
+    if before == now {
         return None;
     }
-    facts.deny(REBOOTED, "The guest was launched anew since the lease was granted.");
+    let named = |launch: Option<Fixed<32>>| launch.map(|launch| hex::encode(launch.0).into());
+    facts.denials.push(Denial {
+        code: REBOOTED.to_owned(),
+        message: "The guest was launched anew since the lease was granted.".to_owned(),
+        claim: None,
+        expected: named(before),
+        got: named(now),
+    });
     Some(Drift::Relaunched)
 }
 
