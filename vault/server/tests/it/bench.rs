@@ -9,6 +9,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
+use strongroom_attest::Pins;
 use strongroom_envelope::{RecipientKey, ReleasePayload, open};
 use strongroom_keys::{KeyTree, NewVault, RootKey};
 use strongroom_ledger::{CheckedRecord, VerifierKey, check_release_record, default_origin};
@@ -87,6 +88,11 @@ impl Bench {
     }
 
     pub(crate) async fn with_limits(config: Config) -> Self {
+        Self::trusting(config, Pins::default()).await
+    }
+
+    /// A vault whose program gives it these roots.
+    pub(crate) async fn trusting(config: Config, pins: Pins) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = RootKey::generate().unwrap();
         let new = NewVault::generate(&root).unwrap();
@@ -112,7 +118,8 @@ impl Bench {
         .await
         .unwrap();
         let committer = Arc::new(Committer(sequencer.clone()));
-        let vault = assemble(config, Arc::new(store), committer, keys, Trusted::default(), ledger_key);
+        let vault =
+            assemble(config, Arc::new(store), committer, keys, Trusted { pins, ..Trusted::default() }, ledger_key);
         let router = routes::router(Shared::clone(&vault));
         let mut bench = Self { vault, router, tokens: BTreeMap::new(), sequencer, directory };
         for role in Role::ALL {
@@ -305,6 +312,17 @@ impl Bench {
         reply: &Value,
         recipient: &RecipientKey,
     ) -> (ReleasePayload, CheckedRecord) {
+        let (plaintext, checked) = self.unseal(statement, reply, recipient);
+        (ReleasePayload::from_json(&plaintext).unwrap(), checked)
+    }
+
+    /// The same, of whatever is inside.
+    pub(crate) fn unseal(
+        &self,
+        statement: &Statement,
+        reply: &Value,
+        recipient: &RecipientKey,
+    ) -> (Vec<u8>, CheckedRecord) {
         let reply: ReleaseResponse = serde_json::from_value(reply.clone()).unwrap();
         let bytes = serde_json::to_vec(statement).unwrap();
         let keys = [self.vault.ledger_key.clone()];
@@ -314,7 +332,7 @@ impl Bench {
         assert_eq!(checked.record.id, reply.decision_id);
         assert_eq!(checked.record.statement_sha256, Some(Fixed(sha256(&bytes))));
         let plaintext = open(recipient, &release_info(reply.decision_id), &sha256(&bytes), &reply.envelope).unwrap();
-        (ReleasePayload::from_json(&plaintext).unwrap(), checked)
+        (plaintext.to_vec(), checked)
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) {

@@ -14,6 +14,7 @@ mod boot;
 mod endorsements;
 mod enrolment;
 mod floods;
+mod hardware;
 mod identities;
 mod leases;
 mod listening;

@@ -1,0 +1,57 @@
+//! Confidential machines of Azure: found by the id of the machine, fresh by their vTPM's quote.
+
+use super::{makers::azure, *};
+use strongroom_hardware::azure::other_ak;
+use strongroom_protocol::lease::LeaseState;
+
+const VM: &str = "cloud-vm:0a1b2c3d-1111-2222-3333-444455556666";
+
+#[tokio::test]
+async fn a_machine_of_azure_is_known_by_its_id_and_its_lease_ends_with_its_launch() {
+    let bench = bench(ANY, json!({})).await;
+    let node = registered(&bench, &[VM.to_owned()]).await;
+    let mut machine = makers().milan.clone();
+    let recipient = RecipientKey::generate().unwrap();
+    let first = ask(&bench, &recipient).await;
+    let reply = send(&bench, &first, |bound| vec![azure(&machine, bound)]).await.ok();
+    let (payload, _) = bench.believe(&first, &reply, &recipient);
+    let explained = explained(&bench).await;
+    assert_eq!(
+        (&explained["input"]["claims"]["tpm"], &explained["input"]["claims"]["snp"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(explained["input"]["claims"]["azure"]["snp"].is_object());
+    let lease = async || bench.vault.store.lease(payload.lease.id).await.unwrap().unwrap().row;
+    assert_eq!((lease().await.node, lease().await.ak_sha256, lease().await.boot), (node, None, None));
+    assert!(lease().await.guest.unwrap().key_sha256.is_some());
+
+    let own = renewal(&bench, &first, payload.lease.id).await;
+    send(&bench, &own, |bound| vec![azure(&machine, bound)]).await.ok();
+    // A quote of another vTPM is nobody's.
+    let mut stranger = machine.clone();
+    stranger.quote.signed_by = other_ak();
+    unstored(&bench, told(401, "evidence_refused", "Q1"), |bound| vec![azure(&stranger, bound)]).await;
+    let elsewhere = |bound: Bound<'_>| vec![azure(&machine, Bound { statement: b"another", ..bound })];
+    unstored(&bench, told(401, "evidence_refused", "Q3"), elsewhere).await;
+
+    machine.snp.report.report_id = [9; 32];
+    let relaunched = renewal(&bench, &first, payload.lease.id).await;
+    let reply = send(&bench, &relaunched, |bound| vec![azure(&machine, bound)]).await;
+    assert_eq!(reply.json()["reasons"], json!(["rebooted"]));
+    assert_eq!(lease().await.state, LeaseState::Revoked);
+}
+
+#[tokio::test]
+async fn a_machine_of_azure_that_is_bound_to_a_processor_runs_on_no_other() {
+    let bench = bench(ANY, json!({})).await;
+    let mut machine = makers().milan.clone();
+    let chip = format!("snp-chip:{}", hex::encode(machine.snp.report.chip_id));
+    registered(&bench, &[VM.to_owned(), chip]).await;
+    let statement = ask(&bench, &RecipientKey::generate().unwrap()).await;
+    send(&bench, &statement, |bound| vec![azure(&machine, bound)]).await.ok();
+    machine.snp.report.chip_id[0] ^= 1;
+    let report = &machine.snp.report;
+    machine.snp.leaf.extensions =
+        strongroom_hardware::snp::leaf_extensions(machine.snp.product, strongroom_hardware::snp::Leaf::Vcek, report);
+    denied(&bench, "E7", |bound| vec![azure(&machine, bound)]).await;
+}
