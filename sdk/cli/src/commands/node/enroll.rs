@@ -115,17 +115,19 @@ impl Enroll {
         write(context, node)?;
         let mut line = shown.import_line();
         for (name, value) in &self.labels {
-            line.push_str(&format!(" --label {}", quoted(&format!("{name}={value}"))));
+            line.push_str(" --label ");
+            line.push_str(&quoted(&format!("{name}={value}")));
         }
         if let Some(hostname) = &self.hostname {
-            line.push_str(&format!(" --hostname {}", quoted(hostname)));
+            line.push_str(" --hostname ");
+            line.push_str(&quoted(hostname));
         }
         if matches!(node, NodeConfig::Devices(_)) {
             line.push_str(" --single-job");
         }
         let text = format!("this machine has no TPM to enrol by; an operator registers it:\n{line}");
         let answer = Answer::new(&json!({ "identities": shown.identities, "import": line }), text)?;
-        Ok(shown.nameless.into_iter().fold(answer, |answer, why| answer.warn(why)))
+        Ok(shown.nameless.into_iter().fold(answer, Answer::warn))
     }
 }
 

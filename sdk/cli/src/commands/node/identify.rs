@@ -16,14 +16,11 @@ impl Identify {
         let room = context.room(Options::default())?;
         let attester = context.attester()?;
         let Identified { node, added, decision } = room.identify(&*attester)?;
-        let mut text = match added.len() {
+        let first = match added.len() {
             0 => format!("nothing was added: the record of node {node} lists all that its devices show"),
             count => format!("{count} came into the record of node {node}:"),
         };
-        for identity in &added {
-            text.push_str(&format!("\n{identity}"));
-        }
-        text.push_str(&format!("\nrecord {decision}"));
-        Answer::new(&json!({ "node": node, "added": added, "record": decision }), text)
+        let lines = [vec![first], added.iter().map(ToString::to_string).collect(), vec![format!("record {decision}")]];
+        Answer::new(&json!({ "node": node, "added": added, "record": decision }), lines.concat().join("\n"))
     }
 }
