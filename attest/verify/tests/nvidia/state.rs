@@ -74,7 +74,7 @@ fn g5_confidential_mode_is_on_and_accepted() {
 
 #[test]
 fn g5_devtools_is_never_off_by_assumption() {
-    assert!(Node::default().judge().is_ok());
+    assert_eq!(Node::default().judge().unwrap().devtools_off, Some(DevtoolsWord::Guest));
     let on = refused(|node| node.guest = Some(GuestWord { confidential: true, devtools: true }));
     assert_eq!(on, GpuRefused::G5Devtools);
     let silent = refused(|node| node.guest = None);
@@ -84,7 +84,7 @@ fn g5_devtools_is_never_off_by_assumption() {
         node.guest = None;
         node.requirements.not_devtools = DevtoolsWord::Measurements;
     };
-    node(by_measurements).judge().unwrap();
+    assert_eq!(node(by_measurements).judge().unwrap().devtools_off, Some(DevtoolsWord::Measurements));
     let unmeasured = refused(|node| {
         by_measurements(node);
         (node.given, node.requirements.manifests) = (false, false);
@@ -191,10 +191,22 @@ fn g5_stored_answers_count_like_lists() {
     assert!(node(|node| answered(node, &honest, &named)).judge().unwrap().revocation_checked);
     let open = Status { next_update: None, ..honest.clone() };
     node(|node| answered(node, &open, &named)).judge().unwrap();
-    keep("gpu_report", "ocsp", &{
-        let node = node(|node| answered(node, &honest, &named));
-        node.ocsp[0].clone()
-    });
+    let kept = node(|node| answered(node, &honest, &named));
+    keep("endorsement", "ocsp", &kept.ocsp[0]);
+    keep("endorsement", "crl", &kept.crls[0]);
+    // Neither is read in part, nor with something behind it; flipped bits are for the signature, and nothing panics.
+    let form = |crls: &[&[u8]], ocsp: &[&[u8]]| Revocation { crls, ocsp }.check_form();
+    for (of, bytes) in [("list", &kept.crls[0]), ("answer", &kept.ocsp[0])] {
+        let read = |bytes: &[u8]| if of == "list" { form(&[bytes], &[]) } else { form(&[], &[bytes]) };
+        read(bytes).unwrap();
+        for end in 0..bytes.len() {
+            assert!(read(&bytes[..end]).is_err(), "{of}, {end} bytes");
+            let mut flipped = bytes.clone();
+            flipped[end] ^= 1 << (end % 8);
+            let _ = read(&flipped);
+        }
+        assert!(read(&[bytes, &[0][..]].concat()).is_err(), "{of}");
+    }
 
     let serial = vec![0x41, 0x43, 4];
     let revoked = Status { revoked: vec![serial.clone()], ..honest.clone() };
