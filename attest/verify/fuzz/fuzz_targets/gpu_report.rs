@@ -1,4 +1,4 @@
-//! A GPU's report, and stored answers and lists: frame, blocks, fields, and what is judged before and without a chain.
+//! A GPU's report: frame, blocks, fields, and what is judged before and without a chain.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         driver_rim: None,
         vbios_rim: None,
         record: None,
-        revocation: Revocation { crls: &[bytes], ocsp: &[bytes] },
+        revocation: Revocation::default(),
         guest: None,
         requirements: &requirements,
     };

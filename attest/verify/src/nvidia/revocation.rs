@@ -37,6 +37,12 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Revocation<'a> {
+    /// Whether every list and every answer can be read. Who signed them, and whether they are in time, is judged with a
+    /// chain.
+    pub fn check_form(&self) -> Result<(), GpuRefused> {
+        self.read(0, None).map(drop)
+    }
+
     /// Reads all of them, to be judged at `at` (Unix seconds) and not older than `max_age` seconds. One that cannot be
     /// read is refused: it might be the one that revokes.
     pub(super) fn read(&self, at: u64, max_age: Option<u64>) -> Result<Stored<'a>, GpuRefused> {
