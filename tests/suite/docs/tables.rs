@@ -71,7 +71,7 @@ const ASKS: [(&str, &str, &str); 40] = [
     ("endorsement import", "post", "/v1/endorsements"),
     ("endorsement list", "get", "/v1/endorsements"),
     ("endorsement check", "get", "/v1/endorsements"),
-    ("endorsement remove", "delete", "/v1/endorsements/{*name}"),
+    ("endorsement remove", "delete", "/v1/endorsements/{name}"),
     ("endorsement pin propose", "post", "/v1/pins"),
     ("endorsement pin approve", "post", "/v1/pins/{kind}/{sha256}/approve"),
     ("endorsement pin withdraw", "delete", "/v1/pins/{kind}/{sha256}"),
