@@ -44,6 +44,35 @@ fn real_boot_logs_lead_to_what_their_machines_held() {
     }
 }
 
+/// Values of several banks: each is compared, or said not to be.
+#[test]
+fn no_bank_of_the_values_is_passed_over() {
+    let Some(folder) = vectors("eventlog") else { return };
+    let desk = Desk::new();
+    let mut compared = 0;
+    for log in files(&folder).iter().filter(|log| log.extension().is_none_or(|kind| kind != "json")) {
+        let all = desk.verify("tcg-log", &[log], &[]).document["pcrs"].clone();
+        let file = desk.json("all.json", &all);
+        let given = ["--pcrs", file.to_str().unwrap()];
+        desk.verify("tcg-log", &[log], &given).holds();
+        for bank in all.as_object().unwrap().keys().filter(|bank| *bank != "sha256") {
+            let mut other = all.clone();
+            let length = all[bank]["4"].as_str().unwrap().len();
+            other[bank]["4"] = json!("ab".repeat(length / 2));
+            desk.json("all.json", &other);
+            let judged = desk.verify("tcg-log", &[log], &given);
+            judged.refused_by(&["L7"]);
+            assert!(judged.note("L7").contains("PCR 4"), "{}", judged.note("L7"));
+            compared += 1;
+        }
+        desk.json("all.json", &json!({ "sha256": all["sha256"], "sha512": { "4": "ab".repeat(64) } }));
+        let judged = desk.verify("tcg-log", &[log], &given);
+        judged.holds();
+        assert!(judged.note("L7").contains("the values of sha512 that were given were not compared"));
+    }
+    assert!(compared > 0, "no log has two banks");
+}
+
 #[test]
 fn logs_of_tpm_1_2_times_are_refused_by_name_and_allowed_by_nobody() {
     let Some(folder) = vectors("eventlog/edge") else { return };

@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use strongroom::protocol::limits;
-use strongroom_attest::{Verdict, ima::ImaLog, log::BootLog};
+use strongroom_attest::{Verdict, ima::ImaLog, log::BootLog, quote::Values, tpm::HashAlg};
 
 /// Arguments of `evidence explain`.
 #[derive(clap::Args)]
@@ -82,7 +82,8 @@ fn explain(path: &Path) -> Result<Explained, Failure> {
         }
         let mut text = words::quote(&found);
         if let Some(log) = &file.boot_log {
-            text.push_str(&boot_log(log));
+            let quoted = found.quoted.as_ref().map(|(bank, values)| (*bank, values));
+            text.push_str(&boot_log(log, quoted));
         }
         for log in file.ima_log.iter().filter(|_| file.ima_offset == 0) {
             text.push_str(&ima_log(log));
@@ -92,7 +93,7 @@ fn explain(path: &Path) -> Result<Explained, Failure> {
     let GivenFile { bytes, .. } = given;
     let boot = logs::boot_log(&bytes, None);
     if boot.malformed.is_none() {
-        return Ok(Explained { kind: "boot log", found: boot, text: boot_log(&bytes) });
+        return Ok(Explained { kind: "boot log", found: boot, text: boot_log(&bytes, None) });
     }
     let ima = logs::ima_log(&bytes, None, false, None);
     match (&ima.malformed, &boot.malformed) {
@@ -121,8 +122,9 @@ fn hardware(kind: Kind, given: GivenFile) -> Result<Explained, Failure> {
     Ok(Explained { kind: kind.title(), found, text })
 }
 
-fn boot_log(bytes: &[u8]) -> String {
-    let examined = strongroom_attest::log::examine(bytes, None);
+/// What a boot log says; beside a quote, of the quoted PCRs only what the quote vouches for.
+fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> String {
+    let examined = logs::examined(bytes, quoted);
     BootLog::parse(bytes).map_or_else(|_| String::new(), |log| words::boot(&log, &examined))
 }
 

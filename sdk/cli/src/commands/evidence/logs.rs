@@ -22,19 +22,24 @@ const IMA: u8 = 10;
 /// PCRs that a TPM has.
 const PCRS: u8 = 24;
 
-/// Judges a boot log, with the values of one bank that it has to lead to.
-pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Found {
+/// Examines a boot log, with the values of one bank that it has to lead to.
+pub(super) fn examined(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Examined {
     let first = examine(bytes, None);
     let wanted: Vec<u8> =
         quoted.map(|(bank, values)| explains(first.replay.as_ref(), bank, values)).unwrap_or_default();
     // Values of which the log explains none are nothing to compare with.
-    let mut examined = match quoted.filter(|_| !wanted.is_empty()) {
+    match quoted.filter(|_| !wanted.is_empty()) {
         Some((bank, values)) => {
             let values = values.iter().map(|(&pcr, value)| (pcr, value.as_slice())).collect();
             examine(bytes, Some(&Quoted { bank, values, explained: &wanted }))
         }
         None => first,
-    };
+    }
+}
+
+/// Judges a boot log, with the values of one bank that it has to lead to.
+pub(super) fn boot_log(bytes: &[u8], quoted: Option<(HashAlg, &Values)>) -> Found {
+    let mut examined = examined(bytes, quoted);
     let malformed = malformed(bytes);
     if let (Some((HashAlg::Sha1, _)), Some(row)) =
         (quoted, examined.report.rows.iter_mut().find(|row| row.row == "L7" && row.verdict == Verdict::Passed))

@@ -204,6 +204,12 @@ impl PcrValues {
             .filter(|&bank| has(bank))
             .find_map(|bank| self.0.get(&bank).map(|values| (bank, values)))
     }
+
+    /// The other banks.
+    pub(crate) fn beside(&self, bank: HashAlg) -> impl Iterator<Item = (HashAlg, &Values)> {
+        let others = self.0.iter().filter(move |(of, values)| **of != bank && !values.is_empty());
+        others.map(|(of, values)| (*of, values))
+    }
 }
 
 fn of_text<T>(path: &Path, bytes: &[u8], parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Failure> {

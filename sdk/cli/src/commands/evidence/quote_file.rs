@@ -36,6 +36,8 @@ pub(super) struct QuoteFile {
     /// Values, and whether they came with the quote.
     pub values: Option<(HashAlg, Values)>,
     pub exact: bool,
+    /// Banks of which values were given too, and which the quote is not of.
+    pub beside: Vec<HashAlg>,
     /// SHA-256 of the name of the AK that the evidence says it is by.
     pub ak_sha256: Option<[u8; 32]>,
     /// The AK that lay beside the quote. Nobody vouches for it.
@@ -96,6 +98,7 @@ impl QuoteFile {
         if let Some(pcrs) = pcrs {
             let quoted = quote.quoted_bank();
             let values = pcrs.bank(|bank| quoted.is_none_or(|quoted| bank == quoted)).or_else(|| pcrs.bank(|_| true));
+            quote.beside = values.iter().flat_map(|(bank, _)| pcrs.beside(*bank)).map(|(bank, _)| bank).collect();
             quote.values = values.map(|(bank, values)| (bank, values.clone()));
             quote.exact = false;
         }

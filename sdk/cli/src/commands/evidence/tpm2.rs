@@ -82,6 +82,10 @@ pub(super) fn judge(file: &QuoteFile, beside: &Beside) -> Result<Found, Failure>
     }
     let mut answer = Found { rows: enrolment(&endorsement, file, area), ..Found::default() };
     answer.rows.extend(examined.report.rows.iter().cloned());
+    answer.quoted.clone_from(&examined.values);
+    for bank in &file.beside {
+        answer.not_compared("Q7", *bank, "the quote is of another bank");
+    }
     answer.vouched.insert("tpm", examined.vouches());
     answer.claims.insert("tpm".to_owned(), claims(&examined, area));
     answer.text.push_str(&summary(&examined));
@@ -230,6 +234,7 @@ fn beside_quote(
     let signed = examined.vouches();
     if let Some(log) = &file.boot_log {
         answer.take(logs::boot_log(log, quoted));
+        answer.only_quoted();
         answer.vouched.entry("boot").and_modify(|held| *held &= signed);
     }
     let lists = beside.reference.as_ref().map(|reference| &reference.files);

@@ -34,6 +34,8 @@ pub(super) struct Found {
     pub unlisted: Vec<&'static str>,
     /// How the files stand to the reference set's lists.
     pub listed: Option<Listed>,
+    /// The values that a quote is of, by its own selection.
+    pub quoted: Option<(HashAlg, Values)>,
     /// Further members of the JSON document, such as `pcrs`.
     pub members: Map<String, Value>,
     /// What a person reads under the rows.
@@ -71,6 +73,41 @@ impl Found {
             note: Some(why.to_owned()),
         };
         self.rows.extend(rows.iter().map(row));
+    }
+
+    /// Takes over what the same log shows in another bank: its refusal of `row`, and the PCRs that it does not explain.
+    pub(super) fn take_bank(&mut self, row: &str, mut other: Self) {
+        let refused = |of: &&mut Row| of.row == row && of.verdict == Verdict::Refused;
+        if let Some(refusal) = other.rows.iter_mut().find(refused) {
+            let held = |of: &&mut Row| of.row == row && of.verdict != Verdict::Refused;
+            self.rows.iter_mut().filter(held).for_each(|of| *of = refusal.clone());
+            self.vouched.values_mut().for_each(|vouched| *vouched = false);
+        }
+        let others = other.members.get_mut("unexplained").and_then(Value::as_array_mut);
+        if let (Some(own), Some(others)) = (self.members.get_mut("unexplained").and_then(Value::as_array_mut), others) {
+            others.retain(|pcr| !own.contains(pcr));
+            own.append(others);
+        }
+    }
+
+    /// Says at a row that values of a bank were given and compared with nothing.
+    pub(super) fn not_compared(&mut self, row: &str, bank: HashAlg, why: &str) {
+        for of in self.rows.iter_mut().filter(|of| of.row == row) {
+            let note = of.note.take().map(|note| note + "; ").unwrap_or_default();
+            of.note = Some(format!("{note}the values of {bank} that were given were not compared: {why}"));
+        }
+    }
+
+    /// Leaves of what a log leads to only what is quoted: the rest is the log's own word.
+    pub(super) fn only_quoted(&mut self) {
+        let Some(banks) = self.members.get_mut("pcrs").and_then(Value::as_object_mut) else { return };
+        let quoted = self.quoted.as_ref();
+        banks.retain(|bank, _| quoted.is_some_and(|(of, _)| of.as_str() == bank));
+        for pcrs in banks.values_mut().filter_map(Value::as_object_mut) {
+            let of =
+                |pcr: &str| pcr.parse().ok().zip(quoted).is_some_and(|(pcr, (_, values))| values.contains_key(&pcr));
+            pcrs.retain(|pcr, _| of(pcr));
+        }
     }
 
     /// Takes IMA's PCR from those that no log explains.
@@ -235,4 +272,49 @@ fn reference(differing: Option<&[u8]>, unlisted: &[&'static str], listed: Option
         members.insert("unlisted".to_owned(), json!(unlisted));
     }
     (Some(document), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(verdict: Verdict, unexplained: &[u8]) -> Found {
+        let row = Row { row: "L7", title: "", verdict, note: Some("said".to_owned()) };
+        let members = Map::from_iter([("unexplained".to_owned(), json!(unexplained))]);
+        Found { rows: vec![row], members, vouched: BTreeMap::from([("boot", true)]), ..Found::default() }
+    }
+
+    #[test]
+    fn another_banks_refusal_is_the_logs() {
+        for (first, second, row, vouched) in [
+            (Verdict::Passed, Verdict::Passed, Verdict::Passed, true),
+            (Verdict::Passed, Verdict::Refused, Verdict::Refused, false),
+            (Verdict::Refused, Verdict::Passed, Verdict::Refused, true),
+        ] {
+            let mut both = found(first, &[1, 2]);
+            both.take_bank("L7", found(second, &[2, 3]));
+            assert_eq!((both.rows[0].verdict, both.vouched["boot"]), (row, vouched));
+            assert_eq!(both.members["unexplained"], json!([1, 2, 3]));
+        }
+    }
+
+    #[test]
+    fn what_was_not_compared_is_said_at_its_row() {
+        let mut one = found(Verdict::Passed, &[]);
+        one.not_compared("L7", HashAlg::Sha384, "why");
+        let expected = "said; the values of sha384 that were given were not compared: why";
+        assert_eq!(one.rows[0].note.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn beside_a_quote_a_log_leads_to_what_is_quoted_alone() {
+        let quoted = Some((HashAlg::Sha256, BTreeMap::from([(0, vec![1])])));
+        for (quoted, expected) in [(quoted, json!({ "sha256": { "0": "01" } })), (None, json!({}))] {
+            let mut one = Found { quoted, ..Found::default() };
+            let pcrs = json!({ "sha256": { "0": "01", "8": "02" }, "sha384": { "0": "03" } });
+            one.members.insert("pcrs".to_owned(), pcrs);
+            one.only_quoted();
+            assert_eq!(one.members["pcrs"], expected);
+        }
+    }
 }

@@ -278,6 +278,16 @@ impl Verify {
             _ => None,
         };
         let mut found = logs::boot_log(bytes, quoted.flatten());
+        let compared = values.as_ref().zip(replay.as_ref()).zip(quoted.flatten());
+        for ((bank, of), replay) in
+            compared.iter().flat_map(|((values, replay), (bank, _))| values.beside(*bank).map(move |of| (of, replay)))
+        {
+            if replay.bank(bank).is_some() {
+                found.take_bank("L7", logs::boot_log(bytes, Some((bank, of))));
+            } else {
+                found.not_compared("L7", bank, "the log has no digests of it");
+            }
+        }
         if let (Some(reference), Some(replay)) = (&reference, &replay) {
             found.compare(&reference.values, |bank, pcr| replay.value(bank, pcr))?;
         }
@@ -300,6 +310,11 @@ impl Verify {
         }
         let lists = reference.as_ref().map(|reference| &reference.files);
         let mut found = logs::ima_log(bytes, quoted, self.allows("L8"), lists);
+        for (bank, of) in values.iter().zip(quoted).flat_map(|(values, (bank, _))| values.beside(bank)) {
+            if of.contains_key(&10) {
+                found.take_bank("L8", logs::ima_log(bytes, Some((bank, of)), self.allows("L8"), None));
+            }
+        }
         if let Some(pcrs) = found.members.remove("ima_pcrs") {
             found.members.insert("pcrs".to_owned(), pcrs);
         }
