@@ -94,6 +94,11 @@ fn a_launch_is_predicted_for_each_number_of_cpus() {
     for option in ["--cmdline", "--append"] {
         assert_eq!(of(&[&boot[..], &[option, "root=/dev/vda"]].concat()), [line.as_str()]);
     }
+    let words =
+        ["reference", "from-snp-image", "--ovmf", text(&image), "--kernel", text(&kernel), "--initrd", text(&initrd)];
+    let words = words.into_iter().chain(["--cmdline", "root=/dev/vda", "--vcpus", "1", "--vcpu-type", "EPYC-v4"]);
+    let told: ReferenceValues = serde_json::from_str(&desk.cli.run(words).unwrap().done().unwrap().stdout).unwrap();
+    assert_eq!(told.snp.measurements.into_iter().map(String::from).collect::<Vec<_>>(), [line.as_str()]);
     // A line feed at the end of a file is no part of the line; a second one is.
     let file = desk.file("cmdline", "root=/dev/vda\n");
     assert_eq!(of(&[&boot[..], &["--append-file", text(&file)]].concat()), [line.as_str()]);
