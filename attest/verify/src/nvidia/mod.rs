@@ -261,14 +261,19 @@ fn check_state(
         }
     }
     let max_age = expect.requirements.revocation_max_age;
-    let stored = expect.revocation.read(expect.at, max_age)?;
-    let mut uncovered = stored.check(&chain.certificates, "the device")?;
-    for rim in [expect.driver_rim, expect.vbios_rim].into_iter().flatten() {
+    let signers = [expect.driver_rim, expect.vbios_rim].into_iter().flatten().map(|rim| {
         let signer = match rim.kind() {
             RimKind::Driver => "the driver manifest's signer",
             RimKind::Vbios => "the VBIOS manifest's signer",
         };
-        uncovered.extend(stored.check(&revocation::parsed(rim.chain()), signer)?);
+        (signer, revocation::parsed(rim.chain()))
+    });
+    let signers: Vec<_> = signers.collect();
+    let issuers = signers.iter().flat_map(|(_, chain)| chain).chain(&chain.certificates);
+    let stored = expect.revocation.read(&issuers.collect::<Vec<_>>(), expect.at, max_age)?;
+    let mut uncovered = stored.check(&chain.certificates, "the device")?;
+    for (signer, chain) in &signers {
+        uncovered.extend(stored.check(chain, signer)?);
     }
     state.devtools_off = devtools_off;
     state.revocation_checked = uncovered.is_empty();

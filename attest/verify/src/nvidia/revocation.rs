@@ -40,32 +40,43 @@ impl<'a> Revocation<'a> {
     /// Whether every list and every answer can be read. Who signed them, and whether they are in time, is judged with a
     /// chain.
     pub fn check_form(&self) -> Result<(), GpuRefused> {
-        self.read(0, None).map(drop)
+        read(self.crls.to_vec(), self.ocsp, 0, None).map(drop)
     }
 
-    /// Reads all of them, to be judged at `at` (Unix seconds) and not older than `max_age` seconds. One that cannot be
-    /// read is refused: it might be the one that revokes.
-    pub(super) fn read(&self, at: u64, max_age: Option<u64>) -> Result<Stored<'a>, GpuRefused> {
-        const OF: &str = "the chains of a report";
-        if self.crls.len() > MANY || self.ocsp.len() > MANY {
-            return Err(refused(OF, format!("more than {MANY} were given")));
-        }
-        let bytes: usize = self.crls.iter().map(|der| der.len()).sum();
-        if bytes > MAX_CRLS {
-            return Err(refused(OF, format!("lists of {bytes} bytes were given, more than {MAX_CRLS}")));
-        }
-        if self.ocsp.iter().any(|der| der.len() > ANSWER) {
-            return Err(refused(OF, "an answer is larger than any"));
-        }
-        let list = |der: &&'a [u8]| Crl::parse(der).map_err(|problem| refused(OF, format!("of a list: {problem}")));
-        let answer = |der: &&'a [u8]| Answer::read(der).ok_or_else(|| refused(OF, "it is no successful answer"));
-        Ok(Stored {
-            crls: self.crls.iter().map(list).collect::<Result<_, _>>()?,
-            answers: self.ocsp.iter().map(answer).collect::<Result<_, _>>()?,
-            at,
-            max_age,
-        })
+    /// Reads those that may speak of certificates of these issuers, to be judged at `at` (Unix seconds) and not older
+    /// than `max_age` seconds. One that cannot be read is refused: it might be the one that revokes. A store has lists
+    /// of other families of devices too: those count towards no bound.
+    pub(super) fn read(
+        &self,
+        issuers: &[&Certificate<'_>],
+        at: u64,
+        max_age: Option<u64>,
+    ) -> Result<Stored<'a>, GpuRefused> {
+        let asked_for = |der: &&&[u8]| issuers.iter().any(|issuer| Crl::may_be_of(der, issuer));
+        read(self.crls.iter().filter(asked_for).copied().collect(), self.ocsp, at, max_age)
     }
+}
+
+fn read<'a>(crls: Vec<&'a [u8]>, ocsp: &[&'a [u8]], at: u64, max_age: Option<u64>) -> Result<Stored<'a>, GpuRefused> {
+    const OF: &str = "the chains of a report";
+    if crls.len() > MANY || ocsp.len() > MANY {
+        return Err(refused(OF, format!("more than {MANY} were given")));
+    }
+    let bytes: usize = crls.iter().map(|der| der.len()).sum();
+    if bytes > MAX_CRLS {
+        return Err(refused(OF, format!("lists of {bytes} bytes were given, more than {MAX_CRLS}")));
+    }
+    if ocsp.iter().any(|der| der.len() > ANSWER) {
+        return Err(refused(OF, "an answer is larger than any"));
+    }
+    let list = |der: &'a [u8]| Crl::parse(der).map_err(|problem| refused(OF, format!("of a list: {problem}")));
+    let answer = |der: &&'a [u8]| Answer::read(der).ok_or_else(|| refused(OF, "it is no successful answer"));
+    Ok(Stored {
+        crls: crls.into_iter().map(list).collect::<Result<_, _>>()?,
+        answers: ocsp.iter().map(answer).collect::<Result<_, _>>()?,
+        at,
+        max_age,
+    })
 }
 
 impl Stored<'_> {

@@ -166,6 +166,15 @@ fn g5_lists_cover_are_fresh_and_are_signed_by_the_issuer() {
         let refused = refused(|node| node.crls = vec![bytes]);
         assert!(matches!(&refused, GpuRefused::G5Revocation { problem, .. } if problem.contains(what)), "{refused}");
     }
+    // Lists of other families of devices lie in one store with those that are asked for.
+    node(|node| {
+        let asked_for = node.lists();
+        let others = (0..40).map(|at| Status::default().crl(&Certificate::ca(&format!("another family's {at}"), 9)));
+        node.crls = others.chain(asked_for).collect();
+        node.status = None;
+    })
+    .judge()
+    .unwrap();
     let many = refused(|node| node.crls = vec![vec![]; 17]);
     assert!(matches!(&many, GpuRefused::G5Revocation { problem, .. } if problem.contains("more than")), "{many}");
 }
