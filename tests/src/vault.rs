@@ -251,9 +251,10 @@ impl Vault {
         let directory = programs::project().join("policies").join(bundle);
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".rego") && !name.ends_with("_test.rego") {
-                files.insert(name.clone(), fs::read_to_string(directory.join(&name))?);
+            let path = entry?.path();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            if path.extension().is_some_and(|extension| extension == "rego") && !stem.ends_with("_test") {
+                files.insert(format!("{stem}.rego"), fs::read_to_string(&path)?);
             }
         }
         let mut data: serde_json::Value = serde_json::from_slice(&fs::read(directory.join("data.json"))?)?;

@@ -10,11 +10,11 @@ use strongroom_tests::{Confidential, Machine, Member, Wire, member, wire::writer
 #[track_caller]
 fn refused(estate: &Estate, what: &str, guest: &Guest) -> Problem {
     let error = estate.room().release(&guest.devices(), Request::new().writer(ASSET, 1)).map(drop).unwrap_err();
-    told(what, error)
+    told(what, &error)
 }
 
 #[track_caller]
-fn told(what: &str, error: Error) -> Problem {
+fn told(what: &str, error: &Error) -> Problem {
     println!("{what:60} → {error}");
     error.problem().unwrap_or_else(|| panic!("{what}: {error}")).clone()
 }
@@ -73,9 +73,9 @@ fn each_thing_that_is_wrong_with_a_machine_is_refused_by_itself() {
             let report = &mut parts.snp.report;
             let older = [10, 0, 0, 0, 0, 0, 20, 0x88];
             if change == 0 {
-                report.reported_tcb = older
+                report.reported_tcb = older;
             } else {
-                report.launch_tcb = older
+                report.launch_tcb = older;
             }
             // AMD certifies the key for the reported TCB.
             estate.makers.certify(parts);
@@ -169,7 +169,7 @@ fn a_tpm_alone_is_no_confidential_machine() {
     let room = member.room(&estate.vault).unwrap();
     let devices = member.devices().unwrap();
     let error = room.release(&devices, Request::new().writer(ASSET, 1)).map(drop).unwrap_err();
-    let problem = told("a TPM alone under tier 2", error);
+    let problem = told("a TPM alone under tier 2", &error);
     assert_eq!(problem.code, Code::Denied);
     assert!(!problem.reasons.is_empty(), "{problem:?}");
 
