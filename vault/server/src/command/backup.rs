@@ -52,7 +52,7 @@ mod tests {
         let text = std::fs::read_to_string(&made.config).unwrap();
         std::fs::write(&made.config, text.replace("\"vault.db\"", "\"old.db\"")).unwrap();
         let error = format!("{:#}", run(&made.config, &to, true).await.unwrap_err());
-        assert!(error.contains("schema 0, this program wants 6: run serve"), "{error}");
+        assert!(error.contains("schema 0, this program wants 7: run serve"), "{error}");
         assert_eq!(std::fs::metadata(&old).unwrap().len(), 0, "it was migrated");
         assert!(!to.exists());
     }
