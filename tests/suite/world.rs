@@ -11,7 +11,7 @@ use strongroom_protocol::admin::{CreateAsset, Integrity, RecordReference, Record
 use strongroom_tests::{Machine, Member, Vault, member};
 
 /// Patience with what has to happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A vault that runs, with some members.
 pub(crate) struct World {
