@@ -409,6 +409,7 @@ pass_on! {
     fn query(query: &AuditQuery, from: i64, to: i64) -> Vec<EntryRow>;
     fn tile(path: &str) -> Option<Vec<u8>>;
     fn blob(sha256: Fixed<32>) -> Option<Vec<u8>>;
+    fn has_blob(sha256: Fixed<32>) -> bool;
     fn backup(to: &Path) -> ();
     fn shred() -> bool;
 }
