@@ -62,6 +62,16 @@ async fn a_renewal_shows_the_guest_that_the_lease_was_granted_to() {
     assert_eq!(reply.json()["reasons"], json!(["lease_mismatch"]));
     let own = renewal(&bench, &first, payload.lease.id).await;
     send(&bench, &own, |bound| machine.evidence(bound)).await.ok();
+    // And a lease that both have signed for is not the host's alone.
+    let recipient = RecipientKey::generate().unwrap();
+    let of_both = ask(&bench, &recipient).await;
+    let reply = send(&bench, &of_both, |bound| vec![quote(bound), machine.report(bound)]).await.ok();
+    let (payload, _) = bench.believe(&of_both, &reply, &recipient);
+    let hosts = renewal(&bench, &of_both, payload.lease.id).await;
+    let reply = send(&bench, &hosts, |bound| vec![quote(bound)]).await;
+    assert_eq!(reply.json()["reasons"], json!(["lease_mismatch"]));
+    let both = renewal(&bench, &of_both, payload.lease.id).await;
+    send(&bench, &both, |bound| vec![quote(bound), machine.report(bound)]).await.ok();
 }
 
 #[tokio::test]
