@@ -179,7 +179,7 @@ fn a_real_report_that_a_vlek_signed_is_judged_by_time_and_policy() {
 
     // The same in every form in which people have it.
     let digits = desk.file("report.hex", format!("0x{}\n", hex::encode(&bytes)));
-    let lines: Vec<String> = bytes.chunks(16).map(|line| format!("{:02x?}\n", line).replace(['[', ']'], "")).collect();
+    let lines: Vec<String> = bytes.chunks(16).map(|line| format!("{line:02x?}\n").replace(['[', ']'], "")).collect();
     let dump = desk.file("report.txt", lines.concat());
     let certificate = |path: &Path| std::fs::read(path).unwrap();
     let item =
@@ -565,10 +565,9 @@ fn commands_over_hardware_run_as_the_page_shows_them() {
     let pem = |der: &[u8]| strongroom_hardware::certificate::pem(der);
     let table = table_of(&[&snp.leaf.der(), &snp.intermediate.der()]);
     let set = json!({ "bank": "sha256", "pcrs": {}, "snp": { "measurements": [hex::encode(snp.report.measurement)] } });
-    let (values, mut listing) = (&azure.quote.pcrs, "sha256:\n".to_owned());
-    for (pcr, value) in values {
-        listing += &format!("{pcr} : 0x{}\n", hex::encode(value));
-    }
+    let values = azure.quote.pcrs.iter();
+    let listing =
+        values.fold("sha256:\n".to_owned(), |all, (pcr, value)| all + &format!("{pcr} : 0x{}\n", hex::encode(value)));
     let item = Evidence::Tdx(TdxEvidence { quote: Bytes(tdx.quote()), ccel: None });
     let manifest = strongroom_hardware::nvidia::Manifest::of_driver(&gpu.report).text();
     let policy = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/baseline/data.json")).unwrap();
