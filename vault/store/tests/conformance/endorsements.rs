@@ -38,7 +38,7 @@ fn pin(n: u8) -> PinRow {
     }
 }
 
-fn refusal(refusal: Refusal) -> String {
+fn refusal(refusal: &Refusal) -> String {
     format!("{refusal:?}")
 }
 
@@ -63,21 +63,21 @@ pub(crate) async fn endorsements_are_kept_replaced_and_removed(w: World) {
     let list = w.store.endorsements().await.unwrap();
     assert_eq!((list.generation, list.endorsements), (4, vec![endorsement("vcek/b.der", b"b")]));
     let gone = w.refused(with(vec![Change::RemoveEndorsement("vcek/a.der".into())])).await;
-    assert!(refusal(gone).contains("there is no endorsement vcek/a.der"));
+    assert!(refusal(&gone).contains("there is no endorsement vcek/a.der"));
     w.check_log().await;
 }
 
 pub(crate) async fn an_endorsement_has_its_bounds(w: World) {
     w.accepted(with(vec![put("a", &vec![0; ENDORSEMENT_BYTES])])).await;
     let larger = w.refused(with(vec![put("b", &vec![0; ENDORSEMENT_BYTES + 1])])).await;
-    assert!(refusal(larger).contains("larger than one may be"));
+    assert!(refusal(&larger).contains("larger than one may be"));
     // 128 MiB in all: the 129th of a full one is refused, and leaves nothing.
     let full: Vec<u8> = vec![7; ENDORSEMENT_BYTES];
     for n in 0..127 {
         w.accepted(with(vec![put(&format!("full-{n}"), &full)])).await;
     }
     let more = w.refused(with(vec![put("one-more", b"x")])).await;
-    assert!(refusal(more).contains("keeps no more endorsements"));
+    assert!(refusal(&more).contains("keeps no more endorsements"));
     assert_eq!(w.store.endorsements().await.unwrap().endorsements.len(), 128);
     w.accepted(with(vec![put("full-3", b"smaller"), put("one-more", b"x")])).await;
 }
@@ -91,19 +91,19 @@ pub(crate) async fn a_proposed_removal_is_forgotten_with_what_replaces(w: World)
     w.accepted(with(vec![put("crl", b"2")])).await;
     assert_eq!(w.store.endorsements().await.unwrap().endorsements, [endorsement("crl", b"2")]);
     let none = w.refused(with(vec![Change::ProposeRemoval("none".into(), "bob".into())])).await;
-    assert!(refusal(none).contains("there is no endorsement none"));
+    assert!(refusal(&none).contains("there is no endorsement none"));
 }
 
 pub(crate) async fn a_pin_takes_two_changes(w: World) {
     w.accepted(with(vec![Change::ProposePin(pin(1))])).await;
     let again = w.refused(with(vec![Change::ProposePin(pin(1))])).await;
-    assert!(refusal(again).contains("proposed or pinned already"));
+    assert!(refusal(&again).contains("proposed or pinned already"));
     let approved = PinRow { state: PinState::InForce, ..pin(2) };
-    assert!(refusal(w.refused(with(vec![Change::ProposePin(approved)])).await).contains("nobody has approved"));
+    assert!(refusal(&w.refused(with(vec![Change::ProposePin(approved)])).await).contains("nobody has approved"));
     let unknown = w.refused(with(vec![Change::ApprovePin("tpm-vendor".into(), bytes32(2), "bob".into())])).await;
-    assert!(refusal(unknown).contains("not proposed"));
+    assert!(refusal(&unknown).contains("not proposed"));
     let other_kind = w.refused(with(vec![Change::ApprovePin("amd-ark".into(), bytes32(1), "bob".into())])).await;
-    assert!(refusal(other_kind).contains("not proposed"));
+    assert!(refusal(&other_kind).contains("not proposed"));
     assert_eq!(w.store.endorsements().await.unwrap().pins, [pin(1)]);
 
     let approve = || Change::ApprovePin("tpm-vendor".into(), bytes32(1), "bob".into());
@@ -111,16 +111,16 @@ pub(crate) async fn a_pin_takes_two_changes(w: World) {
     let in_force = PinRow { state: PinState::InForce, approved_by: Some("bob".into()), ..pin(1) };
     let list = w.store.endorsements().await.unwrap();
     assert_eq!((list.generation, list.pins), (2, vec![in_force]));
-    assert!(refusal(w.refused(with(vec![approve()])).await).contains("not proposed"), "once");
+    assert!(refusal(&w.refused(with(vec![approve()])).await).contains("not proposed"), "once");
 
     w.accepted(with(vec![Change::WithdrawPin("tpm-vendor".into(), bytes32(1))])).await;
     assert!(w.store.endorsements().await.unwrap().pins.is_empty());
     let gone = w.refused(with(vec![Change::WithdrawPin("tpm-vendor".into(), bytes32(1))])).await;
-    assert!(refusal(gone).contains("no such pin"));
+    assert!(refusal(&gone).contains("no such pin"));
 
     let all: Vec<_> = (0..PINS).map(|n| PinRow { sha256: Fixed(sha256(&n.to_be_bytes())), ..pin(0) }).collect();
     w.accepted(with(all.into_iter().map(Change::ProposePin).collect())).await;
-    assert!(refusal(w.refused(with(vec![Change::ProposePin(pin(1))])).await).contains("keeps no more pins"));
+    assert!(refusal(&w.refused(with(vec![Change::ProposePin(pin(1))])).await).contains("keeps no more pins"));
 }
 
 pub(crate) async fn each_change_of_an_endorsement_or_pin_is_seen(w: World) {
