@@ -33,6 +33,7 @@ use strongroom_protocol::{
     Bytes,
     claims::{AzureClaims, GpuClaims, SnpClaims, TdxClaims},
     evidence::{PcrBank, PcrMap, PcrSelection},
+    requirements::Register,
 };
 
 /// Judges a report under the machine's own root, as a vault does that pinned it.
@@ -100,7 +101,9 @@ fn judge_azure(envelope: &Azure, quote: &Azure, extra_data: [u8; 32]) -> Result<
     let quote =
         QuoteEvidence { message: &message, signature: &signature, pcr_bank: PcrBank::Sha256, pcr_values: &values };
     let evidence = AzureEvidence { hcl_report: &hcl_report, quote, certificates: &certificates };
-    let (selection, requirements) = (PcrSelection::default_sha256(), SnpRequirements::default());
+    let paravisors = [Register(Azure::default().snp.report.measurement)].into();
+    let selection = PcrSelection::default_sha256();
+    let requirements = SnpRequirements { paravisors, ..SnpRequirements::default() };
     let expect = AzureExpectation { extra_data, selection: &selection, requirements: &requirements };
     let store = SnpStore { certificates: &[], crls: &[&crl] };
     azure::verify(&evidence, &expect, &roots, &store, strongroom_hardware::snp::AT)

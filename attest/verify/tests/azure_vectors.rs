@@ -15,12 +15,13 @@ use strongroom_attest::{
     QuoteEvidence, Verdict,
     azure::{self, AzureEvidence, AzureExpectation, AzureRefused, Envelope, RuntimeData},
     quote::{Found, Known, Values},
-    snp::{SnpRequirements, SnpRoots, SnpStore},
+    snp::{AttestationReport, SnpRequirements, SnpRoots, SnpStore},
     tpm::{Attest, HashAlg},
 };
 use strongroom_protocol::{
     bytes::Bytes,
     evidence::{PcrBank, PcrMap, PcrSelection},
+    requirements::Register,
 };
 use vectors::vectors;
 
@@ -65,7 +66,9 @@ fn s12_the_ak_of_a_real_machine_is_bound_to_its_report_and_the_report_to_amd() {
     let hcl = fs::read(path.join("hcl-report.bin")).unwrap();
     let chain = [Bytes(fs::read(path.join("vcek-chain.pem")).unwrap())];
     let quote = Quote::read(&path.join("quote.bin"));
-    let requirements = SnpRequirements { allow_missing_crl: true, ..SnpRequirements::default() };
+    let paravisor = AttestationReport::parse(Envelope::parse(&hcl).unwrap().report).unwrap().measurement;
+    let paravisors = [Register(paravisor)].into();
+    let requirements = SnpRequirements { allow_missing_crl: true, paravisors, ..SnpRequirements::default() };
     let extra_data = Attest::parse(&quote.message).unwrap().extra_data;
     println!("the quote binds {} bytes", extra_data.len());
 

@@ -66,11 +66,18 @@ pub enum FileListsRefused {
         /// Another.
         other: String,
     },
+    /// A file that must be measured and must not be: no node would ever match.
+    #[error("`{digest}` is among the required files and among the forbidden ones: take it out of one list")]
+    Contradiction {
+        /// The entry.
+        digest: String,
+    },
 }
 
 impl FileLists {
     /// Refuses lists that would not say what they seem to say: entries that are no digest of a known algorithm in
-    /// lower-case hexadecimal, all of it, and files that are forbidden by more than one hash.
+    /// lower-case hexadecimal, all of it, files that are forbidden by more than one hash, and files that are forbidden
+    /// and required. One that is accepted and forbidden is forbidden.
     pub fn check(&self) -> Result<(), FileListsRefused> {
         let lists = [
             ("accepted", self.accepted.as_ref()),
@@ -83,6 +90,9 @@ impl FileLists {
                 let text = text.chars().take(SHOWN).collect::<String>().escape_debug().to_string();
                 return Err(FileListsRefused::NoDigest { list, text });
             }
+        }
+        if let Some(digest) = self.required.keys().find(|digest| self.forbidden.contains_key(*digest)) {
+            return Err(FileListsRefused::Contradiction { digest: digest.clone() });
         }
         let mut hashes = self.forbidden.keys().filter_map(|digest| algorithm(digest));
         let first = hashes.next();
@@ -181,5 +191,17 @@ mod tests {
             ..FileLists::default()
         };
         assert_eq!(lists.check(), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_forbidden_and_required() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let (other, one) = (format!("sha256:{}", "cd".repeat(32)), list(&[&digest]));
+        let refused = Err(FileListsRefused::Contradiction { digest: digest.clone() });
+        let both = |required| FileLists { accepted: None, forbidden: one.clone(), required }.check();
+        assert_eq!(both(one.clone()), refused);
+        assert_eq!(both(list(&[&other])), Ok(()));
+        let excepted = FileLists { accepted: Some(one.clone()), forbidden: one.clone(), ..FileLists::default() };
+        assert_eq!(excepted.check(), Ok(()), "it is forbidden");
     }
 }

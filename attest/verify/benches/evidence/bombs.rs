@@ -19,6 +19,7 @@ use strongroom_hardware::{
 use strongroom_protocol::{
     Bytes,
     evidence::{PcrBank, PcrMap, PcrSelection},
+    requirements::Register,
 };
 
 /// What became of an input: nothing, or which row refused it, and in which words.
@@ -159,7 +160,9 @@ fn azure(name: &str, runtime_data: String) -> Bomb {
         let quote =
             QuoteEvidence { message: &message, signature: &signature, pcr_bank: PcrBank::Sha256, pcr_values: &values };
         let evidence = AzureEvidence { hcl_report: &hcl_report, quote, certificates: &certificates };
-        let (selection, requirements) = (PcrSelection::default_sha256(), SnpRequirements::default());
+        let paravisors = [Register(azure.snp.report.measurement)].into();
+        let selection = PcrSelection::default_sha256();
+        let requirements = SnpRequirements { paravisors, ..SnpRequirements::default() };
         let expect = AzureExpectation { extra_data: [9; 32], selection: &selection, requirements: &requirements };
         let store = SnpStore { certificates: &[], crls: &[&crl] };
         let judged = azure::verify(&evidence, &expect, &roots, &store, strongroom_hardware::snp::AT);

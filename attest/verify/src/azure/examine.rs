@@ -1,6 +1,6 @@
 //! Azure's evidence for people who have only a part of what a vault has: each row judged by itself.
 
-use super::{AzureRefused, Envelope, RuntimeData, report_evidence};
+use super::{AzureRefused, Envelope, RuntimeData, check_paravisor, report_evidence};
 use crate::{
     Report, Verdict,
     quote::{ExaminedQuote, Found, Known, examine_found},
@@ -38,11 +38,17 @@ pub fn examine(
     let envelope = Envelope::parse(hcl_report);
     let runtime = envelope.clone().and_then(|envelope| RuntimeData::parse(envelope.runtime_data));
     let binding = envelope.clone().and_then(|envelope| match AttestationReport::parse(envelope.report) {
-        Ok(report) => envelope.check_binding(&report),
+        Ok(report) => envelope.check_binding(&report).and_then(|()| {
+            if requirements.paravisors.is_empty() { Ok(()) } else { check_paravisor(&report, requirements) }
+        }),
         Err(refused) => Err(refused.into()),
     });
     // A report that cannot be read is row S1's; S12 only cannot be judged then.
     let (row, refused) = match binding.and(runtime.as_ref().map(|_| ()).map_err(Clone::clone)) {
+        Ok(()) if requirements.paravisors.is_empty() => {
+            let unknown = "which paravisor wrote the runtime data was not judged: no accepted measurements were given";
+            ((Verdict::Passed, Some(unknown.to_owned())), None)
+        }
         Ok(()) => ((Verdict::Passed, None), None),
         Err(AzureRefused::Snp(_)) => ((Verdict::NotChecked, Some("the report cannot be read".to_owned())), None),
         Err(refused) => ((Verdict::Refused, Some(refused.to_string())), Some(refused)),

@@ -26,12 +26,13 @@ pub use refused::AzureRefused;
 use crate::{
     QuoteEvidence,
     quote::{self, VouchedQuote, hex},
-    snp::{self, Place, SnpEvidence, SnpExpectation, SnpRequirements, SnpRoots, SnpStore},
+    snp::{self, AttestationReport, Place, SnpEvidence, SnpExpectation, SnpRequirements, SnpRoots, SnpStore},
 };
 use strongroom_protocol::{
     bytes::Bytes,
     claims::AzureClaims,
     evidence::{AzureSnpVtpmEvidence, PcrSelection},
+    requirements::Register,
     sha256,
 };
 
@@ -86,6 +87,7 @@ pub fn verify(
     let bare = report_evidence(&envelope, evidence.certificates);
     let chain = snp::verify_chain(&report, &bare, roots, store, at)?;
     snp::authenticate(envelope.report, &report, &chain, at)?;
+    check_paravisor(&report, expect.requirements)?;
     let runtime = RuntimeData::parse(envelope.runtime_data)?;
     let vouched = VouchedQuote { ak: &runtime.ak, extra_data: expect.extra_data, selection: expect.selection };
     let quoted = quote::verify_vouched(evidence.quote, &vouched)?;
@@ -94,6 +96,17 @@ pub fn verify(
     let snp = snp::judge(&report, &chain, &expectation)?;
     quoted.check_values(evidence.quote, &vouched)?;
     Ok(claims(snp, runtime, evidence.quote))
+}
+
+/// Row S12: who wrote the runtime data. The report says that *a* guest did, at the level that asked; only its
+/// measurement says that it was a paravisor of Azure's, which keeps the vTPM's keys from everybody else.
+fn check_paravisor(report: &AttestationReport, requirements: &SnpRequirements) -> Result<(), AzureRefused> {
+    let measured = Register(report.measurement);
+    if requirements.paravisors.contains(&measured) {
+        return Ok(());
+    }
+    let accepted = requirements.paravisors.len();
+    Err(AzureRefused::S12Paravisor { measured: hex(&measured.0), accepted })
 }
 
 fn report_evidence<'a>(envelope: &Envelope<'a>, certificates: &'a [Bytes]) -> SnpEvidence<'a> {

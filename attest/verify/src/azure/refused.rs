@@ -39,6 +39,16 @@ pub enum AzureRefused {
         /// Hexadecimal.
         got: String,
     },
+    /// S12: the guest that vouches for the vTPM is no paravisor that is accepted.
+    #[error(
+        "S12: what vouches for the vTPM measures {measured}, which is none of the {accepted} paravisors that are accepted: if it is Azure's, put it into settings.snp.paravisors of the policy"
+    )]
+    S12Paravisor {
+        /// Hexadecimal.
+        measured: String,
+        /// How many are.
+        accepted: usize,
+    },
     /// S12: the runtime data cannot be read.
     #[error("S12: the runtime data are not the JSON that they must be: {problem}")]
     S12Json {
@@ -62,6 +72,7 @@ impl AzureRefused {
             Self::S12Length { .. }
             | Self::S12Envelope { .. }
             | Self::S12RuntimeData { .. }
+            | Self::S12Paravisor { .. }
             | Self::S12Json { .. }
             | Self::S12Key { .. } => "S12",
         }

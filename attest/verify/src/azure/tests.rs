@@ -8,6 +8,7 @@ use crate::{
     tpm::HashAlg,
 };
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use strongroom_hardware::{
     azure::{Azure, jwk, other_ak, runtime_data},
     snp::{AT, keys},
@@ -24,12 +25,22 @@ struct Case {
 fn case(change: impl FnOnce(&mut Azure)) -> Case {
     let mut azure = Azure::default();
     let ark = azure.snp.ark.der();
+    let paravisors = BTreeSet::from([Register(azure.snp.report.measurement)]);
     change(&mut azure);
-    Case { azure, ark, requirements: SnpRequirements::default() }
+    Case { azure, ark, requirements: SnpRequirements { paravisors, ..SnpRequirements::default() } }
 }
 
 impl Case {
+    /// Without people's tool beside it.
+    fn verify_alone(&self) -> Result<AzureClaims, AzureRefused> {
+        self.verdicts(false)
+    }
+
     fn verify(&self) -> Result<AzureClaims, AzureRefused> {
+        self.verdicts(true)
+    }
+
+    fn verdicts(&self, compared: bool) -> Result<AzureClaims, AzureRefused> {
         let roots =
             SnpRoots::new(&Pins::parse(&self.azure.snp.pins(&self.ark)).unwrap(), [self.ark.as_slice()]).unwrap();
         let (hcl_report, message, signature) = (self.azure.hcl_report(), self.azure.message(), self.azure.signature());
@@ -43,6 +54,9 @@ impl Case {
         let expect = AzureExpectation { extra_data: [9; 32], selection: &selection, requirements: &self.requirements };
         let verdict = verify(&evidence, &expect, &roots, &SnpStore { certificates: &[], crls: &[&crl] }, AT);
 
+        if !compared {
+            return verdict;
+        }
         // People's tool comes to the same row, and holds where a vault accepts.
         let found_values: Values = self.azure.quote.pcrs.clone();
         let found = Found {
@@ -263,4 +277,26 @@ proptest! {
         let judged = examine(&envelope, &[], None, &SnpRequirements::default(), SnpRoots::built_in(), &SnpStore::default(), AT);
         prop_assert!(judged.snp.is_none_or(|snp| snp.claims.is_none()));
     }
+}
+
+/// Whoever has a processor of AMD's can have it vouch for runtime data of his own making: the measurement alone says
+/// whose they are.
+#[test]
+fn s12_runtime_data_count_under_an_accepted_paravisor_alone() {
+    let genuine = case(|_| ());
+    genuine.verify().unwrap();
+    let mut forged = case(|azure| azure.snp.report.measurement = [0x66; 48]);
+    let refused = forged.refused();
+    assert!(matches!(&refused, AzureRefused::S12Paravisor { accepted: 1, .. }), "{refused}");
+    assert!(!refused.is_signed_for_this_request(), "nothing vouches for the AK: it is nobody's denial");
+    forged.requirements.paravisors.insert(Register([0x66; 48]));
+    forged.verify().unwrap();
+
+    // None is not any. People's tool says that it was not judged.
+    let none = Case { requirements: SnpRequirements::default(), ..case(|_| ()) };
+    let (azure, store) = (&none.azure, SnpStore::default());
+    let judged = examine(&azure.hcl_report(), &[], None, &none.requirements, SnpRoots::built_in(), &store, AT);
+    let row = judged.report.rows.iter().find(|row| row.row == "S12").unwrap();
+    assert!(row.verdict == Verdict::Passed && row.note.as_ref().is_some_and(|note| note.contains("not judged")));
+    assert!(matches!(none.verify_alone(), Err(AzureRefused::S12Paravisor { accepted: 0, .. })));
 }

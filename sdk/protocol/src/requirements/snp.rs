@@ -1,5 +1,6 @@
 //! What a site asks of SEV-SNP beyond what always holds.
 
+use super::Register;
 use crate::claims::{SnpProduct, SnpTcb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct SnpRequirements {
     pub allow_vlek: bool,
     /// A report counts without a revocation list of its product's root (row S4).
     pub allow_missing_crl: bool,
+    /// Launch measurements of the paravisors that speak for Azure's machines (row S12). Without one, no evidence of
+    /// Azure's counts: whoever has a processor of AMD's can launch software of his own that vouches for any virtual TPM.
+    pub paravisors: BTreeSet<Register>,
 }
 
 /// The lowest TCBs of a product.

@@ -6,9 +6,30 @@ use strongroom_protocol::lease::LeaseState;
 
 const VM: &str = "cloud-vm:0a1b2c3d-1111-2222-3333-444455556666";
 
+/// Settings that accept the makers' paravisor.
+fn paravisor() -> Value {
+    json!({ "snp": { "paravisors": [hex::encode(makers().milan.snp.report.measurement)] } })
+}
+
+/// A processor of AMD's vouches for whatever its owner launched: for a machine of Azure only under a paravisor of Azure's.
+#[tokio::test]
+async fn who_owns_a_processor_is_no_machine_of_azure() {
+    let of_makers = bench(ANY, paravisor()).await;
+    let of_nobody = bench(ANY, json!({})).await;
+    for (bench, forged) in [(of_makers, true), (of_nobody, false)] {
+        let node = registered(&bench, &[VM.to_owned()]).await;
+        let mut machine = makers().milan.clone();
+        if forged {
+            machine.snp.report.measurement = [0x66; 48];
+        }
+        unstored(&bench, told(401, "evidence_refused", "S12"), |bound| vec![azure(&machine, bound)]).await;
+        assert_eq!(bench.vault.store.node(node).await.unwrap().unwrap().row.activated_at, None);
+    }
+}
+
 #[tokio::test]
 async fn a_machine_of_azure_is_known_by_its_id_and_its_lease_ends_with_its_launch() {
-    let bench = bench(ANY, json!({})).await;
+    let bench = bench(ANY, paravisor()).await;
     let node = registered(&bench, &[VM.to_owned()]).await;
     let mut machine = makers().milan.clone();
     let recipient = RecipientKey::generate().unwrap();
@@ -43,7 +64,7 @@ async fn a_machine_of_azure_is_known_by_its_id_and_its_lease_ends_with_its_launc
 
 #[tokio::test]
 async fn a_machine_of_azure_that_is_bound_to_a_processor_runs_on_no_other() {
-    let bench = bench(ANY, json!({})).await;
+    let bench = bench(ANY, paravisor()).await;
     let mut machine = makers().milan.clone();
     let chip = format!("snp-chip:{}", hex::encode(machine.snp.report.chip_id));
     registered(&bench, &[VM.to_owned(), chip]).await;

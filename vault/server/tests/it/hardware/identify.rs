@@ -139,7 +139,8 @@ async fn only_a_node_that_an_operator_wanted_identifies_and_within_the_number_of
 
 #[tokio::test]
 async fn a_clouds_machine_is_not_bound_to_the_processor_that_it_runs_on() {
-    let bench = bench(ANY, json!({})).await;
+    let paravisors = [hex::encode(makers().milan.snp.report.measurement)];
+    let bench = bench(ANY, json!({ "snp": { "paravisors": paravisors } })).await;
     registered(&bench, &["cloud-vm:0a1b2c3d-1111-2222-3333-444455556666".to_owned()]).await;
     let machine = makers().milan.clone();
     let identified = identify(&bench, |bound| vec![makers::azure(&machine, bound)]).await.ok().unwrap();
