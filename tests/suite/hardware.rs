@@ -16,10 +16,8 @@ use strongroom::{Options, Room};
 use strongroom_collect::{CollectorConfig, Devices};
 use strongroom_protocol::{
     DecisionId, NodeId,
+    admin::{CreateAsset, Integrity, RecordReference, Recorded, ReferenceValues, Role, Site, SnpValues},
     audit::DecisionView,
-    admin::{
-        CreateAsset, Integrity, RecordReference, Recorded, ReferenceValues, Role, Site, SnpValues,
-    },
     evidence::{EvidenceKind, PcrBank, PcrMap},
     requirements::Register,
 };

@@ -69,9 +69,7 @@ impl Watched {
 
     /// Waits until nothing of the weights is left. Zeroing takes its time, and who looks meanwhile sees a part.
     fn until_over(&self, sealed: &Sealed) {
-        eventually("the end of the weights", || {
-            matches!(self.look(sealed), Seen::Zeros | Seen::Nothing).then_some(())
-        });
+        eventually("the end of the weights", || matches!(self.look(sealed), Seen::Zeros | Seen::Nothing).then_some(()));
     }
 
     /// The pages must be zero, and nothing else may be where they were.
