@@ -48,10 +48,14 @@ impl Authority {
     }
 
     fn list(&self, issued: u8) -> Vec<u8> {
+        self.numbered(issued, issued)
+    }
+
+    fn numbered(&self, issued: u8, number: u8) -> Vec<u8> {
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 5, issued),
             next_update: date_time_ymd(2026, 6, issued),
-            crl_number: SerialNumber::from_slice(&[issued]),
+            crl_number: SerialNumber::from_slice(&[number]),
             issuing_distribution_point: None,
             revoked_certs: Vec::new(),
             key_identifier_method: KeyIdMethod::Sha256,
@@ -134,6 +138,9 @@ fn lists_are_of_an_issuer_that_is_vouched_for_and_never_go_back() {
     let newer = store.import(&root.list(25), None, AT).unwrap();
     assert_eq!(newer[0].name, first[0].name);
     assert!(matches!(store.import(&root.list(20), None, AT), Err(EndorsementError::Older { .. })));
+    // Nor is one of the same time taken for it, whatever it revokes; the same one is.
+    assert!(matches!(store.import(&root.numbered(25, 26), None, AT), Err(EndorsementError::Older { .. })));
+    store.import(&newer[0].bytes, None, AT).unwrap();
     assert_eq!(store.lists(PinKind::TpmVendor), [newer[0].bytes.as_slice()]);
     assert!(store.lists(PinKind::AmdArk).is_empty());
     // The same list as PEM.

@@ -101,8 +101,8 @@ pub enum EndorsementError {
         /// Of its bytes, lower-case hexadecimal.
         sha256: String,
     },
-    /// It is older than what is there.
-    #[error("{name} is there already and newer: it was issued at {there}, this at {given}")]
+    /// It is not newer than what is there.
+    #[error("{name} is there already and not older: it was issued at {there}, this at {given}")]
     Older {
         /// The name.
         name: String,
@@ -189,7 +189,7 @@ impl Store {
         for one in &found {
             let endorsement = place::place(self, &found, one, id, at)?;
             match self.items.get(&endorsement.name) {
-                Some(there) if there.from > endorsement.from => {
+                Some(there) if there.from > endorsement.from || is_rival(there, &endorsement) => {
                     let Endorsement { name, from, .. } = endorsement;
                     return Err(EndorsementError::Older { name, there: there.from, given: from });
                 }
@@ -286,4 +286,10 @@ impl Store {
 
 fn not_vouched(found: &Found) -> EndorsementError {
     EndorsementError::NotVouched { subject: found.subject.clone(), sha256: hex(&sha256(&found.bytes)) }
+}
+
+/// Whether it is another list of the same time: of two, nobody knows which was meant to hold, and one of them may revoke
+/// what the other does not.
+fn is_rival(there: &Endorsement, other: &Endorsement) -> bool {
+    other.content == Content::RevocationList && there.from == other.from && there.sha256 != other.sha256
 }

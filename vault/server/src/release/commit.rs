@@ -140,11 +140,13 @@ impl Proposal {
         let mut closed = None;
         let grant = match (&judgement.obligations, renewal) {
             (None, _) => {
-                quotas.push(Quota::NodeDenials(node.id, vault.config.limits.denials_per_node_per_hour));
+                // A lease ends whatever number of denials its node has had, and ends once.
                 if let Some((lease, drift)) = drifted_lease(attested, judgement) {
                     guards.push(Guard::Lease(lease.row.id, lease.version));
                     changes.push(Change::CloseLease(lease.row.id, LeaseState::Revoked));
                     closed = Some((lease.row.id, drift));
+                } else {
+                    quotas.push(Quota::NodeDenials(node.id, vault.config.limits.denials_per_node_per_hour));
                 }
                 None
             }

@@ -223,6 +223,21 @@ async fn evidence_that_does_not_hold_ends_the_lease_and_a_reboot_does() {
 
 /// Lease ids are no secrets, and logs are not signed: whoever is not the lease's holder cannot end it by bad evidence
 /// of the node, only by what is the whole machine's.
+/// Whoever can make a node be denied could use its denials up, and keep a lease alive that has to end.
+#[tokio::test]
+async fn a_lease_ends_though_the_denials_of_its_node_are_used_up() {
+    let mut config = Config::default();
+    config.limits.denials_per_node_per_hour = 1;
+    let mut node = Measuring::with(config).await;
+    let lease = node.granted(None, whole).await.lease.id;
+    let without = |item: &mut Tpm2Evidence| item.boot_log = None;
+    assert_eq!(node.reasons(None, without).await, json!(["boot_log_missing"]));
+    assert_eq!(node.ask(None, without).await.1.status, 429, "they are used up");
+    node.tpm.reset_count += 1;
+    assert_eq!(node.reasons(Some(lease), whole).await, json!(["rebooted"]));
+    assert_eq!(node.state(lease).await, LeaseState::Revoked);
+}
+
 #[tokio::test]
 async fn another_process_of_the_node_cannot_end_a_lease_by_its_evidence() {
     let mut node = Measuring::new().await;
