@@ -95,6 +95,8 @@ fn t1_a_real_quote_of_old_firmware_is_refused() {
     let refused = judge(&quote, &collateral, at, &every_status()).unwrap_err();
     println!("tdx_quote_outdated: {refused}");
     assert!(matches!(refused, TdxRefused::T1TcbBelow { .. }), "{refused}");
+    let lacks = "of its nearest level, OutOfDate, it lacks: SGX component 8 is 3, needed is 5";
+    assert!(refused.to_string().contains(lacks), "{refused}");
 }
 
 /// A part of a vector's collateral.

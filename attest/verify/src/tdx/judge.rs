@@ -1,8 +1,9 @@
 //! The parts of row T1, each judged in one place: `verify` stops at the first that refuses, `examine` judges all.
 
+mod below;
 mod said;
 
-use super::{Ccel, Evidence, Expectation, Mask, Quote, Registers, TdxRefused};
+use super::{Ccel, Collateral, Evidence, Expectation, Mask, Quote, Registers, TdxRefused};
 use crate::quote::hex;
 use dcap_qvl::{QuoteClaims, QuotePolicy, verify::QuoteVerifier};
 use said::status;
@@ -140,7 +141,7 @@ impl<'a> Judge<'a> {
                     self.service_td()?;
                 }
                 if error.to_string() == BELOW {
-                    return Err(TdxRefused::T1TcbBelow { platform: collateral.key().to_string() });
+                    return Err(below::refusal(self.quote, collateral));
                 }
                 Err(TdxRefused::T1Unverified { problem: format!("{error:#}") })
             }

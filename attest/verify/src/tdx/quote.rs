@@ -90,6 +90,11 @@ impl<'a> Quote<'a> {
         self.bytes.get(..self.parsed.signed_length()).unwrap_or_default()
     }
 
+    /// The platform's certificate (DER), as the quote has it.
+    pub(super) fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.certificates.first()
+    }
+
     /// The quote without what is behind it.
     pub(super) fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -101,11 +101,13 @@ pub enum TdxRefused {
     },
     /// The platform's firmware meets no level that Intel lists, not even one that is out of date.
     #[error(
-        "T1: the platform's firmware meets no TCB level of Intel's data for {platform}, which Intel calls not supported: update the machine's firmware"
+        "T1: the platform's firmware is older than every TCB level of Intel's data for {platform}, those that are OutOfDate too, which Intel calls not supported; {lacks}: update the machine's firmware"
     )]
     T1TcbBelow {
         /// FMSPC and CA of the platform.
         platform: String,
+        /// The level that it comes nearest to, and what it lacks of it.
+        lacks: String,
     },
     /// The platform's firmware is not in a state that is accepted.
     #[error(

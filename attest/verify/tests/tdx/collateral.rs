@@ -61,6 +61,7 @@ fn t1_the_tcb_status_is_one_that_is_accepted() {
     // Below every level there is no status at all.
     let below = self::refused(|tdx| tdx.platform.cpu_svn[0] = 0);
     assert!(matches!(below, TdxRefused::T1TcbBelow { .. }) && !below.is_signed_for_this_request(), "{below}");
+    assert!(below.to_string().contains("SGX component 1 is 0, needed is "), "{below}");
 }
 
 #[test]
