@@ -22,6 +22,10 @@ pub const ACT_RENEW: &str = "renew";
 pub const ACT_END: &str = "end";
 /// Act of `GET /v1/leases/{id}/events`.
 pub const ACT_LISTEN: &str = "listen";
+/// Reason of a refused possession: the lease is live, and only fresh evidence prolongs it now.
+pub const EVIDENCE_DUE: &str = "evidence_due";
+/// Reason of a refused possession: the lease's time ran out, and nobody took it back.
+pub const LEASE_EXPIRED: &str = "lease_expired";
 
 /// The value of [`POSSESSION_HEADER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
