@@ -9,16 +9,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportEndorsement {
-    /// Certificates and revocation lists (DER, or PEM with up to 64 blocks), Intel's collateral (JSON) or NVIDIA's
-    /// manifest (XML); at most 1 MiB.
+    /// Certificates and revocation lists (DER, or PEM with up to 64 blocks), answers of NVIDIA's responder (OCSP, DER),
+    /// Intel's collateral (JSON) or NVIDIA's manifest (XML); at most 1 MiB.
     pub bytes: Bytes,
-    /// The id under which NVIDIA publishes a manifest, which does not say it itself.
+    /// What the bytes do not say themselves: the id under which NVIDIA publishes a manifest; of AMD's revocation lists,
+    /// by the path of AMD's service that they came from, `vcek` (which is also without it) or `vlek`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
 /// What an import took in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportedEndorsements {
     /// Its record in the ledger; absent where everything lay there already, byte for byte.
@@ -27,8 +28,14 @@ pub struct ImportedEndorsements {
     /// The record's index in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
-    /// Everything that was given, as it lies there now.
+    /// Everything that was given, once each, as it lies there now.
     pub endorsements: Vec<EndorsementView>,
+    /// The names of those that lay there already, byte for byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
+    /// What people should know of what was taken, as that its end is past.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// How an endorsement stands in time.
@@ -65,7 +72,7 @@ pub struct EndorsementView {
     pub name: String,
     /// The kind of root that vouches for it: `amd-ark`, `intel-sgx-root`, `nvidia-rim-root`, ….
     pub of: String,
-    /// `certificate`, `revocation list`, `collateral` or `manifest`.
+    /// `certificate`, `revocation list`, `answer` (of OCSP), `collateral` or `manifest`.
     pub content: String,
     /// What or whom it is about.
     pub subject: String,

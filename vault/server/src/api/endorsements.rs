@@ -80,11 +80,16 @@ pub async fn import(
     }
     let views = rows.into_iter().map(|row| view(row, true, now)).collect();
     if told.is_empty() {
-        return Ok(Json(ImportedEndorsements { record: None, index: None, endorsements: views }));
+        return Ok(Json(ImportedEndorsements { endorsements: views, ..ImportedEndorsements::default() }));
     }
     let act = act.saying("endorsements", told).guarded(Guard::EndorsementGeneration(current.generation));
     let Recorded { record, index, .. } = act.commit(&vault).await?;
-    Ok(Json(ImportedEndorsements { record: Some(record), index: Some(index), endorsements: views }))
+    Ok(Json(ImportedEndorsements {
+        record: Some(record),
+        index: Some(index),
+        endorsements: views,
+        ..ImportedEndorsements::default()
+    }))
 }
 
 /// `GET /v1/endorsements`.

@@ -201,7 +201,7 @@ mod tests {
                 removal_proposed_by: None,
             };
             let record = (!again).then(|| "01K3ZQ8Y6E6M1D0Q9V1S1C1X7A".parse::<DecisionId>().unwrap());
-            Ok(ImportedEndorsements { record, index: Some(1), endorsements: vec![view] })
+            Ok(ImportedEndorsements { record, index: Some(1), endorsements: vec![view], ..ImportedEndorsements::default() })
         }
     }
 
