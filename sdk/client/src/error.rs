@@ -2,7 +2,11 @@
 
 use crate::lease::LeaseOver;
 use std::{path::PathBuf, time::Duration};
-use strongroom_protocol::{Code, Problem, evidence::IMA_LOG_INCOMPLETE};
+use strongroom_protocol::{
+    Code, Problem,
+    evidence::IMA_LOG_INCOMPLETE,
+    lease::{EVIDENCE_DUE, LEASE_EXPIRED},
+};
 
 /// Each variant says what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +104,20 @@ impl Error {
     /// Whether the vault does not have the part of the IMA log that was left out.
     pub(crate) fn wants_whole_log(&self) -> bool {
         self.problem().is_some_and(|problem| problem.reasons.iter().any(|reason| reason == IMA_LOG_INCOMPLETE))
+    }
+
+    /// Whether the lease lives on, and only fresh evidence prolongs it now.
+    pub(crate) fn wants_evidence(&self) -> bool {
+        self.has_reason(Code::PossessionRefused, EVIDENCE_DUE)
+    }
+
+    /// Whether the vault found that the lease's time ran out.
+    pub(crate) fn found_expired(&self) -> bool {
+        self.has_reason(Code::PossessionRefused, LEASE_EXPIRED)
+    }
+
+    fn has_reason(&self, code: Code, wanted: &str) -> bool {
+        self.problem().is_some_and(|p| p.code == code && p.reasons.iter().any(|reason| reason == wanted))
     }
 
     /// The vault's problem document, where this is one.

@@ -172,7 +172,8 @@ impl Lease {
         self.inner.check()
     }
 
-    /// Proves possession, which prolongs the lease until fresh evidence is due.
+    /// Proves possession, which prolongs the lease until fresh evidence is due. From then on it is refused
+    /// (`possession_refused`, reason `evidence_due`) and the lease lives on: [`Lease::reattest`] prolongs it.
     pub fn renew(&self) -> Result<(), Error> {
         self.inner.renew_by_possession(None)
     }
@@ -240,9 +241,14 @@ impl Inner {
     }
 
     /// Ends the lease if this refusal says that the vault will not prolong it any more. All else may
-    /// pass: a nonce that was used by an answer which got lost, a vault that is locked or busy.
+    /// pass: a nonce that was used by an answer which got lost, a vault that is locked or busy, a proof of possession
+    /// that was on its way when fresh evidence became due.
     pub(crate) fn heed(&self, error: &Error) {
-        if let Some(problem) = error.problem()
+        if error.wants_evidence() {
+            self.schedule().reattest = Moment::now();
+        } else if error.found_expired() {
+            self.finish(LeaseOver::Expired);
+        } else if let Some(problem) = error.problem()
             && matches!(problem.code, Code::Denied | Code::KeyDestroyed | Code::PossessionRefused)
         {
             tracing::warn!(code = problem.code.as_str(), "the vault does not renew this lease");

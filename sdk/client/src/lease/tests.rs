@@ -7,7 +7,11 @@ use crate::{
 };
 use std::time::Duration;
 use strongroom_memory::{KeyPages, Protection};
-use strongroom_protocol::{Problem, join::JoinFile};
+use strongroom_protocol::{
+    Problem,
+    join::JoinFile,
+    lease::{EVIDENCE_DUE, LEASE_EXPIRED},
+};
 
 /// Writer and object whose key every lease here holds.
 const WRITER: [u8; 16] = [2; 16];
@@ -111,6 +115,30 @@ fn only_what_the_vault_will_not_prolong_ends_a_lease() {
         lease.inner.heed(&refused(code));
         assert!(matches!(lease.check(), Err(LeaseOver::Revoked(_))), "{code:?}");
     }
+}
+
+/// A refused possession, for these reasons.
+fn not_possessed(reasons: &[&str]) -> Error {
+    let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+    Error::Refused(Box::new(Problem { reasons, ..Problem::new(Code::PossessionRefused) }))
+}
+
+#[test]
+fn evidence_that_became_due_on_the_way_ends_nothing_and_is_due_now() {
+    let lease = held(&Vault::new(1), 60);
+    let before = *lease.inner.schedule();
+    lease.inner.heed(&not_possessed(&[EVIDENCE_DUE]));
+    assert_eq!(lease.check(), Ok(()));
+    let schedule = *lease.inner.schedule();
+    assert!(schedule.reattest.has_passed() && !before.reattest.has_passed());
+    assert_eq!((schedule.ends, schedule.renew), (before.ends, before.renew), "it is not prolonged by it");
+}
+
+#[test]
+fn a_lease_whose_time_the_vault_found_to_be_over_has_expired_and_was_not_taken_back() {
+    let lease = held(&Vault::new(1), 60);
+    lease.inner.heed(&not_possessed(&[LEASE_EXPIRED]));
+    has_nothing(&lease, &LeaseOver::Expired);
 }
 
 #[test]

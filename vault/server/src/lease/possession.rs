@@ -21,8 +21,8 @@ use strongroom_protocol::{
     binding::{lease_message, possession_message},
     challenge::Purpose,
     lease::{
-        ACT_END, ACT_RENEW, EndAnswer, EndRequest, EventKind, Handling, LeaseState, POSSESSION_HEADER, Possession,
-        RenewAnswer, RenewRequest, SIGNATURE_HEADER,
+        ACT_END, ACT_RENEW, EVIDENCE_DUE, EndAnswer, EndRequest, EventKind, Handling, LEASE_EXPIRED, LeaseState,
+        POSSESSION_HEADER, Possession, RenewAnswer, RenewRequest, SIGNATURE_HEADER,
     },
     limits,
     obligations::{Obligations, Protection},
@@ -57,7 +57,7 @@ impl Held {
         let lease = vault.store.lease(id).await?.ok_or_else(refused)?;
         if lease.row.wrapped_secret.0.is_empty() {
             // It was closed, and its secret went with that: there is nothing left to prove.
-            return Err(over());
+            return Err(over(&lease.row));
         }
         let secret = vault.keys.unwrap_lease_secret(id, &lease.row.wrapped_secret.0)?;
         let message = possession_message(
@@ -72,7 +72,7 @@ impl Held {
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), &message, possession.mac.as_array())
             .map_err(|_| refused())?;
         if lease.row.state != LeaseState::Live || lease.row.expires_at <= now {
-            return Err(over());
+            return Err(over(&lease.row));
         }
         Ok(Self { lease, possession, now })
     }
@@ -117,8 +117,18 @@ impl Held {
     }
 }
 
-fn over() -> Refused {
-    Refused::new(Code::PossessionRefused, "the lease is not live any more")
+/// A holder whose clock is behind finds out here that its time ran out: nobody took anything back.
+fn over(lease: &LeaseRow) -> Refused {
+    let refused = Refused::new(Code::PossessionRefused, "the lease is not live any more");
+    match lease.state {
+        LeaseState::Live | LeaseState::Expired => because(refused, LEASE_EXPIRED),
+        LeaseState::Ended | LeaseState::Revoked => refused,
+    }
+}
+
+fn because(mut refused: Refused, reason: &str) -> Refused {
+    refused.0.reasons.push(reason.to_owned());
+    refused
 }
 
 /// Proves possession and prolongs the lease; the first proof is the delivery.
@@ -133,8 +143,9 @@ pub async fn renew(State(vault): State<Shared>, Path(id): Path<String>, request:
         return Err(take_back(&vault, &held, body.handling.as_ref(), reasons).await?);
     }
     if lease.reattest_at <= held.now {
+        // The lease lives on: a renewal that was on its way when evidence became due is no reason to give it up.
         let detail = "fresh evidence is due: renew by a statement";
-        return Err(Refused::new(Code::PossessionRefused, detail));
+        return Err(because(Refused::new(Code::PossessionRefused, detail), EVIDENCE_DUE));
     }
     let until = |seconds: u64| held.now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
     let expires_at = until(obligations.lease_seconds);

@@ -85,6 +85,40 @@ async fn only_the_holder_can_prove_possession_and_each_proof_counts_once() {
     assert_eq!(again.problem(), (409, "nonce_reused".to_owned()));
 }
 
+/// Sets when a lease ends, and when fresh evidence is due.
+async fn set_times(bench: &Bench, lease: LeaseId, expires_at: i64, reattest_at: i64) {
+    let (actor, now) = (system("test"), bench.vault.store.now().await.unwrap());
+    let record = bench.vault.record(now, actor, Action::LeaseRenewed, subject(SubjectKind::Lease, lease)).unwrap();
+    bench.vault.commit(record, Vec::new(), vec![Change::RenewLease(lease, expires_at, reattest_at)]).await.unwrap();
+}
+
+/// Who is refused is told whether the lease is over, so that nobody gives up one that lives.
+#[tokio::test]
+async fn a_refused_possession_says_whether_the_lease_is_over_and_by_what() {
+    let bench = Bench::new().await;
+    let (tpm, payload) = leased(&bench).await;
+    let refused = async |payload: &ReleasePayload| {
+        let reply =
+            bench.possess("renew", payload.lease.id, payload.lease_secret.expose(), Some(handling(false))).await;
+        assert_eq!(reply.problem(), (401, "possession_refused".to_owned()));
+        reply.json().get("reasons").cloned().unwrap_or_default()
+    };
+    let now = bench.vault.store.now().await.unwrap();
+    set_times(&bench, payload.lease.id, now + 3600, now).await;
+    assert_eq!(refused(&payload).await, json!(["evidence_due"]));
+    assert_eq!(state(&bench, payload.lease.id).await, LeaseState::Live);
+    // To somebody else nothing of that is said.
+    let stranger = bench.possess("renew", payload.lease.id, &[0; 32], Some(handling(false))).await;
+    assert_eq!(stranger.json().get("reasons"), None);
+    set_times(&bench, payload.lease.id, now, now).await;
+    assert_eq!(refused(&payload).await, json!(["lease_expired"]));
+
+    let revoked = lease(&bench, &tpm).await;
+    let path = format!("/v1/leases/{}/revoke", revoked.lease.id);
+    bench.post(Role::Custodian, &path, json!({ "reason": "a leak" })).await.ok();
+    assert_eq!(refused(&revoked).await, Value::Null, "it was taken back");
+}
+
 #[tokio::test]
 async fn a_holder_that_breaks_its_obligations_loses_the_lease() {
     let bench = Bench::new().await;
