@@ -84,10 +84,11 @@ pub fn ima_report(covered: bool, boot_aggregate: bool, refused: Option<&crate::i
     Report::of_each(&IMA_LOG, |_| match refused {
         Some(refused) => (Verdict::Refused, Some(refused.to_string())),
         None if !covered => (Verdict::NotChecked, Some("every hash holds; PCR 10 was not given".to_owned())),
-        None if !boot_aggregate => (
-            Verdict::Passed,
-            Some("boot_aggregate was not compared: PCRs 0 to 9 of its bank were not given".to_owned()),
-        ),
+        None if !boot_aggregate => {
+            let unknown = "every hash holds and PCR 10 covers the log; boot_aggregate was not compared: PCRs 0 to 9 of \
+                           its bank were not given";
+            (Verdict::NotChecked, Some(unknown.to_owned()))
+        }
         None => (Verdict::Passed, None),
     })
 }

@@ -85,14 +85,20 @@ fn s12_the_ak_of_a_real_machine_is_bound_to_its_report_and_the_report_to_amd() {
     let judged = azure::examine(&hcl, &chain, Some((&found, &known)), &requirements, roots, &SnpStore::default(), AT);
     println!("{}", judged.report);
     let verdict = |row| judged.report.verdict(row).unwrap();
-    for row in ["S12", "S1", "S2", "S13", "S3", "S5", "S11", "S9", "S6", "S7", "S8", "Q1", "Q2", "Q3", "Q6", "Q7", "Q8"]
-    {
+    for row in ["S12", "S1", "S2", "S13", "S3", "S5", "S11", "S9", "S7", "S8", "Q1", "Q2", "Q3", "Q6", "Q7", "Q8"] {
         assert_eq!(verdict(row), Verdict::Passed, "{row}");
     }
-    assert_eq!(
-        (verdict("S4"), verdict("Q4"), verdict("Q5")),
-        (Verdict::NotChecked, Verdict::NotChecked, Verdict::NotChecked)
-    );
+    assert!(judged.vouches());
+    assert_eq!(["S4", "S6", "Q4", "Q5"].map(verdict), [Verdict::NotChecked; 4]);
+
+    // Without what it should bind, it is of any time; and without a list of paravisors, of anybody's guest.
+    let unbound = Known { extra_data: None, ..known };
+    let any = SnpRequirements::default();
+    for (known, requirements, open, vouched) in [(unbound, &requirements, "S9", true), (known, &any, "S12", false)] {
+        let judged = azure::examine(&hcl, &chain, Some((&found, &known)), requirements, roots, &SnpStore::default(), AT);
+        assert_eq!(judged.report.verdict(open), Some(Verdict::NotChecked), "{open}");
+        assert_eq!(judged.vouches(), vouched, "{open}");
+    }
 
     let evidence = AzureEvidence { hcl_report: &hcl, quote: quote.evidence(), certificates: &chain };
     let selection = PcrSelection { bank: PcrBank::Sha256, pcrs: (0..24).collect() };

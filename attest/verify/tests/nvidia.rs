@@ -168,8 +168,18 @@ fn g1_to_g5_an_honest_gpu_is_accepted_and_examined_alike() {
     assert_eq!(examined.claims, Some(claims));
     let verdicts = ["G1", "G2", "G3", "G4", "G5"].map(|row| examined.report.verdict(row));
     let passed = Some(Verdict::Passed);
-    // The devices of a node are counted over all of its reports.
-    assert_eq!(verdicts, [passed, passed, passed, Some(Verdict::NotChecked), passed], "{}", examined.report);
+    // The devices of a node are counted over all of its reports; which manifests are accepted was not said.
+    let open = Some(Verdict::NotChecked);
+    assert_eq!(verdicts, [passed, passed, passed, open, open], "{}", examined.report);
+    let ids = || Some([node.driver.id.clone(), node.vbios.id.clone()].into());
+    let pinned = self::node(|node| node.requirements.manifest_ids = ids());
+    assert_eq!(pinned.examine().report.verdict("G5"), passed, "{}", pinned.examine().report);
+    // Policy may let a missing list pass; it is missing all the same.
+    let unrevoked = self::node(|node| {
+        node.requirements.manifest_ids = ids();
+        (node.status, node.requirements.revocation_max_age) = (None, None);
+    });
+    assert_eq!(unrevoked.examine().report.verdict("G5"), open, "{}", unrevoked.examine().report);
 
     let (report, chain) = (node.gpu.report_bytes(), node.gpu.certificates());
     let ids = rim_ids(&GpuEvidence { report: &report, certificates: chain.iter().map(Vec::as_slice).collect() });

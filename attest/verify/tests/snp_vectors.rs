@@ -16,8 +16,8 @@ use std::fs;
 use strongroom_attest::{
     Verdict,
     snp::{
-        AttestationReport, ExaminedSnp, SIGNED, SnpEvidence, SnpExpectation, SnpRefused, SnpRequirements, SnpRoots,
-        SnpStore, examine, verify, verify_chain, verify_with,
+        AttestationReport, ExaminedSnp, MinimumTcb, MinimumTcbs, SIGNED, SnpEvidence, SnpExpectation, SnpRefused,
+        SnpRequirements, SnpRoots, SnpStore, examine, verify, verify_chain, verify_with,
     },
     x509::X509Problem,
 };
@@ -52,8 +52,21 @@ fn s1_s3_s5_s11_a_milan_report_of_version_2_is_amds_and_refused_outside_azure() 
     let (report, leaf) = (fs::read(path.join("report.bin")).unwrap(), fs::read(path.join("vcek.der")).unwrap());
     let examined = judge(&report, &leaf, &[], &SnpRequirements::default(), JUNE_2025);
     let rows = ["S1", "S2", "S13", "S3", "S4", "S5", "S11", "S9", "S6", "S7", "S8"];
-    let expected = [Refused, Passed, Passed, Passed, NotChecked, Passed, Passed, NotChecked, Passed, Passed, Passed];
+    let mut expected =
+        [Refused, Passed, Passed, Passed, NotChecked, Passed, Passed, NotChecked, NotChecked, Passed, Passed];
     assert_eq!(verdicts(&examined, &rows), expected);
+    // Without a minimum only the order of its TCBs is judged, and one of zeros is none.
+    let minimum = |snp| {
+        let reported = MinimumTcb { snp, ..MinimumTcb::default() };
+        let minimum_tcb = [(SnpProduct::Milan, MinimumTcbs { reported, ..MinimumTcbs::default() })].into();
+        let requirements = SnpRequirements { minimum_tcb, ..SnpRequirements::default() };
+        verdicts(&judge(&report, &leaf, &[], &requirements, JUNE_2025), &rows)
+    };
+    assert_eq!(minimum(0), expected);
+    expected[8] = Passed;
+    assert_eq!(minimum(1), expected);
+    expected[8] = Refused;
+    assert_eq!(minimum(u8::MAX), expected);
     assert_eq!(examined.product, Some(SnpProduct::Milan));
     assert_eq!(examined.claims, None);
     assert_eq!(examined.refused["S1"], SnpRefused::S1Version { got: 2 });
@@ -153,7 +166,7 @@ fn s3_s8_a_report_by_a_vlek_holds_while_the_vlek_does_and_at_its_level_only() {
     let examined = judge(&vlek.report, &vlek.certificates[0].0, &[], &Vlek::requirements(), JUNE_2025);
     assert_eq!(
         verdicts(&examined, &["S13", "S3", "S11", "S6"]),
-        [Verdict::NotChecked, Verdict::NotChecked, Verdict::NotChecked, Verdict::Passed]
+        [Verdict::NotChecked; 4]
     );
 }
 

@@ -16,12 +16,22 @@ pub struct ExaminedAzure {
     pub report: Report,
     /// The report in the envelope; `None` where there is no envelope.
     pub snp: Option<ExaminedSnp>,
-    /// The runtime data; `None` where they cannot be read. Believe them only if S3, S5, S11 and S12 passed.
+    /// The runtime data; `None` where they cannot be read. Believe them only if S3, S5, S11 and S12 passed
+    /// ([`Self::vouches`]).
     pub runtime: Option<RuntimeData>,
     /// The quote; `None` where none was given.
     pub quote: Option<ExaminedQuote>,
     /// Why S12 was refused, where it was.
     pub refused: Option<AzureRefused>,
+}
+
+impl ExaminedAzure {
+    /// True if AMD's key signed the report, an accepted paravisor asked for it, and the AK that it names has signed a
+    /// quote of these values.
+    pub fn vouches(&self) -> bool {
+        ["S3", "S5", "S11", "S12"].iter().all(|row| self.report.verdict(row) == Some(Verdict::Passed))
+            && self.quote.as_ref().is_some_and(ExaminedQuote::vouches)
+    }
 }
 
 /// [`super::verify`] for people. `quote` is what was found of the quote, with what is known of it: its AK is that of
@@ -46,8 +56,10 @@ pub fn examine(
     // A report that cannot be read is row S1's; S12 only cannot be judged then.
     let (row, refused) = match binding.and(runtime.as_ref().map(|_| ()).map_err(Clone::clone)) {
         Ok(()) if requirements.paravisors.is_empty() => {
-            let unknown = "which paravisor wrote the runtime data was not judged: no accepted measurements were given";
-            ((Verdict::Passed, Some(unknown.to_owned())), None)
+            // The binding alone shows that some guest wrote them, and anybody can launch one.
+            let unknown = "the report holds the runtime data, and whose they are was not judged: the launch \
+                           measurements of accepted paravisors were not given (snp.paravisors of the settings)";
+            ((Verdict::NotChecked, Some(unknown.to_owned())), None)
         }
         Ok(()) => ((Verdict::Passed, None), None),
         Err(AzureRefused::Snp(_)) => ((Verdict::NotChecked, Some("the report cannot be read".to_owned())), None),
@@ -74,6 +86,17 @@ pub fn examine(
         }
         quote
     });
+    // The report was made at the start of the machine: it is of this request only through the quote.
+    let bound = quote.as_ref().and_then(|quote| quote.report.verdict("Q3"));
+    if bound != Some(Verdict::Passed) {
+        for row in report.rows.iter_mut().filter(|row| row.row == "S9" && row.verdict == Verdict::Passed) {
+            row.verdict = Verdict::NotChecked;
+            row.note = Some(
+                "the report holds its runtime data; what the request binds is the quote's, and row Q3 did not pass"
+                    .to_owned(),
+            );
+        }
+    }
     report.rows.extend(quote.iter().flat_map(|quote| quote.report.rows.clone()));
     ExaminedAzure { report, snp, runtime, quote, refused }
 }

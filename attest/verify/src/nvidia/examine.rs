@@ -47,7 +47,14 @@ pub fn examine(evidence: &GpuEvidence<'_>, expect: &GpuExpectation<'_>) -> Exami
         Some((((_, facts), device), chain)) => {
             check_state(facts, device, chain, manifests.is_some(), expect).map(|judged| {
                 state = judged;
-                let what: Vec<_> = state.unknown.iter().map(|(what, _)| what.as_str()).collect();
+                let mut what: Vec<_> = state.unknown.iter().map(|(what, _)| what.as_str()).collect();
+                // What policy lets be missing is missing all the same.
+                if expect.requirements.manifest_ids.is_none() {
+                    what.push("which manifests are accepted was not given (manifest_ids)");
+                }
+                if expect.requirements.revocation_max_age.is_none() && !state.revocation_checked {
+                    what.push("nothing says whether the certificates are revoked");
+                }
                 (!what.is_empty()).then(|| what.join("; "))
             })
         }

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{Report, Verdict, rows};
 use std::collections::BTreeMap;
-use strongroom_protocol::claims::{SnpClaims, SnpProduct};
+use strongroom_protocol::{
+    claims::{SnpClaims, SnpProduct},
+    requirements::MinimumTcbs,
+};
 
 /// What became of each row of a report, and what could be read of it.
 #[derive(Debug, Clone, Default)]
@@ -125,7 +128,10 @@ pub(crate) fn examine_at(
             judged.set("S6", Err(refused.clone()));
         }
         Some(Ok(said)) => {
-            judged.set("S6", check_tcbs(said, &report, requirements).map(|()| None));
+            let minimum =
+                requirements.minimum_tcb.get(&said.product).is_some_and(|minimum| *minimum != MinimumTcbs::default());
+            let unknown = || format!("the TCBs are in order; no minimum was given for {}", said.product);
+            judged.set("S6", check_tcbs(said, &report, requirements).map(|()| (!minimum).then(unknown)));
             judged.set("S7", check_setup(said, &report, requirements).map(|()| None));
         }
     }

@@ -162,7 +162,10 @@ impl<'a> Judge<'a> {
     fn evaluation_data(&mut self) -> Outcome {
         let Some(verified) = &self.verified else { return Ok(Some(NOT_VERIFIED.to_owned())) };
         let (got, minimum) = (verified.tcb.eval_data_number, self.expect.requirements.min_evaluation_data_number);
-        if got < minimum { Err(TdxRefused::T1EvaluationData { got, minimum }) } else { Ok(None) }
+        if got < minimum {
+            return Err(TdxRefused::T1EvaluationData { got, minimum });
+        }
+        Ok((minimum == 0).then(|| format!("no minimum was given; it is {got}")))
     }
 
     fn attributes(&mut self) -> Outcome {

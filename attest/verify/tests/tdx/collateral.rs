@@ -159,6 +159,7 @@ fn t1_examination_says_what_was_not_given() {
 
     let mut whole = TdxRequirements { mrtd: Registers::OneOf([Register([0x41; 48])].into()), ..requirements.clone() };
     whole.rtmrs = BTreeMap::from([(3, Registers::Zero)]);
+    whole.min_evaluation_data_number = 20;
     let log = Log::default();
     let with_log = changed(|tdx| tdx.quote.body.rtmrs = log.rtmrs());
     let (quote, log) = (with_log.quote(), log.bytes());
@@ -176,6 +177,9 @@ fn t1_examination_says_what_was_not_given() {
     assert_eq!(examined.report.verdict("T1"), Some(Verdict::Passed), "{}", examined.report);
     assert_eq!(examined.claims, Some(verify(&evidence, &expect).unwrap()));
     assert!(examined.parts.iter().all(|part| part.outcome == Ok(None)));
+    let any = TdxRequirements { min_evaluation_data_number: 0, ..whole.clone() };
+    let examined = examine(&evidence, &Expectation { requirements: &any, ..expect });
+    assert_eq!(examined.report.verdict("T1"), Some(Verdict::NotChecked), "{}", examined.report);
 
     // Every part that does not hold is told.
     let stale = Expectation { report_data: Some(&[1; 64]), collateral: Some(&collateral), at: 0, ..expect };

@@ -4,7 +4,7 @@ use super::{
     given::Ak,
     hardware::Grounds,
     quote_file::QuoteFile,
-    sev_snp::{compare, describe, vouches},
+    sev_snp::{compare, describe},
     tpm2::best_reading,
     verdict::Found,
 };
@@ -90,9 +90,7 @@ pub(super) fn judge(given: &Given, grounds: &Grounds) -> Result<Found, Failure> 
         let why = "the vTPM's quote was not given: without it, the report may be of any time";
         found.not_checked(&QUOTE, why);
     }
-    let reported = examined.snp.as_ref().is_some_and(vouches) && examined.refused.is_none();
-    let fresh = examined.quote.as_ref().is_some_and(quote::ExaminedQuote::vouches);
-    found.vouched = BTreeMap::from([("azure", reported && fresh)]);
+    found.vouched = BTreeMap::from([("azure", examined.vouches())]);
     found.claims = Map::from_iter([("azure".to_owned(), json!(claims(&examined)))]);
     if let Some(snp) = &examined.snp {
         describe(&mut found, snp);

@@ -217,14 +217,16 @@ pub(super) fn ima_log(
         Some(violation) => rows::ima_report(true, true, Some(&violation)),
         None => rows::ima_report(given.is_some(), measured.boot_aggregate_checked, None),
     };
-    found.vouched.insert("ima", report.verdict("L8") == Some(Verdict::Passed));
+    // What was measured is vouched for by PCR 10; boot_aggregate says in addition by which boot.
+    found.vouched.insert("ima", given.is_some() && report.holds());
     found.rows = with_weak_bank(report, given.map(|(bank, _)| bank)).rows;
     found
 }
 
 fn with_weak_bank(mut report: Report, bank: Option<HashAlg>) -> Report {
-    for row in report.rows.iter_mut().filter(|row| bank == Some(HashAlg::Sha1) && row.verdict == Verdict::Passed) {
-        row.note = Some("compared in the SHA-1 bank, which no vault takes: quote SHA-256".to_owned());
+    for row in report.rows.iter_mut().filter(|row| bank == Some(HashAlg::Sha1) && row.verdict != Verdict::Refused) {
+        let open = row.note.take().map(|note| format!("; {note}")).unwrap_or_default();
+        row.note = Some(format!("compared in the SHA-1 bank, which no vault takes: quote SHA-256{open}"));
     }
     report
 }

@@ -241,10 +241,10 @@ fn beside_quote(
     if let Some(log) = &file.ima_log {
         if file.ima_offset == 0 {
             answer.take(logs::ima_log(log, quoted, beside.allow_violations, lists));
-            answer.vouched.entry("ima").and_modify(|held| *held &= signed);
-            if answer.rows.iter().any(|row| row.row == "L8" && row.verdict == Verdict::Passed) {
+            if answer.vouched.get("ima") == Some(&true) {
                 answer.explained_by_ima();
             }
+            answer.vouched.entry("ima").and_modify(|held| *held &= signed);
         } else {
             answer.take(logs::ima_part(log, file.ima_offset));
         }
