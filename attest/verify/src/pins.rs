@@ -8,7 +8,8 @@
 //! A pin is a fact, not a certificate: the certificate arrives with evidence, by import, or with a crate (AMD's with
 //! `sev`, Intel's with `dcap-qvl`), and counts as a root only if its fingerprint is pinned for its purpose. An
 //! intermediate (AMD's ASK and ASVK, Intel's PCK CAs) is never pinned: it chains to a root that is. To add a root, add
-//! it to `pins.json`; a vault changes its own set by four eyes and hands it to [`Pins::parse`].
+//! it to `pins.json`. At run time a vault adds roots of TPM vendors, by four eyes, and hands the whole set to
+//! [`Pins::parse`]; those of processors and GPUs come with a release only.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::LazyLock};

@@ -2,6 +2,7 @@
 
 use crate::quote::BootCounters;
 use crate::tpm::{HashAlg, ParseError, SigningScheme};
+use crate::x509::instant;
 use strongroom_protocol::NodeId;
 
 /// A check that did not hold. The variant's name starts with the row; the message says what was
@@ -43,10 +44,11 @@ pub enum Refused {
     },
     /// E2: a certificate of the path is not valid at the given time.
     #[error(
-        "E2: a certificate of the path {problem} (judged at {at}): check the clock, or ask the vendor for a newer certificate"
+        "E2: a certificate of the path {problem} (judged at {}): check the clock, or ask the vendor for a newer certificate",
+        instant(*.at)
     )]
     E2Validity {
-        /// Which bound was passed, in Unix seconds.
+        /// Which bound was passed, RFC 3339.
         problem: String,
         /// The time of judgement, Unix seconds.
         at: u64,

@@ -139,7 +139,7 @@ fn lists_are_of_an_issuer_that_is_vouched_for_and_never_go_back() {
     assert_eq!(newer[0].name, first[0].name);
     assert!(matches!(store.import(&root.list(20), None, AT), Err(EndorsementError::Older { .. })));
     // Nor is one of the same time taken for it, whatever it revokes; the same one is.
-    assert!(matches!(store.import(&root.numbered(25, 26), None, AT), Err(EndorsementError::Older { .. })));
+    assert!(matches!(store.import(&root.numbered(25, 26), None, AT), Err(EndorsementError::Rival { .. })));
     store.import(&newer[0].bytes, None, AT).unwrap();
     assert_eq!(store.lists(PinKind::TpmVendor), [newer[0].bytes.as_slice()]);
     assert!(store.lists(PinKind::AmdArk).is_empty());

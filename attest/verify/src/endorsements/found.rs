@@ -2,6 +2,8 @@
 
 use super::EndorsementError;
 use crate::{
+    nvidia::{Answer, MAX_ANSWER},
+    quote::hex,
     tdx::{COLLATERAL_BYTES, Collateral},
     x509::{MAX_CRL, printable},
 };
@@ -23,6 +25,8 @@ pub enum Content {
     Certificate,
     /// A list of revoked certificates.
     RevocationList,
+    /// What a responder answered about one certificate (OCSP, RFC 6960).
+    Answer,
     /// Intel's collateral of a kind of platform.
     Collateral,
     /// A reference integrity manifest of NVIDIA's.
@@ -35,6 +39,7 @@ impl Content {
         match self {
             Self::Certificate => "certificate",
             Self::RevocationList => "revocation list",
+            Self::Answer => "answer",
             Self::Collateral => "collateral",
             Self::Manifest => "manifest",
         }
@@ -46,8 +51,8 @@ impl Content {
 pub struct Found {
     /// What it is.
     pub content: Content,
-    /// What or whom it is about: the subject of a certificate, the issuer of a list, the platform of collateral. Of a
-    /// manifest nothing is known before its signature was verified.
+    /// What or whom it is about: the subject of a certificate, the issuer of a list, the serial number that an answer
+    /// speaks of, the platform of collateral. Of a manifest nothing is known before its signature was verified.
     pub subject: String,
     /// DER, JSON or XML.
     pub bytes: Vec<u8>,
@@ -98,16 +103,29 @@ impl Found {
     }
 
     fn der(bytes: &[u8]) -> Result<Self, EndorsementError> {
-        match X509Certificate::from_der(bytes) {
-            Ok(_) => Self::certificate(bytes),
-            Err(_) => Self::list(bytes),
+        match (X509Certificate::from_der(bytes), Answer::read(bytes)) {
+            (Ok(_), _) => Self::certificate(bytes),
+            (Err(_), Some(answer)) => Self::answer(bytes, &answer),
+            (Err(_), None) => Self::list(bytes),
         }
+    }
+
+    /// An answer is kept as long as it says that it holds, so one that does not say is not kept.
+    fn answer(der: &[u8], answer: &Answer<'_>) -> Result<Self, EndorsementError> {
+        capped("bytes of an answer", MAX_ANSWER, der.len())?;
+        let unusable = |problem: &str| unusable("an answer of a responder (OCSP)", problem);
+        let single =
+            answer.only().ok_or_else(|| unusable("it is not about one certificate: ask about one at a time"))?;
+        let until = single.next_update.ok_or_else(|| unusable("it does not say until when it is valid"))?;
+        let seconds = |at: i64| u64::try_from(at).map_err(|_| unusable("it has a date before 1970"));
+        let dates = (seconds(single.this_update)?, seconds(until)?);
+        Ok(Self::new(Content::Answer, &format!("certificate {}", hex(single.serial())), der, dates))
     }
 
     fn certificate(der: &[u8]) -> Result<Self, EndorsementError> {
         capped("bytes of a certificate", limits::CERTIFICATE, der.len())?;
-        let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|error| EndorsementError::Unknown(error.to_string()))?;
+        let unreadable = || EndorsementError::Unknown("a certificate in it cannot be read as DER".to_owned());
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| unreadable())?;
         let subject = printable(&certificate.subject().to_string());
         let unusable = |problem: &str| unusable(&subject, problem);
         if !rest.is_empty() {
@@ -121,8 +139,8 @@ impl Found {
 
     fn list(der: &[u8]) -> Result<Self, EndorsementError> {
         capped("bytes of a revocation list", MAX_CRL, der.len())?;
-        let (rest, list) =
-            CertificateRevocationList::from_der(der).map_err(|error| EndorsementError::Unknown(error.to_string()))?;
+        let unreadable = || EndorsementError::Unknown("its DER is that of neither".to_owned());
+        let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| unreadable())?;
         let subject = printable(&list.issuer().to_string());
         let unusable = |problem: &str| unusable(&subject, problem);
         if !rest.is_empty() {

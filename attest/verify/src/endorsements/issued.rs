@@ -7,6 +7,7 @@ use ring::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
     VerificationAlgorithm,
 };
+use strongroom_protocol::sha256;
 use x509_parser::{
     prelude::{AlgorithmIdentifier, CertificateRevocationList, FromDer, X509Certificate},
     x509::SubjectPublicKeyInfo,
@@ -29,34 +30,62 @@ const P384: &str = "1.3.132.0.34";
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";
 
-/// The root (DER) that vouches for a certificate, of those that `pinned` knows, by way of `candidates` (DER).
-pub(super) fn root_of<'a>(der: &'a [u8], candidates: &[&'a [u8]], pinned: &dyn Fn(&[u8]) -> bool) -> Option<&'a [u8]> {
+/// Certificates that may have issued others, by their subject (DER of the name).
+pub(super) trait Issuers<'a> {
+    /// Those of this name.
+    fn named(&self, subject: &[u8]) -> Vec<&'a [u8]>;
+}
+
+/// A short chain: looked through.
+impl<'a> Issuers<'a> for [&'a [u8]] {
+    fn named(&self, subject: &[u8]) -> Vec<&'a [u8]> {
+        self.iter().copied().filter(|der| subject_of(der).is_some_and(|name| name == subject)).collect()
+    }
+}
+
+/// What `known` says of the first certificate that it knows, on the way up from `der` by way of `issuers`.
+pub(super) fn way_up<'a, T>(
+    der: &'a [u8],
+    issuers: &(impl Issuers<'a> + ?Sized),
+    known: &dyn Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
     let mut now = der;
     for _ in 0..MAX_STEPS {
-        if pinned(now) {
-            return Some(now);
+        if let Some(known) = known(now) {
+            return Some(known);
         }
-        let named = candidates.iter().copied().filter(|issuer| *issuer != now && is_named(now, issuer));
+        let named = issuers.named(issuer_of(now)?).into_iter().filter(|issuer| *issuer != now);
         now = named.take(MAX_NAMESAKES).find(|issuer| issued(now, issuer))?;
     }
     None
 }
 
-/// The certificate (DER) of `candidates` that signed a list.
-pub(super) fn signer_of<'a>(list: &[u8], candidates: &[&'a [u8]]) -> Option<&'a [u8]> {
-    let named = candidates.iter().copied().filter(|issuer| is_named(list, issuer));
+/// The certificate (DER) of `issuers` that signed a list.
+pub(super) fn signer_of<'a>(list: &[u8], issuers: &(impl Issuers<'a> + ?Sized)) -> Option<&'a [u8]> {
+    let (_, parsed) = CertificateRevocationList::from_der(list).ok()?;
+    let named = issuers.named(parsed.tbs_cert_list.issuer.as_raw()).into_iter();
     named.take(MAX_NAMESAKES).find(|issuer| listed(list, issuer).unwrap_or(false))
 }
 
-/// Whether the first certificate, or list, names the second as its issuer. Nothing is known by that.
-fn is_named(der: &[u8], issuer: &[u8]) -> bool {
-    let Ok((_, authority)) = X509Certificate::from_der(issuer) else { return false };
-    let subject = authority.subject().as_raw();
-    match (X509Certificate::from_der(der), CertificateRevocationList::from_der(der)) {
-        (Ok((_, certificate)), _) => certificate.issuer().as_raw() == subject,
-        (_, Ok((_, list))) => list.issuer().as_raw() == subject,
-        _ => false,
-    }
+/// The subject (DER) of a certificate.
+pub(super) fn subject_of(der: &[u8]) -> Option<&[u8]> {
+    Some(X509Certificate::from_der(der).ok()?.1.tbs_certificate.subject.as_raw())
+}
+
+/// The issuer (DER) that a certificate names. Nothing is known by that.
+fn issuer_of(der: &[u8]) -> Option<&[u8]> {
+    Some(X509Certificate::from_der(der).ok()?.1.tbs_certificate.issuer.as_raw())
+}
+
+/// SHA-256 of a certificate's key (`SubjectPublicKeyInfo`, DER): two authorities may have one name, and no two have
+/// one key.
+pub(super) fn key_of(der: &[u8]) -> Option<[u8; 32]> {
+    Some(sha256(X509Certificate::from_der(der).ok()?.1.public_key().raw))
+}
+
+/// Whether a certificate (DER) may issue others.
+pub(super) fn may_issue(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| is_authority(&certificate))
 }
 
 /// Whether the second certificate issued the first.

@@ -15,21 +15,26 @@
 //! |---|---|
 //! | `vcek/{hwid}/{tcb}.der`, `vlek/{product}/{tcb}.der` | AMD's certificate of a key that signs reports |
 //! | `ask/{product}.der`, `asvk/{product}.der`, `ark/{product}.der` | AMD's intermediates and roots |
-//! | `amd-ark/crl/{product}.crl` | AMD's revocation list of a product |
+//! | `vcek/crl/{product}.crl`, `vlek/crl/{product}.crl` | AMD's two revocation lists of a product's root |
 //! | `intel/tdx/{fmspc}/{ca}.json` | Intel's collateral of a kind of platform |
 //! | `nvidia/rim/{id}.xml` | NVIDIA's reference integrity manifest |
+//! | `nvidia/ocsp/{serial}-{key of the issuer}.ocsp` | what NVIDIA's responder answered about a certificate |
 //! | `{kind of root}/certificate/{sha256}.der` | any other certificate of a branch: roots, intermediates |
-//! | `{kind of root}/crl/{sha256 of the issuer}.crl` | any other revocation list |
+//! | `{kind of root}/crl/{sha256 of the signer's key}.crl` | any other revocation list |
 //!
 //! Importing is not trusting: evidence is verified as if its certificates had come with it. What the store adds is that
 //! nothing lies in it that no pinned root vouches for, and that people hear of an end before it comes. To store another
-//! kind: a variant of [`Content`], its recognition in `found`, its name in `place`.
+//! kind: a variant of [`Content`], its recognition in `found`, its name in `place`, what of it may not go back in
+//! `succession`.
 
 mod found;
 mod issued;
 mod place;
+mod succession;
 
 pub use found::{Content, Found, MAX_BYTES, MAX_ITEMS};
+pub(crate) use succession::Part;
+pub use succession::SKEW;
 
 use crate::{
     Pins, TrustAnchors,
@@ -40,7 +45,12 @@ use crate::{
     snp::{AttestationReport, SnpRefused, SnpRoots, SnpStore, files},
     tdx::{Collateral, CollateralError, CollateralKey, TdxRefused},
 };
-use std::collections::BTreeMap;
+use issued::{may_issue, subject_of};
+use place::Candidates;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use strongroom_protocol::sha256;
 
 /// How long before its end an endorsement is warned of, seconds: 14 days.
@@ -81,7 +91,9 @@ pub enum EndorsementError {
         actual: usize,
     },
     /// Nothing that is known.
-    #[error("neither certificates, revocation lists (DER or PEM), Intel's collateral (JSON) nor a manifest (XML): {0}")]
+    #[error(
+        "neither certificates, revocation lists (DER or PEM), a responder's answer (DER), Intel's collateral (JSON) nor a manifest (XML): {0}"
+    )]
     Unknown(String),
     /// A certificate or a list without the dates that it must have.
     #[error("{subject} cannot be used: {problem}")]
@@ -101,15 +113,47 @@ pub enum EndorsementError {
         /// Of its bytes, lower-case hexadecimal.
         sha256: String,
     },
-    /// It is not newer than what is there.
-    #[error("{name} is there already and not older: it was issued at {there}, this at {given}")]
+    /// A part of it is older than that of what lies there.
+    #[error("{name} would go back: of its {part}, {there} lies there and {given} is given")]
     Older {
         /// The name.
         name: String,
-        /// Since when that is valid, Unix seconds.
-        there: u64,
-        /// Since when this is valid, Unix seconds.
-        given: u64,
+        /// What of it: `list`, `pck_crl's CRL number`, ….
+        part: String,
+        /// The date (RFC 3339) or number of what lies there.
+        there: String,
+        /// That of what was given.
+        given: String,
+    },
+    /// Another of the same time lies there.
+    #[error("another {part} of {made} lies at {name}: of two of one time nobody knows which holds, so get a later one")]
+    Rival {
+        /// The name.
+        name: String,
+        /// What of it.
+        part: &'static str,
+        /// When both were made, RFC 3339.
+        made: String,
+    },
+    /// It does not revoke what the list that lies there revokes.
+    #[error(
+        "{name} would go back: the list that lies there revokes {serial} and this one does not; if it is AMD's other list of this root, say so (id `vlek`, or `vcek`)"
+    )]
+    TakenBack {
+        /// The name.
+        name: String,
+        /// The serial number, lower-case hexadecimal.
+        serial: String,
+    },
+    /// It was made in the future.
+    #[error("{name} is dated {from}, and the clock says {at}: set the clock right, or take it when its time has come")]
+    Ahead {
+        /// The name.
+        name: String,
+        /// Its date, RFC 3339.
+        from: String,
+        /// When it was given, RFC 3339.
+        at: String,
     },
     /// Collateral that cannot be read.
     #[error(transparent)]
@@ -169,52 +213,102 @@ impl SnpStored<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     pins: Pins,
-    items: BTreeMap<String, Endorsement>,
+    items: BTreeMap<String, Arc<Endorsement>>,
+    /// Names of certificates that may issue others, by their subject.
+    issuers: BTreeMap<Vec<u8>, BTreeSet<String>>,
+    /// Authorities that a pinned root vouches for, by SHA-256: the way up ends at them.
+    known: BTreeMap<[u8; 32], PinKind>,
 }
 
 impl Store {
     /// An empty store that trusts these roots.
     pub fn new(pins: Pins) -> Self {
-        Self { pins, items: BTreeMap::new() }
+        let mut store = Self { pins, ..Self::default() };
+        store.know_again();
+        store
     }
 
     /// Takes everything of `bytes` in, or nothing: certificates and lists (DER, or PEM with any number of blocks in any
-    /// order, at most [`MAX_ITEMS`]), Intel's collateral, or a manifest with its `id`. Certificates in the store, in the
-    /// same import, and AMD's that come with this crate may be the issuers of others. `at` (Unix seconds) is for
-    /// manifests, whose signers must be valid when they are imported; everything else is taken with the time that it
-    /// has, and [`Self::check`] tells of it.
+    /// order, at most [`MAX_ITEMS`]), Intel's collateral, or a manifest with its `id`; of AMD's lists the `id` says which
+    /// of two it is, `vcek` (or none) or `vlek`. Certificates in the store, in the same import, and AMD's that come with
+    /// this crate may be the issuers of others. `at` (Unix seconds) is for manifests, whose signers must be valid when
+    /// they are imported; everything else is taken with the time that it has, and [`Self::check`] tells of it. Nothing
+    /// takes the place of what is newer than it, by any of its dates and numbers.
     pub fn import(&mut self, bytes: &[u8], id: Option<&str>, at: u64) -> Result<Vec<Endorsement>, EndorsementError> {
         let found = Found::read(bytes)?;
+        let among = Candidates::new(self, &found);
         let mut placed: Vec<Endorsement> = Vec::with_capacity(found.len());
         for one in &found {
-            let endorsement = place::place(self, &found, one, id, at)?;
-            match self.items.get(&endorsement.name) {
-                Some(there) if there.from > endorsement.from || is_rival(there, &endorsement) => {
-                    let Endorsement { name, from, .. } = endorsement;
-                    return Err(EndorsementError::Older { name, there: there.from, given: from });
-                }
-                _ => placed.push(endorsement),
+            let endorsement = place::place(&among, one, id, at)?;
+            if let Some(there) = self.items.get(&endorsement.name) {
+                succession::check(there, &endorsement)?;
+            }
+            // What is given twice is taken once, and of two lists the one that is newer, whatever their order.
+            match placed.iter_mut().find(|before| before.name == endorsement.name) {
+                Some(before) if succession::check(before, &endorsement).is_ok() => *before = endorsement,
+                Some(before) => succession::check(&endorsement, before)?,
+                None => placed.push(endorsement),
             }
         }
         for endorsement in &placed {
-            self.items.insert(endorsement.name.clone(), endorsement.clone());
+            self.insert(endorsement.clone());
         }
         Ok(placed)
     }
 
+    fn insert(&mut self, one: Endorsement) {
+        self.remove(&one.name);
+        if one.content == Content::Certificate && may_issue(&one.bytes) {
+            self.known.insert(one.sha256, one.of);
+            if let Some(subject) = subject_of(&one.bytes) {
+                self.issuers.entry(subject.to_vec()).or_default().insert(one.name.clone());
+            }
+        }
+        self.items.insert(one.name.clone(), Arc::new(one));
+    }
+
+    /// Certificates (DER) of this subject that may have issued others.
+    fn issuers_named(&self, subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let names = self.issuers.get(subject).into_iter().flatten();
+        names.filter_map(|name| self.items.get(name)).map(|one| one.bytes.as_slice())
+    }
+
+    /// What the root is pinned for that vouches for a certificate (DER), where that needs no way up.
+    fn known(&self, der: &[u8]) -> Option<PinKind> {
+        let sha256 = sha256(der);
+        let pinned = || PinKind::ALL.into_iter().find(|&kind| self.pins.find(kind, &sha256).is_some());
+        self.known.get(&sha256).copied().or_else(pinned)
+    }
+
+    /// Walks the way up from every authority anew, AMD's that come with this crate before the others.
+    fn know_again(&mut self) {
+        self.known.clear();
+        let stored = self.issuers.values().flatten().filter_map(|name| self.items.get(name));
+        let own = place::amds_own().map(|der| -> &[u8] { der });
+        let all: Vec<&[u8]> = own.chain(stored.map(|one| one.bytes.as_slice())).collect();
+        let among = Candidates::new(self, &[]);
+        let known = all.iter().filter_map(|der| Some((sha256(der), among.vouched(der)?))).collect();
+        self.known = known;
+    }
+
     /// Everything, by name.
     pub fn list(&self) -> impl Iterator<Item = &Endorsement> {
-        self.items.values()
+        self.items.values().map(Arc::as_ref)
     }
 
     /// One, by its name.
     pub fn get(&self, name: &str) -> Option<&Endorsement> {
-        self.items.get(name)
+        self.items.get(name).map(Arc::as_ref)
     }
 
-    /// Takes one out.
+    /// Takes one out. What it vouched for stays, and is of no use where nothing else vouches for it.
     pub fn remove(&mut self, name: &str) -> Option<Endorsement> {
-        self.items.remove(name)
+        let one = self.items.remove(name)?;
+        let names = subject_of(&one.bytes).and_then(|subject| self.issuers.get_mut(subject));
+        if names.is_some_and(|names| names.remove(name)) {
+            self.know_again();
+        }
+        Some(Arc::unwrap_or_clone(one))
     }
 
     /// What has expired at `at` (Unix seconds), what will within [`WARNED`], and what is not valid yet; the worst first.
@@ -229,7 +323,7 @@ impl Store {
             let Endorsement { name, subject, from, until, .. } = one.clone();
             state(one).map(|state| Finding { name, subject, state, from, until })
         };
-        let mut findings: Vec<Finding> = self.items.values().filter_map(finding).collect();
+        let mut findings: Vec<Finding> = self.list().filter_map(finding).collect();
         findings.sort_by_key(|finding| (finding.state, finding.until));
         findings
     }
@@ -247,7 +341,8 @@ impl Store {
     pub fn snp_roots(&self) -> SnpRoots {
         let imported = self.certificates(PinKind::AmdArk);
         let authorities = imported.filter(|one| !one.name.starts_with("vcek/") && !one.name.starts_with("vlek/"));
-        let all = place::amds_own().into_iter().chain(authorities.map(|one| one.bytes.as_slice()));
+        let own = place::amds_own().map(|der| -> &[u8] { der });
+        let all = own.chain(authorities.map(|one| one.bytes.as_slice()));
         SnpRoots::new(&self.pins, all).unwrap_or_default()
     }
 
@@ -269,13 +364,18 @@ impl Store {
 
     /// Revocation lists (DER) of a branch.
     pub fn lists(&self, of: PinKind) -> Vec<&[u8]> {
-        let lists = self.items.values().filter(|one| one.of == of && one.content == Content::RevocationList);
+        let lists = self.list().filter(|one| one.of == of && one.content == Content::RevocationList);
         lists.map(|one| one.bytes.as_slice()).collect()
+    }
+
+    /// Answers of OCSP responders (DER), each of one certificate.
+    pub fn answers(&self) -> Vec<&[u8]> {
+        self.list().filter(|one| one.content == Content::Answer).map(|one| one.bytes.as_slice()).collect()
     }
 
     /// Certificates of a branch.
     pub fn certificates(&self, of: PinKind) -> impl Iterator<Item = &Endorsement> {
-        self.items.values().filter(move |one| one.of == of && one.content == Content::Certificate)
+        self.list().filter(move |one| one.of == of && one.content == Content::Certificate)
     }
 
     /// The pinned roots that vouch.
@@ -286,10 +386,4 @@ impl Store {
 
 fn not_vouched(found: &Found) -> EndorsementError {
     EndorsementError::NotVouched { subject: found.subject.clone(), sha256: hex(&sha256(&found.bytes)) }
-}
-
-/// Whether it is another list of the same time: of two, nobody knows which was meant to hold, and one of them may revoke
-/// what the other does not.
-fn is_rival(there: &Endorsement, other: &Endorsement) -> bool {
-    other.content == Content::RevocationList && there.from == other.from && there.sha256 != other.sha256
 }

@@ -3,23 +3,24 @@
 use super::{
     Endorsement, EndorsementError, Store,
     found::{Content, Found, unusable},
-    issued::{root_of, signed_document, signer_of},
+    issued::{Issuers, key_of, signed_document, signer_of, subject_of, way_up},
     not_vouched,
 };
 use crate::{
-    nvidia::rim,
-    pins::PinKind,
+    nvidia::{Answer, rim},
+    pins::{Pin, PinKind, Pins},
     quote::hex,
+    snp::crl_file,
     tdx::{Collateral, CollateralKey},
     x509::Certificate,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 use strongroom_protocol::{
     claims::{SnpProduct, SnpSigningKey},
     sha256,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 /// The name of Intel's collateral for a platform.
 pub(super) fn collateral_name(key: &CollateralKey) -> String {
@@ -39,38 +40,70 @@ static AMDS_OWN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// AMD's roots and intermediates that come with the `sev` crate (DER). Each counts only if a pin vouches for it.
-pub(super) fn amds_own() -> Vec<&'static [u8]> {
-    AMDS_OWN.iter().map(Vec::as_slice).collect()
+pub(super) fn amds_own() -> impl Iterator<Item = &'static [u8]> {
+    AMDS_OWN.iter().map(Vec::as_slice)
+}
+
+/// What may have issued one thing of an import: what came with this crate, with it, and before it.
+pub(super) struct Candidates<'a> {
+    store: &'a Store,
+    given: BTreeMap<&'a [u8], Vec<&'a [u8]>>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Those for everything of an import.
+    pub(super) fn new(store: &'a Store, all: &'a [Found]) -> Self {
+        let mut given: BTreeMap<_, Vec<&[u8]>> = BTreeMap::new();
+        for one in all.iter().filter(|one| one.content == Content::Certificate) {
+            if let Some(subject) = subject_of(&one.bytes) {
+                given.entry(subject).or_default().push(&one.bytes);
+            }
+        }
+        Self { store, given }
+    }
+
+    /// For what the root is pinned that vouches for a certificate. The way up is walked once, whatever its end is for,
+    /// and no further than to what was vouched for before.
+    pub(super) fn vouched(&self, der: &[u8]) -> Option<PinKind> {
+        way_up(der, self, &|der| self.store.known(der))
+    }
+
+    /// Certificates of NVIDIA's branches, and those that were given.
+    fn authorities(&self) -> Vec<&'a [u8]> {
+        let stored = [PinKind::NvidiaDeviceRoot, PinKind::NvidiaRimRoot].into_iter();
+        let stored = stored.flat_map(|kind| self.store.certificates(kind)).map(|one| one.bytes.as_slice());
+        self.given.values().flatten().copied().chain(stored).collect()
+    }
+}
+
+impl<'a> Issuers<'a> for Candidates<'a> {
+    fn named(&self, subject: &[u8]) -> Vec<&'a [u8]> {
+        let mut named: Vec<&'a [u8]> =
+            amds_own().filter(|der| subject_of(der).is_some_and(|name| name == subject)).collect();
+        let stored = self.store.issuers_named(subject);
+        for der in self.given.get(subject).into_iter().flatten().copied().chain(stored) {
+            if !named.contains(&der) {
+                named.push(der);
+            }
+        }
+        named
+    }
 }
 
 /// Places one thing among all that came with it.
 pub(super) fn place(
-    store: &Store,
-    all: &[Found],
+    among: &Candidates<'_>,
     one: &Found,
     id: Option<&str>,
     at: u64,
 ) -> Result<Endorsement, EndorsementError> {
     match one.content {
-        Content::Collateral => collateral(store, one),
-        Content::Manifest => manifest(store, one, id, at),
-        Content::Certificate => certificate(store, all, one),
-        Content::RevocationList => list(store, all, one),
+        Content::Collateral => collateral(among.store, one),
+        Content::Manifest => manifest(among.store, one, id, at),
+        Content::Certificate => certificate(among, one),
+        Content::RevocationList => list(among, one, id),
+        Content::Answer => answer(among, one, at),
     }
-}
-
-/// Certificates that may have issued others.
-fn candidates<'a>(store: &'a Store, all: &'a [Found]) -> Vec<&'a [u8]> {
-    let stored = store.items.values().filter(|one| one.content == Content::Certificate).map(|one| &one.bytes);
-    let given = all.iter().filter(|one| one.content == Content::Certificate).map(|one| &one.bytes);
-    let known = given.chain(stored).map(Vec::as_slice);
-    known.chain(amds_own()).collect()
-}
-
-/// For what the root is pinned that vouches for a certificate. The way up is walked once, whatever its end is for.
-fn vouched(store: &Store, candidates: &[&[u8]], der: &[u8]) -> Option<PinKind> {
-    let kind = |der: &[u8]| PinKind::ALL.into_iter().find(|&kind| store.pins.of_certificate(kind, der).is_some());
-    kind(root_of(der, candidates, &|der| kind(der).is_some())?)
 }
 
 fn endorsement(found: &Found, name: String, of: PinKind) -> Endorsement {
@@ -78,8 +111,8 @@ fn endorsement(found: &Found, name: String, of: PinKind) -> Endorsement {
     Endorsement { name, of, content, subject, bytes, sha256, from, until }
 }
 
-fn certificate(store: &Store, all: &[Found], one: &Found) -> Result<Endorsement, EndorsementError> {
-    let root = vouched(store, &candidates(store, all), &one.bytes).ok_or_else(|| not_vouched(one))?;
+fn certificate(among: &Candidates<'_>, one: &Found) -> Result<Endorsement, EndorsementError> {
+    let root = among.vouched(&one.bytes).ok_or_else(|| not_vouched(one))?;
     let amd = if root == PinKind::AmdArk { amds_name(one)? } else { None };
     let name = amd.unwrap_or_else(|| format!("{root}/certificate/{}.der", hex(&one.sha256)));
     Ok(endorsement(one, name, root))
@@ -134,19 +167,59 @@ fn product(name: &str) -> Option<SnpProduct> {
     SnpProduct::ALL.into_iter().find(|product| product.name() == name)
 }
 
-fn list(store: &Store, all: &[Found], one: &Found) -> Result<Endorsement, EndorsementError> {
-    let candidates = candidates(store, all);
-    let signer = signer_of(&one.bytes, &candidates).ok_or_else(|| not_vouched(one))?;
-    let root = vouched(store, &candidates, signer).ok_or_else(|| not_vouched(one))?;
+/// A list lies by the key that signed it, never by a name that two authorities may have.
+fn list(among: &Candidates<'_>, one: &Found, id: Option<&str>) -> Result<Endorsement, EndorsementError> {
+    let signer = signer_of(&one.bytes, among).ok_or_else(|| not_vouched(one))?;
+    let root = among.vouched(signer).ok_or_else(|| not_vouched(one))?;
+    let key = hex(&key_of(signer).ok_or_else(|| not_vouched(one))?);
     let (_, parsed) = CertificateRevocationList::from_der(&one.bytes).map_err(|_| not_vouched(one))?;
     // Lists of several scopes of one issuer lie beside each other.
     let scope = parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == "2.5.29.28");
     let scope = scope.map_or_else(String::new, |scope| format!("-{}", &hex(&sha256(scope.value))[..16]));
-    let (_, signer) = X509Certificate::from_der(signer).map_err(|_| not_vouched(one))?;
-    let common = signer.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-    let amd = common.and_then(|name| product(name.strip_prefix("ARK-")?)).filter(|_| root == PinKind::AmdArk);
-    let issuer = amd.map_or_else(|| hex(&sha256(parsed.issuer().as_raw())), |product| product.to_string());
-    Ok(endorsement(one, format!("{root}/crl/{issuer}{scope}.crl"), root))
+    let name = match amds_list(&among.store.pins, signer, one, id)? {
+        Some(name) if scope.is_empty() => name,
+        _ => format!("{root}/crl/{key}{scope}.crl"),
+    };
+    Ok(endorsement(one, name, root))
+}
+
+/// The name of a list that a pinned root of AMD's signed, by the product of its pin. AMD publishes two lists of each
+/// root, which do not say which they are: one at `vcek/v1/{product}/crl`, where ASKs say that they would be listed, one
+/// at `vlek/v1/{product}/crl`, where ASVKs do. Whichever way they are told apart, both count for both.
+fn amds_list(pins: &Pins, signer: &[u8], one: &Found, id: Option<&str>) -> Result<Option<String>, EndorsementError> {
+    let named = |pin: &Pin| pin.product.as_deref().and_then(product);
+    let Some(of) = pins.of_certificate(PinKind::AmdArk, signer).and_then(named) else { return Ok(None) };
+    // Two roots of one product are two keys, and have names of their own.
+    if pins.of(PinKind::AmdArk).filter(|pin| named(pin) == Some(of)).count() > 1 {
+        return Ok(None);
+    }
+    match id {
+        None | Some("vcek") => Ok(Some(crl_file(of, SnpSigningKey::Vcek))),
+        Some("vlek") => Ok(Some(crl_file(of, SnpSigningKey::Vlek))),
+        Some(_) => Err(unusable(&one.subject, "the id of a list of AMD's is `vcek` or `vlek`, as its address says")),
+    }
+}
+
+/// An answer lies by the certificate that it is about: its serial number and the key of its issuer.
+fn answer(among: &Candidates<'_>, one: &Found, at: u64) -> Result<Endorsement, EndorsementError> {
+    let refused = |problem: &str| unusable(&one.subject, problem);
+    let read = Answer::read(&one.bytes).ok_or_else(|| refused("it is no successful answer"))?;
+    let single = read.only().ok_or_else(|| refused("it is not about one certificate"))?;
+    if !single.is_known() {
+        return Err(refused("the responder does not know the certificate: ask for that of a device of NVIDIA's"));
+    }
+    let all = among.authorities();
+    let mut issuers = all.iter().filter_map(|der| Certificate::parse(der).ok()).filter(|issuer| single.is_by(issuer));
+    let issuer = issuers.next().ok_or_else(|| not_vouched(one))?;
+    let root = among.vouched(issuer.der()).ok_or_else(|| not_vouched(one))?;
+    if !matches!(root, PinKind::NvidiaDeviceRoot | PinKind::NvidiaRimRoot) {
+        return Err(refused("answers are of NVIDIA's branches only"));
+    }
+    if !read.is_signed(&issuer, at) {
+        return Err(refused("the answer is not signed by the issuer, nor by whom the issuer named"));
+    }
+    let name = format!("nvidia/ocsp/{}-{}.ocsp", hex(single.serial()), &hex(&sha256(issuer.spki()))[..16]);
+    Ok(endorsement(one, name, root))
 }
 
 /// Collateral: its certificates chain to the pinned root, its documents and lists are signed by them.
@@ -155,7 +228,7 @@ fn collateral(store: &Store, one: &Found) -> Result<Endorsement, EndorsementErro
     collateral.check_root(&store.pins)?;
     let root = collateral.root();
     let refused = |problem: &str| unusable(&one.subject, problem);
-    let pinned = |der: &[u8]| der == root;
+    let known = |der: &[u8]| (der == root).then_some(());
     let chain = |pem: &str| -> Result<Vec<Vec<u8>>, EndorsementError> {
         let ders: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let ders = ders.map_err(|_| refused("a chain in it is not PEM"))?;
@@ -163,7 +236,7 @@ fn collateral(store: &Store, one: &Found) -> Result<Endorsement, EndorsementErro
     };
     let leads_up = |chain: &[Vec<u8>]| {
         let candidates: Vec<&[u8]> = chain.iter().map(Vec::as_slice).chain([root]).collect();
-        chain.first().is_some_and(|leaf| root_of(leaf, &candidates, &pinned).is_some())
+        chain.first().is_some_and(|leaf| way_up(leaf, candidates.as_slice(), &known).is_some())
     };
     for (pem, document, signature) in collateral.documents() {
         let chain = chain(pem)?;
@@ -177,7 +250,10 @@ fn collateral(store: &Store, one: &Found) -> Result<Endorsement, EndorsementErro
     let (of_root, of_ca, issuers) = collateral.lists();
     let issuers = chain(issuers)?;
     let ca = issuers.first().map(Vec::as_slice).unwrap_or_default();
-    if !leads_up(&issuers) || signer_of(of_root, &[root]).is_none() || signer_of(of_ca, &[ca]).is_none() {
+    if !leads_up(&issuers)
+        || signer_of(of_root, [root].as_slice()).is_none()
+        || signer_of(of_ca, [ca].as_slice()).is_none()
+    {
         return Err(refused("a revocation list in it is not signed by its issuer"));
     }
     Ok(endorsement(one, collateral_name(collateral.key()), PinKind::IntelSgxRoot))

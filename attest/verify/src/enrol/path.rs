@@ -5,7 +5,7 @@
 //! revocation was checked.
 
 use super::anchors::{Root, TrustAnchors};
-use crate::{Refused, Verdict};
+use crate::{Refused, Verdict, x509::instant};
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use std::time::Duration;
 use webpki::{
@@ -176,14 +176,14 @@ fn refusal(error: &Error, at: u64, issuer: &str) -> Refused {
     match error {
         Error::CertRevoked => Refused::E2Revoked { issuer },
         Error::CertExpired { not_after, .. } => {
-            Refused::E2Validity { problem: format!("expired at {}", not_after.as_secs()), at }
+            Refused::E2Validity { problem: format!("expired at {}", instant(not_after.as_secs())), at }
         }
         Error::CertNotValidYet { not_before, .. } => {
-            Refused::E2Validity { problem: format!("is not valid before {}", not_before.as_secs()), at }
+            Refused::E2Validity { problem: format!("is not valid before {}", instant(not_before.as_secs())), at }
         }
-        Error::CrlExpired { next_update, .. } => {
-            Refused::E2Crl { problem: format!("it expired at {} (judged at {at})", next_update.as_secs()) }
-        }
+        Error::CrlExpired { next_update, .. } => Refused::E2Crl {
+            problem: format!("it expired at {} (judged at {})", instant(next_update.as_secs()), instant(at)),
+        },
         Error::InvalidCrlSignatureForPublicKey
         | Error::IssuerNotCrlSigner
         | Error::UnsupportedCrlSignatureAlgorithmContext(_)

@@ -30,6 +30,7 @@ pub use refused::GpuRefused;
 pub use report::{Fields, GpuReport, Measurement, Measurements};
 pub use requirements::{DevtoolsWord, GpuRequirements, GuestWord};
 pub use revocation::Revocation;
+pub(crate) use revocation::{Answer, MAX_ANSWER};
 pub use rim::{RimKind, VerifiedRim};
 
 use crate::{PinKind, Pins, quote::hex, x509::Certificate};

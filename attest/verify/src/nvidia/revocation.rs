@@ -12,10 +12,10 @@ use crate::{
     quote::hex,
     x509::{Certificate, Crl, MAX_CRLS, check_dates},
 };
-use ocsp::Answer;
+pub(crate) use ocsp::Answer;
 
 /// Most bytes of an answer.
-const ANSWER: usize = 16 << 10;
+pub(crate) const MAX_ANSWER: usize = 16 << 10;
 /// Most lists, and most answers.
 const MANY: usize = 16;
 
@@ -66,7 +66,7 @@ fn read<'a>(crls: Vec<&'a [u8]>, ocsp: &[&'a [u8]], at: u64, max_age: Option<u64
     if bytes > MAX_CRLS {
         return Err(refused(OF, format!("lists of {bytes} bytes were given, more than {MAX_CRLS}")));
     }
-    if ocsp.iter().any(|der| der.len() > ANSWER) {
+    if ocsp.iter().any(|der| der.len() > MAX_ANSWER) {
         return Err(refused(OF, "an answer is larger than any"));
     }
     let list = |der: &'a [u8]| Crl::parse(der).map_err(|problem| refused(OF, format!("of a list: {problem}")));

@@ -1,6 +1,6 @@
 //! Why a report was refused: one variant or more for each row.
 
-use crate::x509::X509Problem;
+use crate::x509::{X509Problem, instant};
 use strongroom_protocol::claims::{SnpProduct, SnpSigningKey};
 
 /// A check of SEV-SNP evidence that did not hold. The variant's name starts with the row; the message says what was
@@ -118,7 +118,10 @@ pub enum SnpRefused {
         product: SnpProduct,
     },
     /// S3: a chain that was verified before is used outside its time.
-    #[error("S3: the chain holds from {from} to {until} (judged at {at}): get newer certificates, or a newer CRL")]
+    #[error(
+        "S3: the chain holds from {} to {} (judged at {}): get newer certificates, or a newer CRL",
+        instant(*.from), instant(*.until), instant(*.at)
+    )]
     S3Time {
         /// Unix seconds.
         from: i64,

@@ -4,6 +4,7 @@
 mod written;
 
 use super::{TdxRefused, quote::certificates};
+use crate::endorsements::Part;
 use crate::quote::hex;
 use dcap_qvl::{QeIdentity, QuoteCollateralV3, TcbInfo};
 use rustls_pki_types::CertificateDer;
@@ -24,7 +25,8 @@ pub struct Collateral {
     key: CollateralKey,
     root: CertificateDer<'static>,
     dated: Vec<Dated>,
-    evaluation_data_number: u32,
+    /// `tcbEvaluationDataNumber` of the TCB info and of the identity.
+    numbers: [u32; 2],
 }
 
 /// What collateral is looked up by.
@@ -173,7 +175,7 @@ impl Collateral {
             key: CollateralKey { fmspc, ca },
             root: root.clone(),
             dated,
-            evaluation_data_number: info.tcb_evaluation_data_number.min(identity.tcb_evaluation_data_number),
+            numbers: [info.tcb_evaluation_data_number, identity.tcb_evaluation_data_number],
             given,
         })
     }
@@ -200,7 +202,21 @@ impl Collateral {
 
     /// The lower `tcbEvaluationDataNumber` of its two documents.
     pub fn evaluation_data_number(&self) -> u32 {
-        self.evaluation_data_number
+        let [info, identity] = self.numbers;
+        info.min(identity)
+    }
+
+    /// What of it is published each at its own time, and may not go back: the two documents and the two lists.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let document = |what: &'static str, number| {
+            let dated = self.dated.iter().find(|dated| dated.what == what);
+            dated.map(|dated| Part::document(what, dated.from, number))
+        };
+        let [info, identity] = self.numbers;
+        let documents = [document("tcb_info", info), document("qe_identity", identity)];
+        let (of_root, of_ca, _) = self.lists();
+        let lists = [Part::list("root_ca_crl", of_root), Part::list("pck_crl", of_ca)];
+        documents.into_iter().chain(lists).flatten().collect()
     }
 
     /// Certificates (PEM), document and signature (raw, 64 bytes) of its two documents.
@@ -256,7 +272,8 @@ fn document(what: &'static str, issued: &str, next: &str) -> Result<Dated, Colla
 }
 
 fn revocations(what: &'static str, der: &[u8]) -> Result<Dated, CollateralError> {
-    let (rest, list) = CertificateRevocationList::from_der(der).map_err(|error| malformed(what, error.to_string()))?;
+    let (rest, list) = CertificateRevocationList::from_der(der)
+        .map_err(|_| malformed(what, "it is no revocation list in DER".to_owned()))?;
     let next = list.next_update().filter(|_| rest.is_empty());
     let next = next.ok_or_else(|| malformed(what, "it has no nextUpdate, or bytes follow it".to_owned()))?;
     Ok(Dated { what, from: seconds(what, list.last_update().timestamp())?, until: seconds(what, next.timestamp())? })
@@ -264,7 +281,8 @@ fn revocations(what: &'static str, der: &[u8]) -> Result<Dated, CollateralError>
 
 /// The time of a certificate, and its subject's common name.
 fn certificate(what: &'static str, der: &[u8]) -> Result<(Dated, String), CollateralError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| malformed(what, error.to_string()))?;
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| malformed(what, "it is no certificate in DER".to_owned()))?;
     let validity = certificate.validity();
     let dated = Dated {
         what,

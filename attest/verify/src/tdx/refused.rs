@@ -1,6 +1,6 @@
 //! Why TDX evidence was refused.
 
-use crate::log::LogRefused;
+use crate::{log::LogRefused, x509::instant};
 use strongroom_protocol::claims::TdxTcbStatus;
 
 /// A part of row T1 that did not hold. The message says what was wrong and what to do. Nothing in it is secret, but
@@ -72,7 +72,10 @@ pub enum TdxRefused {
         got: String,
     },
     /// Collateral of the past.
-    #[error("T1: {what} expired at {until} (judged at {at}): fetch and import newer collateral")]
+    #[error(
+        "T1: {what} expired at {} (judged at {}): fetch and import newer collateral",
+        instant(*.until), instant(*.at)
+    )]
     T1CollateralExpired {
         /// Which part of it.
         what: &'static str,
@@ -82,7 +85,7 @@ pub enum TdxRefused {
         at: u64,
     },
     /// Collateral of the future.
-    #[error("T1: {what} is not valid before {from} (judged at {at}): check the clock")]
+    #[error("T1: {what} is not valid before {} (judged at {}): check the clock", instant(*.from), instant(*.at))]
     T1CollateralEarly {
         /// Which part of it.
         what: &'static str,

@@ -22,6 +22,7 @@ pub use encoding::certificates;
 use crate::der::{bit_string, sequence};
 use algorithm::Algorithm;
 use strongroom_protocol::{limits, sha256};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use x509_parser::{
     prelude::{FromDer, ParsedExtension, X509Certificate, X509Version},
     x509::X509Name,
@@ -80,7 +81,7 @@ pub enum X509Problem {
         issuer: String,
     },
     /// Too early.
-    #[error("it is not valid before {from} (judged at {at})")]
+    #[error("it is not valid before {} (judged at {})", instant(*.from), instant(*.at))]
     NotYetValid {
         /// Unix seconds.
         from: i64,
@@ -88,7 +89,7 @@ pub enum X509Problem {
         at: u64,
     },
     /// Too late.
-    #[error("it expired at {until} (judged at {at})")]
+    #[error("it expired at {} (judged at {})", instant(*.until), instant(*.at))]
     Expired {
         /// Unix seconds.
         until: i64,
@@ -320,6 +321,12 @@ fn named(name: &X509Name<'_>) -> String {
 /// A text of somebody else's, for messages: no control characters, and not without end.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(PRINTED).collect()
+}
+
+/// A time (Unix seconds) for messages, RFC 3339.
+pub(crate) fn instant(seconds: impl TryInto<i64>) -> String {
+    let time = seconds.try_into().ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| "a time beyond the calendar".to_owned())
 }
 
 /// Whether `at` (Unix seconds) lies between two times.

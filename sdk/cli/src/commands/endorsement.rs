@@ -41,7 +41,7 @@ pub(crate) enum Endorsement {
     )]
     Check,
     /// Remove an endorsement; a revocation list goes once a second person asks for it too
-    #[command(after_help = "Example:\n  strongroom endorsement remove amd-ark/crl/Milan.crl")]
+    #[command(after_help = "Example:\n  strongroom endorsement remove vcek/crl/Milan.crl")]
     Remove {
         /// Its name, as `endorsement list` shows it
         name: String,
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_name_leads_nowhere_else() {
-        for good in ["vcek/00aa/01.der", "amd-ark/crl/Milan.crl", "nvidia/rim/NV_GPU_DRIVER_GH100_550.90.07.xml"] {
+        for good in ["vcek/00aa/01.der", "vcek/crl/Milan.crl", "nvidia/rim/NV_GPU_DRIVER_GH100_550.90.07.xml"] {
             assert_eq!(path(good).unwrap(), good);
         }
         for bad in ["", "/", "a//b", "a/../b", "../tokens", "a/./b", "a?b", "a#b", "a%2fb", "a b", "/a", "a/", "é"] {

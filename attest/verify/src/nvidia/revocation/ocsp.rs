@@ -23,7 +23,7 @@ const fn explicit(number: u8) -> u8 {
 }
 
 /// A `BasicOCSPResponse`.
-pub(super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     signed: &'a [u8],
     signature: &'a [u8],
     certificates: Vec<&'a [u8]>,
@@ -31,7 +31,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// A `SingleResponse`.
-pub(super) struct Single<'a> {
+pub(crate) struct Single<'a> {
     algorithm: &'a [u8],
     issuer_name: &'a [u8],
     issuer_key: &'a [u8],
@@ -39,9 +39,9 @@ pub(super) struct Single<'a> {
     /// [`GOOD`], [`REVOKED`], or that the responder does not know the certificate.
     pub(super) status: u8,
     /// When it was made, Unix seconds.
-    pub(super) this_update: i64,
+    pub(crate) this_update: i64,
     /// Until when it speaks, Unix seconds.
-    pub(super) next_update: Option<i64>,
+    pub(crate) next_update: Option<i64>,
 }
 
 pub(super) const GOOD: u8 = 0x80;
@@ -49,8 +49,18 @@ pub(super) const REVOKED: u8 = 0xa1;
 
 impl<'a> Answer<'a> {
     /// Reads a successful response; `None` where it is none.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         read(bytes)
+    }
+
+    /// What is signed.
+    pub(crate) fn signed(&self) -> &'a [u8] {
+        self.signed
+    }
+
+    /// What it says, where it speaks of one certificate only.
+    pub(crate) fn only(&self) -> Option<&Single<'a>> {
+        self.singles.first().filter(|_| self.singles.len() == 1)
     }
 
     /// What it says of a certificate that this issuer issued.
@@ -60,7 +70,7 @@ impl<'a> Answer<'a> {
 
     /// By the issuer's key, or by that of a certificate in the answer that the issuer signed for answering. A
     /// certificate with a critical extension that is not understood is no certificate here.
-    pub(super) fn is_signed(&self, issuer: &Certificate<'_>, at: u64) -> bool {
+    pub(crate) fn is_signed(&self, issuer: &Certificate<'_>, at: u64) -> bool {
         if issuer.has_signed(self.signed, self.signature) {
             return true;
         }
@@ -76,7 +86,27 @@ impl<'a> Answer<'a> {
 }
 
 impl Single<'_> {
+    /// The contents of the serial number's INTEGER, big-endian.
+    pub(crate) fn serial(&self) -> &[u8] {
+        self.serial
+    }
+
+    /// Whether the responder says that it is revoked.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.status == REVOKED
+    }
+
+    /// Whether the responder knows it.
+    pub(crate) fn is_known(&self) -> bool {
+        [GOOD, REVOKED].contains(&self.status)
+    }
+
     fn is_of(&self, certificate: &Certificate<'_>, issuer: &Certificate<'_>) -> bool {
+        self.serial == certificate.serial() && self.is_by(issuer)
+    }
+
+    /// Whether it is about a certificate of this issuer.
+    pub(crate) fn is_by(&self, issuer: &Certificate<'_>) -> bool {
         let algorithm = match self.algorithm {
             // The hash only names an issuer; the signature is what is believed.
             SHA1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
@@ -85,9 +115,7 @@ impl Single<'_> {
             _ => return false,
         };
         let hash = |bytes: &[u8]| digest::digest(algorithm, bytes);
-        self.serial == certificate.serial()
-            && self.issuer_name == hash(issuer.subject_der()).as_ref()
-            && self.issuer_key == hash(issuer.bare_key()).as_ref()
+        self.issuer_name == hash(issuer.subject_der()).as_ref() && self.issuer_key == hash(issuer.bare_key()).as_ref()
     }
 }
 

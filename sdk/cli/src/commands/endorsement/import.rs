@@ -112,6 +112,11 @@ fn forbidden(failure: &Failure) -> bool {
 fn one(file: &Path, id: Option<&str>, vault: &impl Takes) -> Result<ImportedEndorsements, Failure> {
     let bytes = read_capped(file, MAX_BYTES as u64).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
     let named = file.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.starts_with("NV_GPU_"));
+    // AMD's two lists of a root do not say which they are: the directory does that `fetch` made.
+    let listed = ["vcek", "vlek"]
+        .into_iter()
+        .find(|key| file.parent().is_some_and(|directory| directory.ends_with(Path::new(key).join("crl"))));
+    let named = named.or(listed);
     let id = id.or(named).map(str::to_owned);
     vault.take(&ImportEndorsement { bytes: Bytes(bytes), id })
 }
@@ -201,7 +206,12 @@ mod tests {
                 removal_proposed_by: None,
             };
             let record = (!again).then(|| "01K3ZQ8Y6E6M1D0Q9V1S1C1X7A".parse::<DecisionId>().unwrap());
-            Ok(ImportedEndorsements { record, index: Some(1), endorsements: vec![view], ..ImportedEndorsements::default() })
+            Ok(ImportedEndorsements {
+                record,
+                index: Some(1),
+                endorsements: vec![view],
+                ..ImportedEndorsements::default()
+            })
         }
     }
 
@@ -229,17 +239,18 @@ mod tests {
             ("c.der", "root"),
             (".hidden", "bad"),
             ("nvidia/rim/NV_GPU_DRIVER_GH100_1.xml", "manifest"),
+            ("vlek/crl/Milan.crl", "list"),
         ]);
         let fake = Fake::default();
         let all = imported(&tree, &fake).unwrap();
         let names: Vec<_> = all.new.iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(names, ["root", "manifest", "after root"], "what it issued comes again");
+        assert_eq!(names, ["root", "manifest", "list", "after root"], "what it issued comes again");
         assert_eq!(all.unchanged, ["root"]);
         let refused: Vec<_> = all.refused.iter().map(|one| one.file.strip_prefix(tree.path()).unwrap()).collect();
         assert_eq!(refused, [Path::new("b/bad.der")]);
         assert!(all.refused[0].problem.contains("no root vouches for bad"));
         let ids: Vec<_> = fake.asked.borrow().iter().flatten().cloned().collect();
-        assert_eq!(ids, ["NV_GPU_DRIVER_GH100_1"], "a manifest's file tells its id");
+        assert_eq!(ids, ["NV_GPU_DRIVER_GH100_1", "vlek"], "a manifest's file tells its id, a list's its kind");
     }
 
     #[test]

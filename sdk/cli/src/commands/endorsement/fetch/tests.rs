@@ -262,7 +262,7 @@ fn what_is_there_is_not_fetched_again_until_it_ends() {
     let stand = Stand::new(vec![ok(amd.list(NOW + 30 * DAY)), ok(amd.chip([0xab; 64]))]);
     let all = fetched(&wanted, &stand, &mut open(NOW));
     let name = format!("vcek/{}/0102000000000304.der", "ab".repeat(64));
-    assert_eq!(all.written, ["amd-ark/crl/Milan.crl", name.as_str()], "{all:?}");
+    assert_eq!(all.written, ["vcek/crl/Milan.crl", name.as_str()], "{all:?}");
     let path = format!("/vcek/v1/Milan/{}?blSPL=01&teeSPL=02&snpSPL=03&ucodeSPL=04", "ab".repeat(64));
     assert_eq!(stand.asked()[1], format!("GET {path} HTTP/1.1"));
     assert_eq!(std::fs::read(directory.path().join(&name)).unwrap()[0], 0x30);
@@ -273,7 +273,7 @@ fn what_is_there_is_not_fetched_again_until_it_ends() {
     let near = NOW + 20 * DAY;
     let stand = Stand::new(vec![ok(amd.list(NOW + 60 * DAY))]);
     let all = fetched(&wanted[1..2], &stand, &mut open(near));
-    assert_eq!(all.written, ["amd-ark/crl/Milan.crl"], "ten days before its end");
+    assert_eq!(all.written, ["vcek/crl/Milan.crl"], "ten days before its end");
     std::fs::write(directory.path().join(&name), b"damaged").unwrap();
     let all = fetched(&wanted[2..], &Stand::new(vec![ok(amd.chip([0xab; 64]))]), &mut open(NOW));
     assert_eq!(all.written, [name.as_str()]);
@@ -296,7 +296,7 @@ fn what_no_root_vouches_for_is_not_written_and_stops_nothing() {
         ok(amd.list(NOW + 30 * DAY)),
     ]);
     let all = fetched(&all, &stand, &mut open);
-    assert_eq!(all.written, ["ark/Milan.der", "ask/Milan.der", "amd-ark/crl/Milan.crl"]);
+    assert_eq!(all.written, ["ark/Milan.der", "ask/Milan.der", "vcek/crl/Milan.crl"]);
     assert!(all.failed[0].problem.contains("no pinned root vouches"), "{:?}", all.failed[0]);
     assert!(all.failed[1].problem.contains("something else"), "{:?}", all.failed[1]);
     assert!(!directory.path().join("vcek").exists());

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use serde_json::{Value, json};
 use strongroom::protocol::claims::{SnpProduct, SnpSigningKey, SnpTcb};
 use strongroom_attest::{
-    snp::{AttestationReport, RawTcb, leaf_file},
+    snp::{AttestationReport, RawTcb, crl_file, leaf_file},
     tdx::CollateralKey,
 };
 
@@ -16,8 +16,10 @@ pub(super) enum Wanted {
     Chain(SnpProduct),
     /// The same for keys that are loaded.
     LoadedChain(SnpProduct),
-    /// AMD's revocation list of a product.
+    /// AMD's revocation list of a product's root, for keys of chips.
     RevocationList(SnpProduct),
+    /// The same for keys that are loaded.
+    LoadedRevocationList(SnpProduct),
     /// The certificate of a chip at a TCB.
     Chip(Chip),
     /// Intel's collateral of a kind of platform.
@@ -40,9 +42,8 @@ impl Wanted {
     pub(super) fn of_report(report: &AttestationReport, said: Option<SnpProduct>) -> Result<Vec<Self>, &'static str> {
         let product = report.product().map_err(|_| "of a product that is not known")?;
         let product = product.or(said).ok_or("it does not say its product: give --product as well")?;
-        let list = Self::RevocationList(product);
         match report.key_info.signing_key {
-            Some(SnpSigningKey::Vlek) => Ok(vec![Self::LoadedChain(product), list]),
+            Some(SnpSigningKey::Vlek) => Ok(vec![Self::LoadedChain(product), Self::LoadedRevocationList(product)]),
             Some(SnpSigningKey::Vcek) if report.key_info.masked_key || report.chip_id == [0; 64] => {
                 Err("its chip id is masked: give --chip, --tcb and --product")
             }
@@ -50,7 +51,7 @@ impl Wanted {
                 let file = leaf_file(report, Some(product), SnpSigningKey::Vcek);
                 let id = file.split('/').nth(1).unwrap_or_default();
                 let chip = Self::of_chip(product, id, &hex::encode(report.reported_tcb.0))?;
-                Ok(vec![Self::Chain(product), list, chip])
+                Ok(vec![Self::Chain(product), Self::RevocationList(product), chip])
             }
             None => Err("it is not signed by a key of AMD's"),
         }
@@ -85,17 +86,20 @@ impl Wanted {
         match self {
             Self::Chain(product) => vec![format!("ark/{product}.der"), format!("ask/{product}.der")],
             Self::LoadedChain(product) => vec![format!("ark/{product}.der"), format!("asvk/{product}.der")],
-            Self::RevocationList(product) => vec![format!("amd-ark/crl/{product}.crl")],
+            Self::RevocationList(product) => vec![crl_file(*product, SnpSigningKey::Vcek)],
+            Self::LoadedRevocationList(product) => vec![crl_file(*product, SnpSigningKey::Vlek)],
             Self::Chip(Chip { id, tcb, .. }) => vec![format!("vcek/{id}/{}.der", hex::encode(tcb))],
             Self::Collateral(key) => vec![format!("intel/tdx/{key}.json")],
             Self::Manifest(id) => vec![format!("nvidia/rim/{id}.xml")],
         }
     }
 
-    /// A manifest's id.
+    /// What the bytes do not say themselves: a manifest's id, and which of AMD's lists it is.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             Self::Manifest(id) => Some(id),
+            Self::RevocationList(_) => Some("vcek"),
+            Self::LoadedRevocationList(_) => Some("vlek"),
             _ => None,
         }
     }
@@ -107,6 +111,7 @@ impl Wanted {
             Self::Chain(product) => amd(&format!("/vcek/v1/{product}/cert_chain")),
             Self::LoadedChain(product) => amd(&format!("/vlek/v1/{product}/cert_chain")),
             Self::RevocationList(product) => amd(&format!("/vcek/v1/{product}/crl")),
+            Self::LoadedRevocationList(product) => amd(&format!("/vlek/v1/{product}/crl")),
             Self::Chip(chip) => amd(&chip.path()?),
             Self::Collateral(key) => collateral(key, service),
             Self::Manifest(id) => manifest(id, service),
