@@ -43,9 +43,10 @@ impl<'a> Revocation<'a> {
         read(self.crls.to_vec(), self.ocsp, 0, None).map(drop)
     }
 
-    /// Reads those that may speak of certificates of these issuers, to be judged at `at` (Unix seconds) and not older
-    /// than `max_age` seconds. One that cannot be read is refused: it might be the one that revokes. A store has lists
-    /// of other families of devices too: those count towards no bound.
+    /// Reads those that may speak of certificates of these issuers, which are whole chains, to be judged at `at` (Unix
+    /// seconds) and not older than `max_age` seconds. One that cannot be read is refused: it might be the one that
+    /// revokes. A store has lists of other families of devices, and answers of other devices: those count towards no
+    /// bound.
     pub(super) fn read(
         &self,
         issuers: &[&Certificate<'_>],
@@ -53,8 +54,16 @@ impl<'a> Revocation<'a> {
         max_age: Option<u64>,
     ) -> Result<Stored<'a>, GpuRefused> {
         let asked_for = |der: &&&[u8]| issuers.iter().any(|issuer| Crl::may_be_of(der, issuer));
-        read(self.crls.iter().filter(asked_for).copied().collect(), self.ocsp, at, max_age)
+        // An answer about one of these has its serial number somewhere.
+        let about = |der: &&&[u8]| issuers.iter().any(|certificate| contains(der, certificate.serial()));
+        let answers: Vec<&[u8]> = self.ocsp.iter().filter(about).copied().collect();
+        read(self.crls.iter().filter(asked_for).copied().collect(), &answers, at, max_age)
     }
+}
+
+/// Whether these bytes stand somewhere in others.
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
 
 fn read<'a>(crls: Vec<&'a [u8]>, ocsp: &[&'a [u8]], at: u64, max_age: Option<u64>) -> Result<Stored<'a>, GpuRefused> {

@@ -189,6 +189,28 @@ fn answered(node: &mut Node, status: &Status, responder: &Responder<'_>) {
     node.status = None;
 }
 
+/// A store has an answer of each device of a site.
+#[test]
+fn answers_of_other_devices_count_towards_no_bound() {
+    let honest = Status::default();
+    let with = |of: &[u8]| {
+        node(|node| {
+            answered(node, &honest, &Responder::Issuer);
+            for other in 0..40 {
+                let chain = node.gpu.chain.another_device(&[of, &[other]].concat());
+                let (device, issuer) = (&chain.certificates[3], &chain.certificates[2]);
+                node.ocsp.push(honest.ocsp(device, issuer, &Responder::Issuer));
+            }
+        })
+        .judge()
+    };
+    assert!(with(&[0x42, 0x50]).unwrap().revocation_checked);
+    // Of this device there are few.
+    let mine = node(|_| {}).gpu.chain.certificates[3].serial.clone();
+    let many = with(&mine).unwrap_err().to_string();
+    assert!(many.contains("more than 16 were given"), "{many}");
+}
+
 #[test]
 fn g5_stored_answers_count_like_lists() {
     let honest = Status::default();

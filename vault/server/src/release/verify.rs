@@ -329,6 +329,7 @@ impl Work {
         let driver_rim = ids.as_ref().and_then(|ids| self.manifest(&ids.driver));
         let vbios_rim = ids.as_ref().and_then(|ids| self.manifest(&ids.vbios));
         let lists = [store.lists(PinKind::NvidiaDeviceRoot), store.lists(PinKind::NvidiaRimRoot)].concat();
+        let answers = store.answers();
         let expect = GpuExpectation {
             nonce: Some(&nonce),
             pins: store.pins(),
@@ -337,7 +338,7 @@ impl Work {
             vbios_rim: vbios_rim.as_deref(),
             // Which GPUs they may be is row E7, of all items together.
             record: None,
-            revocation: Revocation { crls: &lists, ocsp: &[] },
+            revocation: Revocation { crls: &lists, ocsp: &answers },
             // Nothing that travels binds the guest's word.
             guest: None,
             requirements: &self.asks.gpu,
