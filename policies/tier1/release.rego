@@ -1,4 +1,9 @@
 # Written by a test from `baseline/release.rego`, `tiers/tier1.rego`: change those, not this file.
+# Each part stands whole, between lines of `=`: who has read one needs to read only the others.
+
+# ==================================================================================================
+# baseline/release.rego
+# ==================================================================================================
 
 # The baseline: what every release has to satisfy.
 #
@@ -430,6 +435,10 @@ plaintext_to_disk if {
 		object.get(key.labels, "plaintext_to_disk", "allowed") == "allowed"
 	}
 }
+
+# ==================================================================================================
+# tiers/tier1.rego
+# ==================================================================================================
 
 # Tier 1: a machine whose TPM shows how it was booted.
 #

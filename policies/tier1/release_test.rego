@@ -1,4 +1,9 @@
 # Written by a test from `baseline/release_test.rego`, `tiers/tier1_test.rego`: change those, not this file.
+# Each part stands whole, between lines of `=`: who has read one needs to read only the others.
+
+# ==================================================================================================
+# baseline/release_test.rego
+# ==================================================================================================
 
 # Each rule: one input that it accepts, and one that it alone refuses. The good input is accepted
 # by `test_the_good_input_is_released`; every other test changes one thing in it.
@@ -490,6 +495,10 @@ test_plaintext_on_disk_needs_settings_and_assets if {
 	disk(good, false) == false
 	disk(changed_key({"labels": {"plaintext_to_disk": "forbidden"}}), true) == false
 }
+
+# ==================================================================================================
+# tiers/tier1_test.rego
+# ==================================================================================================
 
 # What tier 1 asks beyond the baseline; the good input is the baseline's.
 boot(changes) := object.union(good, {"claims": {"boot": changes}})

@@ -1,4 +1,9 @@
 # Written by a test from `tiers/tier2_test.rego`: change those, not this file.
+# Each part stands whole, between lines of `=`: who has read one needs to read only the others.
+
+# ==================================================================================================
+# tiers/tier2_test.rego
+# ==================================================================================================
 
 # Each rule of tier 2: one input that it accepts, and one that it alone refuses. The good inputs are one guest of each
 # kind; they have GPUs too, which tier 2 does not look at, so that these tests hold for tier 3 as well.

@@ -1,4 +1,9 @@
 # Written by a test from `baseline/release.rego`, `tiers/tier2.rego`, `tiers/tier3.rego`: change those, not this file.
+# Each part stands whole, between lines of `=`: who has read one needs to read only the others.
+
+# ==================================================================================================
+# baseline/release.rego
+# ==================================================================================================
 
 # The baseline: what every release has to satisfy.
 #
@@ -431,6 +436,10 @@ plaintext_to_disk if {
 	}
 }
 
+# ==================================================================================================
+# tiers/tier2.rego
+# ==================================================================================================
+
 # Tier 2: a confidential machine, judged by the evidence of the guest itself.
 #
 # All that the baseline asks of request, node, caller, place, key and quotas (`release.rego`, unchanged). In the place
@@ -784,6 +793,10 @@ deny contains {
 default shown_guest := {}
 
 shown_guest := input.claims.tdx.guest if guest == "tdx"
+
+# ==================================================================================================
+# tiers/tier3.rego
+# ==================================================================================================
 
 # Tier 3: a confidential machine (tier 2), and every GPU of its record in confidential mode.
 #

@@ -1,4 +1,9 @@
 # Written by a test from `tiers/tier2_test.rego`, `tiers/tier3_test.rego`: change those, not this file.
+# Each part stands whole, between lines of `=`: who has read one needs to read only the others.
+
+# ==================================================================================================
+# tiers/tier2_test.rego
+# ==================================================================================================
 
 # Each rule of tier 2: one input that it accepts, and one that it alone refuses. The good inputs are one guest of each
 # kind; they have GPUs too, which tier 2 does not look at, so that these tests hold for tier 3 as well.
@@ -457,6 +462,10 @@ test_kernel_and_boot_loader_have_to_be_named if {
 		refused_only_by_where(good_tdx, snp_asked, asks, "registers_not_accepted")
 	}
 }
+
+# ==================================================================================================
+# tiers/tier3_test.rego
+# ==================================================================================================
 
 # What tier 3 asks beyond tier 2: the good inputs are tier 2's (`tier2_test.rego`), which have two GPUs.
 with_gpus(several) := object.union(good_snp, {"claims": {"gpus": several}})

@@ -41,6 +41,8 @@ pub fn load_dir(directory: &Path) -> Result<Sources, PolicyError> {
             } else if kind.is_dir() {
                 check_cap("the depth of directories", depth + 1, DEPTH)?;
                 waiting.push((entry.path(), format!("{path}/"), depth + 1));
+            } else if wanted && !kind.is_file() {
+                return Err(read_error(&entry.path(), "it is no file: what a pipe or a device gives nobody reviewed"));
             } else if wanted {
                 files.insert(path, read(&entry.path())?);
                 check_cap("the number of files", files.len(), 2 * FILES)?;

@@ -80,8 +80,8 @@ pub struct NodeFacts {
     pub single_job: bool,
     /// TPM manufacturer, model and version as the EK certificate names them; empty of a node without a TPM.
     pub tpm: String,
-    /// Every identity of the machine that its record lists, ascending by kind and value. The evidence shows them all
-    /// (row E7).
+    /// Every identity of the machine that its record lists, ascending by kind and value. Nothing else attested, and
+    /// every GPU that stands here did (row E7); of the others, those did that the claims are of.
     #[serde(default)]
     pub identities: Vec<Identity>,
 }

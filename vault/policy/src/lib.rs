@@ -13,7 +13,7 @@
 //! ```
 //!
 //! To extend it: a new fact for policies is a field in [`input`]; a new setting a field in
-//! [`settings`]; then `make docs` writes schemas and reference. A new obligation goes into
+//! [`settings`], with what it weakens in `weakness.rs`; then `make docs` writes schemas and reference. A new obligation goes into
 //! `strongroom_protocol::obligations` and into the SDK that has to keep it. A builtin is let in by
 //! the list in `builtins.rs`, with the reasons given there.
 
@@ -29,7 +29,9 @@ mod references;
 pub mod settings;
 mod source;
 mod suite;
+mod tier;
 mod tokens;
+mod weakness;
 
 pub use bundle::{BUNDLE_BYTES, Bundle, DATA_FILE, FILE_BYTES, FILES, Sources};
 pub use directory::load_dir;
@@ -43,6 +45,8 @@ pub use input::PolicyInput;
 pub use settings::Settings;
 pub use strongroom_protocol::{audit::Denial, obligations::Obligations};
 pub use suite::{Outcome, TestReport, TestResult, test_bundle};
+pub use tier::lacking;
+pub use weakness::{Effect, Weakness, weaknesses};
 
 /// JSON with the names of every object in order, whatever else is built with it: dependencies may have it keep the
 /// order of insertion.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use strongroom_protocol::{
     evidence::PcrSelection,
     obligations::{LONGEST_LEASE, Protection},
-    requirements::{GpuRequirements, SnpRequirements, TdxRequirements},
+    requirements::{GpuRequirements, Registers, SnpRequirements, TdxRequirements},
     unambiguous,
 };
 
@@ -139,6 +139,14 @@ impl Settings {
         if let Some(register) = self.tdx.rtmrs.keys().find(|register| **register > 3) {
             return Err(format!("settings.tdx.rtmrs: there is no RTMR{register}, they are 0 to 3"));
         }
+        // What was not measured is zeros: they name no software.
+        let zeros = [0; 48];
+        if self.snp.paravisors.iter().any(|measured| measured.0 == zeros) {
+            return Err("settings.snp.paravisors: zeros are the measurement of nothing; leave them out".to_owned());
+        }
+        if self.tdx.mrtd != Registers::Any && self.tdx.mrtd.accept(&zeros) {
+            return Err("settings.tdx.mrtd: zeros are the measurement of nothing; leave them out".to_owned());
+        }
         let listed = |empty: bool, name: &str, remedy: &str| {
             if empty { Err(format!("settings.{name} is empty, so that nothing is accepted; {remedy}")) } else { Ok(()) }
         };
@@ -227,6 +235,7 @@ mod tests {
 
     #[test]
     fn requirements_that_nothing_can_meet_are_refused() {
+        let zeros = "00".repeat(48);
         for (settings, problem) in [
             (r#""snp": {"mitigations": [64]}"#, "64 is no bit"),
             (r#""snp": {"minimum_tbc": {}}"#, "minimum_tbc"),
@@ -236,6 +245,9 @@ mod tests {
             (r#""tdx": {"rtmrs": {"1": {"one_of": ["AB"]}}}"#, "96 lower-case"),
             (r#""tdx": {"tcb_statuses": []}"#, "nothing is accepted"),
             (r#""gpu": {"modes": []}"#, "nothing is accepted"),
+            (&format!(r#""snp": {{"paravisors": ["{zeros}"]}}"#), "measurement of nothing"),
+            (r#""tdx": {"mrtd": "zero"}"#, "measurement of nothing"),
+            (&format!(r#""tdx": {{"mrtd": {{"one_of": ["{zeros}"]}}}}"#), "measurement of nothing"),
         ] {
             let refused = with(settings).unwrap_err();
             assert!(refused.contains(problem), "{settings}: {refused}");

@@ -480,5 +480,9 @@ fn a_directory_gives_bundle_and_tests_and_no_links() {
     std::os::unix::fs::symlink("/etc/hostname", directory.path().join("lib/link.rego")).unwrap();
     let refused = load_dir(directory.path()).unwrap_err().to_string();
     assert!(refused.contains("symbolic link"), "{refused}");
+    std::fs::remove_file(directory.path().join("lib/link.rego")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(directory.path().join("lib/pipe.rego")).unwrap();
+    let refused = load_dir(directory.path()).unwrap_err().to_string();
+    assert!(refused.contains("it is no file"), "{refused}");
     assert!(matches!(load_dir(Path::new("/no/such/place")), Err(PolicyError::Read { .. })));
 }

@@ -11,7 +11,10 @@ mod read;
 mod weakened;
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 use strongroom_policy::{Bundle, Policy, PolicyInput, Sources, Verdict, load_dir, test_bundle};
 use strongroom_reference::keep_file;
 
@@ -42,15 +45,17 @@ fn tier(name: &str) -> Sources {
 /// The parts of a file, one after the other, as one file of one package.
 fn written_from(file: &str, parts: &[&str]) -> String {
     let names: Vec<_> = parts.iter().map(|part| format!("`{part}`")).collect();
-    let mut out = format!("# Written by a test from {}: change those, not this file.\n\n", names.join(", "));
+    let mut out = format!("# Written by a test from {}: change those, not this file.\n", names.join(", "));
+    out.push_str("# Each part stands whole, between lines of `=`: who has read one needs to read only the others.\n");
     let package = format!("package strongroom.{}\n", file.split('/').nth(1).unwrap().trim_end_matches(".rego"));
     for (at, part) in parts.iter().enumerate() {
         let text = text(part);
         assert_eq!(text.matches(&package).count(), 1, "{part}: {package}");
+        let rule = "=".repeat(98);
+        let _ = write!(out, "\n# {rule}\n# {part}\n# {rule}\n\n");
         if at == 0 {
             out.push_str(&text);
         } else {
-            out.push('\n');
             out.push_str(text.replace(&format!("{package}\n"), "").trim_start_matches('\n'));
         }
     }
