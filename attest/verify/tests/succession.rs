@@ -8,6 +8,7 @@ use rcgen::{
 use strongroom_attest::{
     PinKind, Pins,
     endorsements::{EndorsementError, SKEW, Store},
+    snp::AttestationReport,
 };
 use strongroom_hardware::{
     certificate::{Crl, Extension},
@@ -153,6 +154,13 @@ fn amds_two_lists_of_a_root_have_places_and_take_nothing_back() {
     assert!(matches!(&refused, EndorsementError::TakenBack { serial, .. } if serial == "020101"), "{refused}");
     assert_eq!(place(&list(12, &[&[2, 0, 9], &[2, 0, 10]]), Some("vcek")).unwrap(), "vcek/crl/Genoa.crl");
     assert_eq!(store.lists(PinKind::AmdArk).len(), 2, "both count");
+    let report = AttestationReport::parse(&machine.report_bytes()).unwrap();
+    let stored = store.snp(&report).unwrap();
+    assert_eq!(
+        (stored.as_store().crls.len(), stored.as_store().certificates.len()),
+        (2, 0),
+        "no list is a certificate"
+    );
 }
 
 #[test]
@@ -257,6 +265,9 @@ fn answers_lie_by_the_certificate_that_they_are_about() {
     let later = Status { this_update: (2026, 11, 21), ..honest.clone() };
     assert_eq!(gpu.answer(&later, &Responder::Named { certificate: &responder, purpose: true }).unwrap(), name);
     assert_eq!(gpu.store.answers().len(), 1, "it took the other's place");
+
+    // A responder signs anew each time that it is asked, and says the same.
+    assert_eq!(gpu.answer(&later, &Responder::Issuer).unwrap(), name);
 
     let why = |refused: EndorsementError| refused.to_string();
     let without = Responder::Named { certificate: &responder, purpose: false };

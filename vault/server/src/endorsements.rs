@@ -43,6 +43,8 @@ pub struct Current {
     pub pins: Vec<PinRow>,
     /// What lies in the database and is not used, by name, with the reason.
     pub left_out: BTreeMap<String, String>,
+    /// Under which name of an earlier release something lies in the database, by the name that it has now.
+    pub moved: BTreeMap<String, String>,
 }
 
 /// Keeps the endorsements of the last generation that was seen. The generation itself is read each time.
@@ -106,6 +108,11 @@ impl Current {
     /// Pins of persons that are in force.
     pub fn pinned(&self) -> impl Iterator<Item = &PinRow> {
         self.pins.iter().filter(|pin| pin.state == PinState::InForce)
+    }
+
+    /// The name under which the database has what has this name now.
+    pub fn stored_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.moved.get(name).map_or(name, String::as_str)
     }
 
     /// Whether it lies in the database and is not used.

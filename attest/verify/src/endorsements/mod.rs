@@ -332,7 +332,9 @@ impl Store {
     pub fn snp(&self, report: &AttestationReport) -> Result<SnpStored<'_>, SnpRefused> {
         let mut certificates = Vec::new();
         for name in files(report)? {
-            certificates.extend(self.items.get(&name).map(|one| one.bytes.as_slice()));
+            // One of them is the list, which is among all of the branch.
+            let one = self.items.get(&name).filter(|one| one.content == Content::Certificate);
+            certificates.extend(one.map(|one| one.bytes.as_slice()));
         }
         Ok(SnpStored { certificates, lists: self.lists(PinKind::AmdArk) })
     }

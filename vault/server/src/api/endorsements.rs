@@ -45,15 +45,17 @@ pub async fn import(
     let now = vault.clock.now().await?;
     let given = sha256(&request.bytes.0);
     let placed = read(&current, request, now).await?;
+    let warnings = warnings(&placed, now);
     let mut act =
         Act::by(&vault, &holder, Action::EndorsementImported, subject(SubjectKind::Trust, named(&placed, given)))
             .await?;
-    let (mut told, mut rows) = (Vec::<Value>::new(), Vec::new());
+    let (mut told, mut rows, mut unchanged) = (Vec::<Value>::new(), Vec::new(), Vec::new());
     for (one, id) in placed {
         let there = current.rows.iter().find(|row| row.name == one.name && row.sha256.0 == one.sha256);
         if let Some(there) =
             there.filter(|there| there.removal_proposed_by.is_none() && !current.is_left_out(&there.name))
         {
+            unchanged.push(there.name.clone());
             rows.push(there.clone());
             continue;
         }
@@ -76,11 +78,14 @@ pub async fn import(
             removal_proposed_by: None,
         };
         rows.push(row.clone());
+        if let Some(before) = current.moved.get(&row.name) {
+            act = act.changing(Change::RemoveEndorsement(before.clone()));
+        }
         act = act.changing(Change::PutEndorsement(row, bytes));
     }
     let views = rows.into_iter().map(|row| view(row, true, now)).collect();
     if told.is_empty() {
-        return Ok(Json(ImportedEndorsements { endorsements: views, ..ImportedEndorsements::default() }));
+        return Ok(Json(ImportedEndorsements { record: None, index: None, endorsements: views, unchanged, warnings }));
     }
     let act = act.saying("endorsements", told).guarded(Guard::EndorsementGeneration(current.generation));
     let Recorded { record, index, .. } = act.commit(&vault).await?;
@@ -88,7 +93,8 @@ pub async fn import(
         record: Some(record),
         index: Some(index),
         endorsements: views,
-        ..ImportedEndorsements::default()
+        unchanged,
+        warnings,
     }))
 }
 
@@ -100,7 +106,8 @@ pub async fn list(State(vault): State<Shared>) -> Answer<Json<Vec<EndorsementVie
     Ok(Json(current.rows.iter().map(view).collect()))
 }
 
-/// `DELETE /v1/endorsements/{name}`: at once, or, of a revocation list, once a second person asks for it.
+/// `DELETE /v1/endorsements/{name}`: at once, or, of what says that something is revoked or out of date, once a second
+/// person asks for it: without it an older one could be imported.
 pub async fn remove(State(vault): State<Shared>, Path(name): Path<String>, holder: Holder) -> Answer<Json<Recorded>> {
     let _alone = vault.endorsements.alone().await;
     let current = vault.endorsements.current(vault.store.as_ref()).await?;
@@ -112,11 +119,11 @@ pub async fn remove(State(vault): State<Shared>, Path(name): Path<String>, holde
     }
     let person = &holder.token.person;
     let first = match &row.removal_proposed_by {
-        _ if row.content != Content::RevocationList.as_str() || vault.config.four_eyes.waived => None,
-        None => return propose_removal(&vault, &holder, row, current.generation).await,
+        _ if !restrains(row) || vault.config.four_eyes.waived => None,
+        None => return propose_removal(&vault, &holder, row, &current).await,
         Some(first) if first == person => {
             tracing::warn!(%person, %name, "refused: who proposed a removal may not carry it out");
-            let detail = format!("{person} proposed that this list be removed: somebody else has to do it");
+            let detail = format!("{person} proposed that it be removed: somebody else has to do it");
             return Err(Refused::new(Code::FourEyes, detail));
         }
         Some(first) => Some(first.clone()),
@@ -126,24 +133,33 @@ pub async fn remove(State(vault): State<Shared>, Path(name): Path<String>, holde
     if let Some(first) = first {
         act = act.saying("proposed_by", first);
     }
-    let act = act.guarded(Guard::EndorsementGeneration(current.generation)).changing(Change::RemoveEndorsement(name));
+    let act = act
+        .guarded(Guard::EndorsementGeneration(current.generation))
+        .changing(Change::RemoveEndorsement(current.stored_name(&name).to_owned()));
     Ok(Json(act.commit(&vault).await?))
+}
+
+/// Whether less is refused without it, or could be.
+fn restrains(row: &EndorsementRow) -> bool {
+    [Content::RevocationList, Content::Collateral, Content::Answer]
+        .iter()
+        .any(|content| row.content == content.as_str())
 }
 
 async fn propose_removal(
     vault: &Shared,
     holder: &Holder,
     row: &EndorsementRow,
-    generation: i64,
+    current: &Current,
 ) -> Answer<Json<Recorded>> {
     let subject = subject(SubjectKind::Trust, &row.name);
     let act = telling(Act::by(vault, holder, Action::EndorsementRemovalProposed, subject).await?, row);
     let act = act
-        .guarded(Guard::EndorsementGeneration(generation))
-        .changing(Change::ProposeRemoval(row.name.clone(), holder.token.person.clone()));
+        .guarded(Guard::EndorsementGeneration(current.generation))
+        .changing(Change::ProposeRemoval(current.stored_name(&row.name).to_owned(), holder.token.person.clone()));
     let mut recorded = act.commit(vault).await?;
     recorded.warnings.push(
-        "it is not removed yet: without a revocation list what it revokes passes, so a second endorser has to remove it"
+        "it is not removed yet: without it, or with an older one, what it refuses passes, so a second endorser has to remove it"
             .to_owned(),
     );
     Ok(Json(recorded))
@@ -172,6 +188,7 @@ async fn read(
     let read = tokio::task::spawn_blocking(move || {
         let mut store = current.store.clone();
         let placed = store.import(&request.bytes.0, request.id.as_deref(), at)?;
+        placed.iter().try_for_each(|one| one.check_made_by(at))?;
         // One that cannot be read when a TPM is enrolled would refuse every TPM.
         let tpms = |one: &&Endorsement| one.of == PinKind::TpmVendor && one.content == Content::RevocationList;
         for list in placed.iter().filter(tpms) {
@@ -180,14 +197,29 @@ async fn read(
                 problem: problem.to_string(),
             })?;
         }
-        let id = |one: &Endorsement| request.id.clone().filter(|_| one.content == Content::Manifest);
+        // As it is imported after each start.
+        let amds = |one: &Endorsement| one.of == PinKind::AmdArk && one.content == Content::RevocationList;
+        let id = |one: &Endorsement| request.id.clone().filter(|_| one.content == Content::Manifest || amds(one));
         Ok(placed.into_iter().map(|one| (id(&one), one)).map(|(id, one)| (one, id)).collect())
     });
     read.await.map_err(Refused::internal)?.map_err(|error: EndorsementError| match error {
-        EndorsementError::Older { .. } => Refused::new(Code::Conflict, error.to_string()),
+        EndorsementError::Older { .. } | EndorsementError::Rival { .. } | EndorsementError::TakenBack { .. } => {
+            Refused::new(Code::Conflict, error.to_string())
+        }
         EndorsementError::NoId => Refused::malformed("id", error.to_string()),
         _ => Refused::malformed("bytes", error.to_string()),
     })
+}
+
+/// What was taken and counts for nothing: evidence that needs it is refused, and who imports it should hear of it now.
+fn warnings(placed: &[(Endorsement, Option<String>)], now: i64) -> Vec<String> {
+    let now = u64::try_from(now).unwrap_or_default();
+    let expired = placed.iter().filter(|(one, _)| one.until < now);
+    let told = |(one, _): &(Endorsement, Option<String>)| {
+        let (name, until) = (&one.name, rfc3339(seconds(one.until)));
+        format!("{name} expired at {until}: it is kept, and counts for nothing; get a newer one")
+    };
+    expired.map(told).collect()
 }
 
 /// Whom an import is about: what it brought, or, of several, all of it.

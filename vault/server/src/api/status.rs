@@ -70,6 +70,8 @@ pub async fn ready(State(vault): State<Shared>) -> Answer<Json<Readiness>> {
         }
         error => error.into(),
     })?;
+    // The first to need them would wait: thousands of certificates are vouched for anew.
+    vault.endorsements.current(vault.store.as_ref()).await?;
     Ok(Json(Readiness { ready: true, ledger_size: head.map_or(0, |h| h.size) }))
 }
 

@@ -65,7 +65,8 @@ pub fn ending(current: &Current, now: i64) -> Vec<&EndorsementRow> {
 /// Seconds to the first end of each kind of root and content; infinite where there is nothing that ends. Names of chips
 /// would make a series of each machine, and one of what is gone would stay.
 fn seconds_left(current: &Current, now: i64) -> BTreeMap<(&'static str, &'static str), f64> {
-    let contents = [Content::Certificate, Content::RevocationList, Content::Collateral, Content::Manifest];
+    let contents =
+        [Content::Certificate, Content::RevocationList, Content::Answer, Content::Collateral, Content::Manifest];
     let mut first = BTreeMap::new();
     for of in PinKind::ALL {
         for content in contents {
@@ -132,7 +133,7 @@ mod tests {
             row("e", "of a later release", "certificate", 1),
         ]);
         let left = seconds_left(&current, NOW);
-        assert_eq!(left.len(), 20, "as many as there are kinds, whatever is imported");
+        assert_eq!(left.len(), 25, "as many as there are kinds, whatever is imported");
         assert!((left[&("amd-ark", "revocation list")] - 50.0).abs() < f64::EPSILON);
         assert!((left[&("tpm-vendor", "certificate")] + 7.0).abs() < f64::EPSILON);
         assert!((left[&("tpm-vendor", "revocation list")] - f64::from(i32::MAX)).abs() < f64::EPSILON);

@@ -2,7 +2,10 @@
 
 use super::Current;
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
-use strongroom_attest::{Pins, TrustAnchors, endorsements::Store as Endorsed};
+use strongroom_attest::{
+    Pins, TrustAnchors,
+    endorsements::{Content, Endorsement, Store as Endorsed},
+};
 use strongroom_protocol::{endorsement::PinState, sha256};
 use strongroom_store::{
     Store, StoreError,
@@ -95,13 +98,19 @@ pub(super) fn fallen(current: &Current, pins: &Pins, without: Option<&str>) -> V
 
 /// Imports what is missing in `store`, issuers before what they issued, whatever their names are.
 fn build(mut store: Endorsed, list: EndorsementList, mut bytes: BTreeMap<String, Vec<u8>>) -> Current {
-    let mut left_out = BTreeMap::new();
-    let mut waiting: Vec<&EndorsementRow> =
-        list.endorsements.iter().filter(|row| store.get(&row.name).is_none()).collect();
+    let EndorsementList { generation, endorsements: mut rows, pins } = list;
+    let (mut left_out, mut moved) = (BTreeMap::<String, String>::new(), BTreeMap::<String, String>::new());
+    let mut waiting: Vec<&EndorsementRow> = rows.iter().filter(|row| store.get(&row.name).is_none()).collect();
+    // Of thousands of chips' certificates none helps another: they are tried once all issuers are there.
+    waiting.sort_by_key(|row| !issues(&row.name));
     loop {
-        let before = waiting.len();
+        let mut helped = false;
         waiting.retain(|row| match bytes.get(&row.name).map(|bytes| import(&mut store, row, bytes)) {
-            Some(Ok(())) => {
+            Some(Ok(place)) => {
+                helped |= issues(&place);
+                if place != row.name {
+                    moved.insert(place, row.name.clone());
+                }
                 bytes.remove(&row.name);
                 left_out.remove(&row.name);
                 false
@@ -113,8 +122,21 @@ fn build(mut store: Endorsed, list: EndorsementList, mut bytes: BTreeMap<String,
             // Removed since the list was read: the next look has another generation.
             None => false,
         });
-        if waiting.is_empty() || waiting.len() == before {
+        if waiting.is_empty() || !helped {
             break;
+        }
+    }
+    // What an earlier release named otherwise has its new name everywhere but in the database, until it is replaced.
+    moved.retain(|place, name| {
+        let replaced = rows.iter().any(|row| row.name == *place);
+        if replaced {
+            left_out.insert(name.clone(), format!("{place} has taken its place: remove it"));
+        }
+        !replaced
+    });
+    for (place, name) in &moved {
+        for row in rows.iter_mut().filter(|row| row.name == *name) {
+            row.name.clone_from(place);
         }
     }
     let snp_roots = store.snp_roots();
@@ -123,24 +145,29 @@ fn build(mut store: Endorsed, list: EndorsementList, mut bytes: BTreeMap<String,
         tracing::error!(%error, "the TPM vendors' roots cannot be used");
         TrustAnchors::default()
     });
-    let EndorsementList { generation, endorsements: rows, pins } = list;
-    Current { store, snp_roots, tpm, generation, rows, pins, left_out }
+    Current { store, snp_roots, tpm, generation, rows, pins, left_out, moved }
 }
 
-/// Takes one in as it was imported. The time is that of the import, when a manifest's signers were valid.
-fn import(store: &mut Endorsed, row: &EndorsementRow, bytes: &[u8]) -> Result<(), String> {
+/// Takes one in as it was imported, and says what it is named now. The time is that of the import, when a manifest's
+/// signers were valid.
+fn import(store: &mut Endorsed, row: &EndorsementRow, bytes: &[u8]) -> Result<String, String> {
     if sha256(bytes) != row.sha256.0 {
         return Err("its bytes are not those that were imported: remove it, and import it again".to_owned());
     }
     let at = u64::try_from(row.imported_at).unwrap_or_default();
-    let mut trial = store.import(bytes, row.id.as_deref(), at).map_err(|error| error.to_string())?;
-    match (trial.pop(), trial.is_empty()) {
-        (Some(one), true) if one.name == row.name => Ok(()),
+    let mut taken = store.import(bytes, row.id.as_deref(), at).map_err(|error| error.to_string())?;
+    match (taken.pop(), taken.is_empty()) {
+        (Some(one), true) if one.name == row.name || was_named(&one, &row.name) => Ok(one.name),
         (one, _) => {
-            for one in trial.into_iter().chain(one) {
+            for one in taken.into_iter().chain(one) {
                 store.remove(&one.name);
             }
             Err("it is named otherwise now: remove it, and import it again".to_owned())
         }
     }
+}
+
+/// Whether an earlier release gave a list this name: by the name of its issuer, which two may have.
+fn was_named(one: &Endorsement, name: &str) -> bool {
+    one.content == Content::RevocationList && name.starts_with(&format!("{}/crl/", one.of))
 }

@@ -52,6 +52,13 @@ impl Issuer {
         format!("tpm-vendor/certificate/{}.der", self.fingerprint())
     }
 
+    /// A certificate (PEM) of somebody who issues nothing.
+    pub(crate) fn issues(&self, name: &str) -> String {
+        let mut below = params(name);
+        (below.is_ca, below.key_usages) = (IsCa::ExplicitNoCa, vec![KeyUsagePurpose::DigitalSignature]);
+        below.signed_by(&KeyPair::generate().unwrap(), &self.0).unwrap().pem()
+    }
+
     /// A list that revokes nothing, valid from and until these times, Unix seconds.
     pub(crate) fn list(&self, from: i64, until: i64) -> Vec<u8> {
         let list = CertificateRevocationListParams {
