@@ -177,6 +177,9 @@ impl<'a> Chain<'a> {
         }
         for der in crls {
             let crl = Crl::parse(der).map_err(refused)?;
+            if !crl.is_of(&self.root) {
+                continue;
+            }
             crl.check(&self.root, at).map_err(refused)?;
             if crl.revokes(self.intermediate.serial()) {
                 return Err(SnpRefused::S4Revoked { subject: self.intermediate.subject() });

@@ -9,7 +9,10 @@ pub const MAX_CRL: usize = 256 << 10;
 /// Bytes of all lists of one judgement: each entry costs most of a microsecond to read.
 pub(crate) const MAX_CRLS: usize = 1 << 20;
 /// The extensions of a list that are understood: its number, and whose key signed it.
-const UNDERSTOOD: [&str; 2] = ["2.5.29.20", "2.5.29.35"];
+const UNDERSTOOD: [&str; 2] = ["2.5.29.20", AUTHORITY_KEY];
+const AUTHORITY_KEY: &str = "2.5.29.35";
+/// `[0]`, implicit, in an authorityKeyIdentifier (RFC 5280 §4.2.1.1).
+const KEY_ID: u8 = 0x80;
 
 /// A list of revoked certificates whose form holds. That says nothing of who signed it.
 #[derive(Debug, Clone)]
@@ -48,9 +51,30 @@ impl<'a> Crl<'a> {
         issuer_of(der).is_none_or(|name| name == issuer.subject_der())
     }
 
-    /// Whether it says that it is `issuer`'s.
+    /// Whether it says that it is `issuer`'s: it has its name, and not another key. Two authorities may have one name;
+    /// what names another key, and that key signed, is passed over. A name alone decides nothing: what `issuer`'s key
+    /// signed is its own, and what nobody is named for has to be.
     pub fn is_of(&self, issuer: &Certificate<'_>) -> bool {
-        self.parsed.tbs_cert_list.issuer.as_raw() == issuer.subject_der()
+        if self.parsed.tbs_cert_list.issuer.as_raw() != issuer.subject_der() {
+            return false;
+        }
+        let others = match (self.key_id(), issuer.key_id()) {
+            (Some(named), Some(own)) => named != own,
+            _ => false,
+        };
+        !others || self.check_signature(issuer).is_ok()
+    }
+
+    /// Which key it names as its signer's (authorityKeyIdentifier).
+    fn key_id(&self) -> Option<&[u8]> {
+        let mut extensions = self.parsed.extensions().iter();
+        let named = extensions.find(|extension| extension.oid.to_id_string() == AUTHORITY_KEY)?;
+        Reader::only(named.value, SEQUENCE)?.take(KEY_ID)
+    }
+
+    fn check_signature(&self, issuer: &Certificate<'_>) -> Result<(), X509Problem> {
+        let signature = &self.parsed.signature_value;
+        issuer.check_signature(self.algorithm, self.parsed.tbs_cert_list.as_ref(), signature.data.as_ref())
     }
 
     /// When it was made, and until when it holds, Unix seconds.
@@ -68,8 +92,7 @@ impl<'a> Crl<'a> {
         }
         let (from, until) = self.validity()?;
         check_dates(from, until, at)?;
-        let signature = &self.parsed.signature_value;
-        issuer.check_signature(self.algorithm, self.parsed.tbs_cert_list.as_ref(), signature.data.as_ref())
+        self.check_signature(issuer)
     }
 
     /// Whether a serial number (contents of the INTEGER) is on it.

@@ -19,7 +19,7 @@ pub(crate) use crl::MAX_CRLS;
 pub use crl::{Crl, MAX_CRL};
 pub use encoding::certificates;
 
-use crate::der::{bit_string, sequence};
+use crate::der::{OCTET_STRING, Reader, bit_string, sequence};
 use algorithm::Algorithm;
 use strongroom_protocol::{limits, sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -218,6 +218,11 @@ impl<'a> Certificate<'a> {
     pub fn extension(&self, oid: &str) -> Option<&'a [u8]> {
         let found = self.parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == oid)?;
         Some(found.value)
+    }
+
+    /// How lists and certificates name its key (subjectKeyIdentifier).
+    pub(crate) fn key_id(&self) -> Option<&'a [u8]> {
+        Reader::new(self.extension("2.5.29.14")?).take(OCTET_STRING)
     }
 
     /// The public key (`SubjectPublicKeyInfo`, DER).

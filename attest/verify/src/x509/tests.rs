@@ -3,12 +3,39 @@
 use super::*;
 use proptest::prelude::*;
 use strongroom_hardware::{
-    certificate::{Key, Written, pem},
-    snp::{AT, Snp},
+    certificate::{Extension, Key, Written, pem},
+    snp::{AT, Snp, keys},
 };
 
 fn leaked() -> &'static Key {
     Box::leak(Box::new(Key::p384()))
+}
+
+/// Two authorities may have one name.
+#[test]
+fn a_list_is_its_signers_and_not_its_namesakes() {
+    let mut snp = Snp::default();
+    let identifier = |id: u8| Extension::plain(&[2, 5, 29, 35], [&[0x30, 22, 0x80, 20][..], &[id; 20]].concat());
+    let own = Extension::plain(&[2, 5, 29, 14], [&[4, 20][..], &[1; 20]].concat());
+    snp.ark.extensions.push(own);
+    let root = snp.ark.der();
+    let root = Certificate::parse(&root).unwrap();
+    let mut judged = |named: Option<u8>, signed_by: &'static Key| {
+        snp.crl.extensions = named.map(identifier).into_iter().collect();
+        snp.crl.signed_by = signed_by;
+        let der = snp.crl.der();
+        let crl = Crl::parse(&der).unwrap();
+        (crl.is_of(&root), crl.check(&root, AT).is_ok())
+    };
+    let (ark, namesake) = (&keys().ark, &keys().forger);
+    assert_eq!(judged(Some(2), namesake), (false, false), "another's, which says so");
+    for named in [None, Some(1), Some(2)] {
+        assert_eq!(judged(named, ark), (true, true), "what its key signed is its own, whatever it names");
+    }
+    // Nobody passes a list off as another's by what is missing.
+    for named in [None, Some(1)] {
+        assert_eq!(judged(named, namesake), (true, false));
+    }
 }
 
 #[test]
