@@ -3,6 +3,7 @@
 use crate::{
     admission::Peer,
     api::tokens,
+    bodies::{Terms, needed},
     json::discard,
     problem::{Answer, Refused},
     vault::{Shared, Vault},
@@ -82,23 +83,33 @@ impl<S: Sync> FromRequestParts<S> for Holder {
     }
 }
 
-/// What every request passes before its handler: the lock, admission, and the endpoint's access.
-pub async fn enter(vault: Shared, access: Access, mut request: Request, next: Next) -> Response {
+/// What every request passes before its handler: the lock, admission, the endpoint's access, and room for its body.
+pub async fn enter(vault: Shared, access: Access, terms: Terms, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| Peer::address(info.0.ip()));
     let head = Head {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
-        peer: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| Peer::address(info.0.ip())),
+        peer,
         authorization: match access {
             Access::Roles(_) => authorization(request.headers()),
             _ => None,
         },
     };
-    match check(&vault, access, head).await {
-        Ok(holder) => {
+    let bytes = needed(request.body(), terms.limit);
+    let entered = match check(&vault, access, head).await {
+        Ok(holder) => vault.bodies.hold(peer, bytes).await.map(|room| (holder, room)),
+        Err(refused) => Err(refused),
+    };
+    match entered {
+        Ok((holder, room)) => {
             if let Some(holder) = holder {
                 request.extensions_mut().insert(holder);
             }
-            next.run(request).await
+            request.extensions_mut().insert(terms);
+            let response = next.run(request).await;
+            // Until here the handler may hold what it made of the body.
+            drop(room);
+            response
         }
         Err(refused) => {
             discard(request).await;

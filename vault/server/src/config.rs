@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use strongroom_protocol::{evidence::PcrBank, evidence::PcrSelection};
+use strongroom_protocol::{evidence::PcrBank, evidence::PcrSelection, limits::BODY};
 use strongroom_store::{DatabaseTls, PostgresOptions};
 
 /// The commented default configuration.
@@ -358,12 +358,24 @@ pub struct LimitsConfig {
     pub burst: u32,
     /// Connections at one time.
     pub connections: usize,
+    /// Connections of one address (IPv4, or an IPv6 /64) at one time. Where a balancer or a gateway stands for all
+    /// clients, as many as there are.
+    pub connections_per_address: usize,
     /// Seconds for a TLS handshake.
     pub handshake_timeout_s: u64,
     /// Seconds for request headers.
     pub header_timeout_s: u64,
     /// Seconds for a request's body.
     pub body_timeout_s: u64,
+    /// Bytes of a body that have to come in each second, after the first five.
+    pub body_bytes_per_second: u32,
+    /// Bytes of bodies that are held at one time, from before anybody is known to the answer. A request waits for
+    /// room for its body before any of it is read, for 15 seconds; then 429. The vault may take three times as much
+    /// memory: what was sent, and what was read from it.
+    pub body_bytes: u64,
+    /// The same for one address, so that it leaves room for others. Where a balancer or a gateway stands for all
+    /// clients, as much as there is.
+    pub body_bytes_per_address: u64,
     /// Decisions and acts that may wait for the ledger; beyond it 503.
     pub queue_length: usize,
     /// Milliseconds that one may wait; beyond it 503.
@@ -385,9 +397,13 @@ impl Default for LimitsConfig {
             requests_per_second: 5000,
             burst: 10_000,
             connections: 4096,
+            connections_per_address: 2048,
             handshake_timeout_s: 10,
             header_timeout_s: 10,
             body_timeout_s: 30,
+            body_bytes_per_second: 64 << 10,
+            body_bytes: 256 << 20,
+            body_bytes_per_address: 128 << 20,
             queue_length: 4096,
             commit_deadline_ms: 5000,
             enrolment_lifetime_s: 600,
@@ -489,10 +505,15 @@ impl Config {
         if limits.requests_per_second == 0
             || limits.burst == 0
             || limits.connections == 0
+            || limits.connections_per_address == 0
+            || limits.body_bytes_per_second == 0
             || limits.queue_length == 0
             || limits.commit_deadline_ms == 0
         {
             return value("limits", "rates, lengths and deadlines are above 0");
+        }
+        if limits.body_bytes.min(limits.body_bytes_per_address) < BODY as u64 {
+            return value("limits", "body_bytes and body_bytes_per_address hold one body of 4194304 bytes, at least");
         }
         Ok(())
     }
@@ -582,6 +603,12 @@ mod tests {
         assert!(refused("[lease]\nsweep_interval_s = 0").contains("lease"));
         assert!(refused("[store.postgres]\nreaders = 0").contains("store.postgres"));
         assert!(refused("[limits]\nqueue_length = 0").contains("limits"));
+        assert!(refused("[limits]\nconnections_per_address = 0").contains("limits"));
+        assert!(refused("[limits]\nbody_bytes_per_second = 0").contains("limits"));
+        for room in ["body_bytes", "body_bytes_per_address"] {
+            assert!(refused(&format!("[limits]\n{room} = 4194303")).contains("body_bytes"));
+            Config::parse(&format!("[limits]\n{room} = 4194304")).unwrap().check().unwrap();
+        }
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! Listening: TLS with deadlines, `TCP_NODELAY`, a cap on connections, and an orderly end.
 
-use crate::{config::LimitsConfig, problem::Refused};
+use crate::{
+    admission::Peer,
+    config::LimitsConfig,
+    problem::Refused,
+    shares::{Part, Shares},
+};
 use axum::{
     Router,
     extract::Request,
@@ -39,7 +44,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     // TCP_NODELAY first: a release is one small answer, and must not wait for an acknowledgement.
-    let capped = Capped { connections: Arc::new(Semaphore::new(limits.connections)) };
+    let capped = Capped {
+        connections: Arc::new(Semaphore::new(limits.connections)),
+        addresses: Shares::new(limits.connections_per_address),
+    };
     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
         .handshake_timeout(Duration::from_secs(limits.handshake_timeout_s))
         .acceptor(capped);
@@ -63,10 +71,28 @@ async fn one_host(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Accepts at most so many connections at one time; further ones are closed at once.
+/// Accepts at most so many connections at one time, and fewer of one address; further ones are closed at once.
 #[derive(Clone)]
 struct Capped {
     connections: Arc<Semaphore>,
+    addresses: Shares,
+}
+
+/// A connection's place among those of its address, and among all.
+type Place = (Part, OwnedSemaphorePermit);
+
+impl Capped {
+    fn place(&self, stream: &TcpStream) -> io::Result<Place> {
+        let peer = Peer::address(stream.peer_addr()?.ip());
+        let of_address = self.addresses.try_take(peer, 1).ok_or_else(|| refused("address"))?;
+        let of_all = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| refused("all"))?;
+        Ok((of_address, of_all))
+    }
+}
+
+fn refused(full: &'static str) -> io::Error {
+    metrics::counter!("strongroom_connections_refused_total", "full" => full).increment(1);
+    io::Error::other("too many connections")
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
@@ -75,14 +101,11 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
     type Future = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Held<S>)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let permit = Arc::clone(&self.connections).try_acquire_owned();
+        let place = self.place(&stream);
         Box::pin(async move {
-            let Ok(permit) = permit else {
-                metrics::counter!("strongroom_connections_refused_total").increment(1);
-                return Err(io::Error::other("too many connections"));
-            };
+            let place = Arc::new(place?);
             let (stream, inner) = NoDelayAcceptor::new().accept(stream, service).await?;
-            Ok((stream, Held { inner, _permit: Arc::new(permit) }))
+            Ok((stream, Held { inner, _place: place }))
         })
     }
 }
@@ -91,7 +114,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
 #[derive(Clone)]
 struct Held<S> {
     inner: S,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _place: Arc<Place>,
 }
 
 impl<S: Service<Request<B>>, B> Service<Request<B>> for Held<S> {

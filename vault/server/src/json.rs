@@ -1,6 +1,10 @@
 //! Reading requests: strict JSON, under caps and deadlines.
 
-use crate::problem::{Answer, Refused};
+use crate::{
+    bodies::Terms,
+    config::LimitsConfig,
+    problem::{Answer, Refused},
+};
 use axum::{
     body::{BodyDataStream, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
@@ -13,6 +17,7 @@ use serde::{
 };
 use std::{collections::HashSet, fmt, time::Duration};
 use strongroom_protocol::{Code, Problem, limits, objects};
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt;
 
 /// Bytes of a refused request's body that are still read: as many as the largest body twice.
@@ -20,11 +25,7 @@ const DISCARDED: usize = 2 * limits::BODY;
 /// For how long they are read.
 const DISCARDING: Duration = Duration::from_secs(5);
 
-/// How long a body may take, put into each request by the router.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyTimeout(pub Duration);
-
-/// A JSON body: of type `application/json`, at most 4 MiB, no unknown fields (the types see to
+/// A JSON body: of type `application/json`, no larger than its endpoint reads, no unknown fields (the types see to
 /// that), no array in an object's place, no name given twice in any object.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -82,9 +83,11 @@ pub fn require_json(headers: &HeaderMap) -> Answer<()> {
     }
 }
 
-/// A request's body of at most `cap` bytes, within the deadline.
+/// A request's body of at most `cap` bytes, and no more than its endpoint reads, as fast as it has to come.
 pub async fn read_body(request: Request, cap: usize) -> Answer<Bytes> {
-    let timeout = request.extensions().get::<BodyTimeout>().map_or(Duration::from_secs(30), |t| t.0);
+    let terms = request.extensions().get::<Terms>().copied();
+    let terms = terms.unwrap_or_else(|| Terms::new(&LimitsConfig::default(), cap));
+    let cap = cap.min(terms.limit);
     let too_large = || Refused::from(Problem::new(Code::TooLarge).detail(format!("at most {cap} bytes")));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > cap) {
@@ -92,27 +95,45 @@ pub async fn read_body(request: Request, cap: usize) -> Answer<Bytes> {
         return Err(too_large());
     }
     let mut body = request.into_body().into_data_stream();
-    match tokio::time::timeout(timeout, collect(&mut body, cap)).await {
-        Err(_) => Err(Refused::malformed("body", format!("it did not arrive within {} seconds", timeout.as_secs()))),
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => {
+    match collect(&mut body, cap, announced.unwrap_or_default(), terms).await {
+        Collected::Whole(bytes) => Ok(bytes),
+        Collected::TooSlow => {
+            let (within, rate) = (terms.within.as_secs(), terms.bytes_per_second);
+            let detail = format!("it did not arrive within {within} seconds, or slower than {rate} bytes a second");
+            Err(Refused::malformed("body", detail))
+        }
+        Collected::TooLarge => {
             drain(body, DISCARDING).await;
             Err(too_large())
         }
     }
 }
 
-/// The whole body, or `None` once it is over `cap` bytes (or its connection broke: then nobody listens).
-async fn collect(body: &mut BodyDataStream, cap: usize) -> Option<Bytes> {
-    let mut whole = Vec::new();
-    while let Some(part) = body.next().await {
-        let part = part.ok()?;
+/// What became of a body.
+enum Collected {
+    Whole(Bytes),
+    /// It is over its cap, or its connection broke: then nobody listens.
+    TooLarge,
+    TooSlow,
+}
+
+/// Reads a body of which `announced` bytes were announced, at most `cap`: no more is taken of the memory than it is
+/// to have.
+async fn collect(body: &mut BodyDataStream, cap: usize, announced: usize, terms: Terms) -> Collected {
+    let start = Instant::now();
+    let mut whole = Vec::with_capacity(announced.min(cap));
+    loop {
+        let part = match timeout_at(start + terms.patience(whole.len()), body.next()).await {
+            Err(_) => return Collected::TooSlow,
+            Ok(None) => return Collected::Whole(whole.into()),
+            Ok(Some(Err(_))) => return Collected::TooLarge,
+            Ok(Some(Ok(part))) => part,
+        };
         if part.len() > cap - whole.len() {
-            return None;
+            return Collected::TooLarge;
         }
         whole.extend_from_slice(&part);
     }
-    Some(whole.into())
 }
 
 /// Reads what is left of a refused request's body, within bounds, and forgets it. A requester that is
@@ -305,7 +326,43 @@ mod tests {
     async fn a_body_that_does_not_come_is_given_up() {
         let body = Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
         let mut request = Request::new(body);
-        request.extensions_mut().insert(BodyTimeout(Duration::from_millis(1)));
+        request.extensions_mut().insert(Terms { within: Duration::from_millis(1), ..terms(10) });
         assert_eq!(read_body(request, 10).await.unwrap_err().code(), Code::Malformed);
+    }
+
+    fn terms(limit: usize) -> Terms {
+        Terms::new(&LimitsConfig::default(), limit)
+    }
+
+    /// One part of so many bytes, and then nothing.
+    fn stalled(bytes: usize) -> Request {
+        let first = tokio_stream::once(Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes])));
+        Request::new(Body::from_stream(first.chain(tokio_stream::pending())))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_falls_behind_is_given_up_long_before_its_deadline() {
+        let read = async |bytes: usize| {
+            let mut request = stalled(bytes);
+            let short = Terms { grace: Duration::from_millis(1), bytes_per_second: 1000, ..terms(1 << 20) };
+            request.extensions_mut().insert(Terms { within: Duration::from_mins(1), ..short });
+            let start = Instant::now();
+            (read_body(request, 1 << 20).await.map(|body| body.len()).map_err(|r| r.code()), start.elapsed())
+        };
+        let (nothing, at_once) = read(0).await;
+        let (some, later) = read(500).await;
+        assert_eq!((nothing, some), (Err(Code::Malformed), Err(Code::Malformed)));
+        assert!(later >= Duration::from_millis(500), "what came earned it half a second: {later:?}");
+        assert!(at_once + later < Duration::from_secs(30), "{at_once:?} {later:?}");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_takes_little_reads_no_more() {
+        let read = async |length: usize| {
+            let mut request = Request::new(Body::from(vec![b' '; length]));
+            request.extensions_mut().insert(terms(10));
+            read_body(request, limits::BODY).await.map(|body| body.len()).map_err(|refused| refused.code())
+        };
+        assert_eq!((read(10).await, read(11).await), (Ok(10), Err(Code::TooLarge)));
     }
 }

@@ -1,7 +1,7 @@
 //! The key service: attested releases over HTTPS, administration, audit.
 //!
 //! ```text
-//! TLS ─> observe ─> enter (lock, admission, access) ─> handler ─> Store (reads)
+//! TLS ─> observe ─> enter (lock, admission, access, room for the body) ─> handler ─> Store (reads)
 //!                                                        │
 //!                                                        └─> Queue ─> Sequencer (one commit for all that wait)
 //! routes::endpoints()  one table: router, authorisation, OpenAPI
@@ -22,6 +22,7 @@
 pub mod admission;
 pub mod api;
 pub mod authority;
+pub mod bodies;
 pub mod challenge;
 pub mod clock;
 pub mod command;
@@ -44,6 +45,7 @@ pub mod receipts;
 pub mod refusals;
 pub mod release;
 pub mod routes;
+pub mod shares;
 pub mod shredder;
 pub mod start;
 pub mod tasks;

@@ -11,8 +11,9 @@ use crate::{
         pins, policies, references, sites, status, tokens,
     },
     authority::{self, Access},
+    bodies::{FORM, LOAD, SLIP, Terms},
     challenge, enrol,
-    json::{BodyTimeout, discard},
+    json::discard,
     lease::{events, possession},
     observe,
     problem::Refused,
@@ -27,7 +28,6 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use std::time::Duration;
 use strongroom_protocol::{
     Code,
     admin::{
@@ -74,6 +74,8 @@ pub struct Endpoint {
     pub query: Option<SchemaOf>,
     /// What its body is.
     pub body: Option<SchemaOf>,
+    /// How many bytes of a body it reads.
+    pub limit: usize,
     /// What it answers.
     pub says: Says,
     handler: fn(MethodFilter) -> MethodRouter<Shared>,
@@ -92,16 +94,21 @@ macro_rules! endpoints {
             summary: $summary,
             query: endpoints!(@query $($part $type),*),
             body: endpoints!(@body $($part $type),*),
+            limit: endpoints!(@limit $($part)*),
             says: $says,
             handler: |method| on(method, $handler),
         }),+]
     };
     (@query query [$type:ty]) => { Some(of::<$type> as SchemaOf) };
-    (@query body [$type:ty]) => { None };
+    (@query $body:ident [$type:ty]) => { None };
     (@query) => { None };
-    (@body body [$type:ty]) => { Some(of::<$type> as SchemaOf) };
     (@body query [$type:ty]) => { None };
+    (@body $body:ident [$type:ty]) => { Some(of::<$type> as SchemaOf) };
     (@body) => { None };
+    (@limit slip) => { SLIP };
+    (@limit form) => { FORM };
+    (@limit load) => { LOAD };
+    (@limit $($query:ident)?) => { 0 };
 }
 
 /// Every endpoint.
@@ -114,61 +121,61 @@ pub fn endpoints() -> Vec<Endpoint> {
         GET "/readyz", Always, "Says whether requests are served.", () => Json(of::<status::Readiness>), status::ready;
         GET "/v1/vault", Public, "What a client may know before it trusts anything.", () => Json(of::<VaultInfo>), status::vault;
         GET "/v1/openapi.json", Public, "This document.", () => Media("application/json"), status::openapi;
-        POST "/v1/challenges", Public, "Issues a nonce.", (body [ChallengeRequest]) => Json(of::<Challenge>), challenge::create;
+        POST "/v1/challenges", Public, "Issues a nonce.", (slip [ChallengeRequest]) => Json(of::<Challenge>), challenge::create;
 
-        POST "/v1/releases", Evidence, "Releases keys, renews a lease, or takes a node's devices into its record, on fresh evidence.", (body [ReleaseRequest]) => Json(of::<ReleaseResponse>), release::create;
-        POST "/v1/leases/{id}/renew", Possession, "Proves possession of a lease and prolongs it; the answer is signed in `Strongroom-Signature`.", (body [RenewRequest]) => Json(of::<RenewAnswer>), possession::renew;
-        DELETE "/v1/leases/{id}", Possession, "Ends a lease; the answer is signed in `Strongroom-Signature`.", (body [EndRequest]) => Json(of::<EndAnswer>), possession::end;
+        POST "/v1/releases", Evidence, "Releases keys, renews a lease, or takes a node's devices into its record, on fresh evidence.", (load [ReleaseRequest]) => Json(of::<ReleaseResponse>), release::create;
+        POST "/v1/leases/{id}/renew", Possession, "Proves possession of a lease and prolongs it; the answer is signed in `Strongroom-Signature`.", (slip [RenewRequest]) => Json(of::<RenewAnswer>), possession::renew;
+        DELETE "/v1/leases/{id}", Possession, "Ends a lease; the answer is signed in `Strongroom-Signature`.", (slip [EndRequest]) => Json(of::<EndAnswer>), possession::end;
         GET "/v1/leases/{id}/events", Possession, "Signed events of a lease, as server-sent events of `SignedEvent`.", () => Media("text/event-stream"), events::listen;
 
-        POST "/v1/nodes", Evidence, "Begins an enrolment.", (body [EnrolRequest]) => Json(of::<EnrolChallenge>), enrol::begin;
-        POST "/v1/enrolments/{id}/activate", Evidence, "Ends an enrolment with the credential's secret and a quote.", (body [ActivateRequest]) => Json(of::<EnrolmentState>), enrol::activate;
+        POST "/v1/nodes", Evidence, "Begins an enrolment.", (load [EnrolRequest]) => Json(of::<EnrolChallenge>), enrol::begin;
+        POST "/v1/enrolments/{id}/activate", Evidence, "Ends an enrolment with the credential's secret and a quote.", (load [ActivateRequest]) => Json(of::<EnrolmentState>), enrol::activate;
         GET "/v1/enrolments/{id}", Evidence, "How far an enrolment is.", () => Json(of::<EnrolmentState>), enrol::show;
 
         GET "/v1/ledger/checkpoint", Public, "The newest checkpoint (C2SP tlog-checkpoint).", () => Media("text/plain"), ledger::checkpoint;
         GET "/v1/ledger/tile/{*path}", Public, "A tile of the log (C2SP tlog-tiles).", () => Media("application/octet-stream"), ledger::tile;
         GET "/v1/assets/{name}/current", Public, "The newest key version that was not destroyed, and its state.", () => Json(of::<AssetCurrent>), assets::current;
 
-        POST "/v1/sites", Roles(&[Operator]), "Creates a site.", (body [Site]) => RECORDED, sites::create;
+        POST "/v1/sites", Roles(&[Operator]), "Creates a site.", (form [Site]) => RECORDED, sites::create;
         GET "/v1/sites", Roles(&[Operator, Auditor]), "All sites.", () => Json(of::<Vec<Site>>), sites::list;
-        POST "/v1/nodes/import", Roles(&[Operator]), "Registers a machine without a TPM by what its evidence will show.", (body [ImportNode]) => RECORDED, identities::import;
+        POST "/v1/nodes/import", Roles(&[Operator]), "Registers a machine without a TPM by what its evidence will show.", (form [ImportNode]) => RECORDED, identities::import;
         GET "/v1/nodes", Roles(&[Operator, Auditor]), "All nodes.", () => Json(of::<Vec<NodeView>>), nodes::list;
         GET "/v1/nodes/{id}", Roles(&[Operator, Auditor]), "A node, by its id or by an identity that its record lists (`KIND:VALUE`).", () => Json(of::<NodeView>), nodes::show;
         GET "/v1/nodes/{id}/measurements", Roles(&[Endorser, Operator, Auditor]), "What a node showed when it attested last: PCR values, the events of its boot log, measured files.", () => Json(of::<ReferenceValues>), nodes::measured;
-        POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (body [ApproveNode]) => RECORDED, nodes::approve;
-        POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (body [RevokeNode]) => RECORDED, nodes::revoke;
-        POST "/v1/nodes/{id}/identities", Roles(&[Operator]), "Adds identities to a node's record, or takes some out, which ends its leases.", (body [ChangeIdentities]) => RECORDED, identities::change;
-        POST "/v1/references", Roles(&[Endorser]), "Proposes a version of a reference set.", (body [RecordReference]) => RECORDED, references::propose;
+        POST "/v1/nodes/{id}/approve", Roles(&[Operator]), "Puts a node into a site.", (form [ApproveNode]) => RECORDED, nodes::approve;
+        POST "/v1/nodes/{id}/revoke", Roles(&[Operator]), "Takes a node out for good, and ends its leases.", (form [RevokeNode]) => RECORDED, nodes::revoke;
+        POST "/v1/nodes/{id}/identities", Roles(&[Operator]), "Adds identities to a node's record, or takes some out, which ends its leases.", (form [ChangeIdentities]) => RECORDED, identities::change;
+        POST "/v1/references", Roles(&[Endorser]), "Proposes a version of a reference set.", (load [RecordReference]) => RECORDED, references::propose;
         POST "/v1/references/{name}/{version}/approve", Roles(&[Endorser]), "Puts a version of a reference set in force that somebody else proposed.", () => RECORDED, references::approve;
         GET "/v1/references", Roles(&[Endorser, Auditor, Operator, PolicyAuthor]), "Every version of every reference set.", () => Json(of::<Vec<ReferenceView>>), references::list;
 
-        POST "/v1/endorsements", Roles(&[Endorser]), "Takes in what vendors publish about their hardware: all of it, or nothing.", (body [ImportEndorsement]) => Json(of::<ImportedEndorsements>), endorsements::import;
+        POST "/v1/endorsements", Roles(&[Endorser]), "Takes in what vendors publish about their hardware: all of it, or nothing.", (load [ImportEndorsement]) => Json(of::<ImportedEndorsements>), endorsements::import;
         GET "/v1/endorsements", Roles(&[Endorser, Auditor, Operator]), "All endorsements, without their bytes.", () => Json(of::<Vec<EndorsementView>>), endorsements::list;
         DELETE "/v1/endorsements/{*name}", Roles(&[Endorser]), "Removes an endorsement; a revocation list only where a second person asks for it too.", () => RECORDED, endorsements::remove;
-        POST "/v1/pins", Roles(&[Endorser]), "Proposes that a TPM vendor's root be trusted.", (body [ProposePin]) => RECORDED, pins::propose;
+        POST "/v1/pins", Roles(&[Endorser]), "Proposes that a TPM vendor's root be trusted.", (form [ProposePin]) => RECORDED, pins::propose;
         GET "/v1/pins", Roles(&[Endorser, Auditor, Operator]), "Every pinned root, those of the release among them.", () => Json(of::<Vec<PinView>>), pins::list;
         POST "/v1/pins/{kind}/{sha256}/approve", Roles(&[Endorser]), "Puts a pin in force that somebody else proposed.", () => RECORDED, pins::approve;
         DELETE "/v1/pins/{kind}/{sha256}", Roles(&[Endorser]), "Takes a pin back that nothing rests on, or the proposal of one.", () => RECORDED, pins::withdraw;
 
-        POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (body [CreateAsset]) => RECORDED, assets::create;
+        POST "/v1/assets", Roles(&[Custodian]), "Creates an asset with its first key version.", (form [CreateAsset]) => RECORDED, assets::create;
         GET "/v1/assets", Roles(&[Custodian, Auditor]), "All assets.", () => Json(of::<Vec<AssetView>>), assets::list;
         GET "/v1/assets/{name}", Roles(&[Custodian, Auditor]), "An asset.", () => Json(of::<AssetView>), assets::show;
-        POST "/v1/assets/{name}", Roles(&[Custodian]), "Changes an asset's labels, jurisdictions, reference sets or lease quota.", (body [UpdateAsset]) => RECORDED, assets::update;
+        POST "/v1/assets/{name}", Roles(&[Custodian]), "Changes an asset's labels, jurisdictions, reference sets or lease quota.", (form [UpdateAsset]) => RECORDED, assets::update;
         POST "/v1/assets/{name}/keys", Roles(&[Custodian]), "Makes a new active key version.", () => RECORDED, keys::rotate;
         DELETE "/v1/assets/{name}/keys/{version}", Roles(&[Custodian]), "Destroys a key version, and ends the leases that hold it.", () => RECORDED, keys::destroy;
         GET "/v1/leases", Roles(&[Custodian, Auditor]), "Leases, newest first.", (query [LeaseQuery]) => Json(of::<Vec<LeaseView>>), leases::list;
-        POST "/v1/leases/revoke", Roles(&[Custodian, Operator]), "Takes all leases of a node, an asset (custodians only), a site, or all there are back, at once.", (body [RevokeLeases]) => Json(of::<RevokedLeases>), leases::revoke_many;
-        POST "/v1/leases/{id}/revoke", Roles(&[Custodian]), "Takes a lease back.", (body [RevokeLease]) => RECORDED, leases::revoke;
+        POST "/v1/leases/revoke", Roles(&[Custodian, Operator]), "Takes all leases of a node, an asset (custodians only), a site, or all there are back, at once.", (form [RevokeLeases]) => Json(of::<RevokedLeases>), leases::revoke_many;
+        POST "/v1/leases/{id}/revoke", Roles(&[Custodian]), "Takes a lease back.", (form [RevokeLease]) => RECORDED, leases::revoke;
 
-        POST "/v1/policies", Roles(&[PolicyAuthor]), "Proposes a policy.", (body [PolicyFiles]) => RECORDED, policies::propose;
+        POST "/v1/policies", Roles(&[PolicyAuthor]), "Proposes a policy.", (load [PolicyFiles]) => RECORDED, policies::propose;
         GET "/v1/policies", Roles(&[PolicyAuthor, PolicyApprover, Auditor]), "All policies, newest first.", () => Json(of::<Vec<PolicyView>>), policies::list;
         GET "/v1/policies/{digest}", Roles(&[PolicyAuthor, PolicyApprover, Auditor]), "A policy with its files.", () => Json(of::<policies::PolicyDetail>), policies::show;
         POST "/v1/policies/{digest}/enforce", Roles(&[PolicyApprover]), "Enforces a policy that somebody else proposed.", () => RECORDED, policies::enforce;
 
-        POST "/v1/tokens", Roles(&[Admin]), "Creates a token; its secret is shown once.", (body [CreateToken]) => Json(of::<CreatedToken>), tokens::create;
+        POST "/v1/tokens", Roles(&[Admin]), "Creates a token; its secret is shown once.", (form [CreateToken]) => Json(of::<CreatedToken>), tokens::create;
         GET "/v1/tokens", Roles(&[Admin, Auditor]), "All tokens, without secrets.", () => Json(of::<Vec<TokenView>>), tokens::list;
         GET "/v1/tokens/self", Roles(&Role::ALL), "The token that asks, without its secret.", () => Json(of::<TokenView>), tokens::whoami;
-        POST "/v1/tokens/self/rotate", Roles(&Role::ALL), "Puts another token, shown once, in the place of the one that asks; it lives no longer.", (body [RotateToken]) => Json(of::<RotatedToken>), tokens::rotate;
+        POST "/v1/tokens/self/rotate", Roles(&Role::ALL), "Puts another token, shown once, in the place of the one that asks; it lives no longer.", (form [RotateToken]) => Json(of::<RotatedToken>), tokens::rotate;
         DELETE "/v1/tokens/{id}", Roles(&[Admin]), "Revokes a token.", () => RECORDED, tokens::revoke;
 
         GET "/v1/decisions", Roles(&[Auditor, Custodian, Operator, PolicyAuthor]), "Records of decisions.", (query [AuditQuery]) => Json(of::<AuditPage>), decisions::list;
@@ -182,16 +189,14 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// The API of an open vault.
 pub fn router(vault: Shared) -> Router {
-    let timeout = BodyTimeout(Duration::from_secs(vault.config.limits.body_timeout_s));
     let mut router = Router::new();
     for endpoint in endpoints() {
         // INVARIANT: the table has no methods that axum does not know; the matrix test calls each.
         let Ok(filter) = MethodFilter::try_from(endpoint.method.clone()) else { continue };
         let (entered, access) = (Shared::clone(&vault), endpoint.access);
-        let enter = move |mut request: Request, next: Next| {
-            request.extensions_mut().insert(timeout);
-            authority::enter(Shared::clone(&entered), access, request, next)
-        };
+        let terms = Terms::new(&vault.config.limits, endpoint.limit);
+        let enter =
+            move |request: Request, next: Next| authority::enter(Shared::clone(&entered), access, terms, request, next);
         router = router.route(endpoint.path, (endpoint.handler)(filter).route_layer(from_fn(enter)));
     }
     router

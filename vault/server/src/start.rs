@@ -2,6 +2,7 @@
 
 use crate::{
     admission::Admission,
+    bodies::Bodies,
     clock::Clock,
     config::{BackendKind, Config, CustodyKind},
     endorsements::Endorsements,
@@ -123,6 +124,7 @@ pub fn assemble(
         clock: Clock::new(Arc::clone(&store)),
         queue: Queue::start(committer, &config.limits, Arc::clone(&lock)),
         admission: Admission::new(&config.limits),
+        bodies: Bodies::new(&config.limits),
         config,
         store,
         lock,

@@ -2,6 +2,7 @@
 
 use crate::{
     admission::Admission,
+    bodies::Bodies,
     clock::Clock,
     config::Config,
     endorsements::Endorsements,
@@ -56,6 +57,8 @@ pub struct Vault {
     pub endorsements: Endorsements,
     /// Who may ask how often.
     pub admission: Admission,
+    /// Room for bodies of requests.
+    pub bodies: Bodies,
     /// Lines of requests, a node each.
     pub(crate) turns: Turns,
     /// How much of their logs was kept, a node each.

@@ -12,16 +12,20 @@ use std::{
 };
 use strongroom_server::{config::LimitsConfig, http, tls};
 
-type Connection = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+pub(crate) type Connection = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
-struct Listening {
-    address: SocketAddr,
-    client: Arc<rustls::ClientConfig>,
-    handle: Handle<SocketAddr>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Arc<rustls::ClientConfig>,
+    pub(crate) handle: Handle<SocketAddr>,
+    pub(crate) served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 fn listening(bench: &Bench, connections: usize) -> Listening {
+    listening_within(bench, LimitsConfig { connections, ..LimitsConfig::default() })
+}
+
+pub(crate) fn listening_within(bench: &Bench, limits: LimitsConfig) -> Listening {
     #[expect(clippy::disallowed_methods, reason = "the client judges the certificate by the real clock")]
     let now = time::OffsetDateTime::now_utc();
     let made = tls::make_certificates(vec!["127.0.0.1".to_owned()], now).unwrap();
@@ -39,7 +43,6 @@ fn listening(bench: &Bench, connections: usize) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let handle = Handle::new();
-    let limits = LimitsConfig { connections, ..LimitsConfig::default() };
     let (router, config, stop) =
         (bench.router.clone(), tls::server_config(&certificate, &key).unwrap(), handle.clone());
     let served = tokio::spawn(async move { http::serve(listener, router, config, &limits, stop).await });
@@ -53,14 +56,23 @@ fn ask(address: SocketAddr, client: Arc<rustls::ClientConfig>) -> Option<(String
 }
 
 /// The answer to what `request` sends, up to the text `until`.
-fn talk(
+pub(crate) fn talk(
     address: SocketAddr,
     client: Arc<rustls::ClientConfig>,
     request: impl Fn(&mut Connection) -> Option<()>,
     until: &str,
 ) -> Option<(String, Connection)> {
+    talk_over(TcpStream::connect(address).unwrap(), client, request, until)
+}
+
+/// The same over a connection that was made already.
+pub(crate) fn talk_over(
+    mut tcp: TcpStream,
+    client: Arc<rustls::ClientConfig>,
+    request: impl Fn(&mut Connection) -> Option<()>,
+    until: &str,
+) -> Option<(String, Connection)> {
     let mut tls = rustls::ClientConnection::new(client, "127.0.0.1".try_into().unwrap()).unwrap();
-    let mut tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp).ok()?;

@@ -10,6 +10,7 @@ mod acts;
 mod administration;
 mod audit;
 mod bench;
+mod bodies;
 mod boot;
 mod endorsements;
 mod enrolment;
