@@ -4,6 +4,7 @@
 //! `asn1-rs`, which `x509-parser` brings, reads lengths in any form. Here each has its shortest, so that nothing can be
 //! written in two ways.
 
+pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;

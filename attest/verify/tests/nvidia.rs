@@ -6,6 +6,8 @@
     reason = "a failed test is how a test speaks; helpers of tests are tests too"
 )]
 
+#[path = "nvidia/answers.rs"]
+mod answers;
 #[path = "nvidia/contents.rs"]
 mod contents;
 #[path = "nvidia/genuine.rs"]

@@ -124,7 +124,11 @@ fn parts(one: &Endorsement) -> Vec<Part> {
     match one.content {
         Content::RevocationList => Part::list("list", &one.bytes).into_iter().collect(),
         Content::Collateral => Collateral::parse(&one.bytes).map(|read| read.parts()).unwrap_or_default(),
-        Content::Answer => vec![whole("answer", Answer::read(&one.bytes).map(|answer| sha256(answer.signed())))],
+        // Each time that a responder is asked it signs anew: what it says counts.
+        Content::Answer => {
+            let said = Answer::read(&one.bytes).and_then(|answer| Some(answer.only()?.said()));
+            vec![whole("answer", said)]
+        }
         Content::Certificate => vec![whole("certificate", None)],
         Content::Manifest => vec![whole("manifest", None)],
     }

@@ -107,6 +107,14 @@ fn would_be_root(sent: &[&[u8]]) -> String {
     sent.iter().find(own).or(sent.last()).map_or_else(String::new, |der| hex(&sha256(der)))
 }
 
+/// Certificates (DER) from the leaf to the root, nothing of them verified; or what they lack to be a chain.
+pub(super) fn in_order<'a>(sent: &[&'a [u8]]) -> Result<Vec<Certificate<'a>>, String> {
+    ordered(sent).map_err(|broken| match broken {
+        Broken::Shape(problem) | Broken::Validity(problem) | Broken::Path(problem) => problem,
+        Broken::NotPinned { sha256 } => sha256,
+    })
+}
+
 /// From the leaf, which issued none of the others, up to the certificate that none of the others issued.
 fn ordered<'a>(sent: &[&'a [u8]]) -> Result<Vec<Certificate<'a>>, Broken> {
     let shape = |problem: &str| Broken::Shape(problem.to_owned());

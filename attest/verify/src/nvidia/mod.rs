@@ -29,7 +29,7 @@ pub use opaque::Facts;
 pub use refused::GpuRefused;
 pub use report::{Fields, GpuReport, Measurement, Measurements};
 pub use requirements::{DevtoolsWord, GpuRequirements, GuestWord};
-pub use revocation::Revocation;
+pub use revocation::{Revocation, StatusRequest, answers, says_revoked, status_requests, unsuccessful};
 pub(crate) use revocation::{Answer, MAX_ANSWER};
 pub use rim::{RimKind, VerifiedRim};
 

@@ -6,6 +6,7 @@
 //! itself certified and replaces with its firmware; its device's certificate is what NVIDIA would revoke.
 
 mod ocsp;
+mod request;
 
 use super::GpuRefused;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     x509::{Certificate, Crl, MAX_CRLS, check_dates},
 };
 pub(crate) use ocsp::Answer;
+pub use request::{StatusRequest, answers, says_revoked, status_requests, unsuccessful};
 
 /// Most bytes of an answer.
 pub(crate) const MAX_ANSWER: usize = 16 << 10;

@@ -24,6 +24,8 @@ pub struct Status {
     pub revoked: Vec<Vec<u8>>,
     /// An answer says that it does not know the certificate.
     pub unknown: bool,
+    /// An extension of an answer about its one certificate: identifier, and whether it is critical.
+    pub extension: Option<(Vec<u64>, bool)>,
 }
 
 /// Who signs an answer.
@@ -43,7 +45,13 @@ pub enum Responder<'a> {
 
 impl Default for Status {
     fn default() -> Self {
-        Self { this_update: (2026, 11, 20), next_update: Some((2026, 12, 20)), revoked: vec![], unknown: false }
+        Self {
+            this_update: (2026, 11, 20),
+            next_update: Some((2026, 12, 20)),
+            revoked: vec![],
+            unknown: false,
+            extension: None,
+        }
     }
 }
 
@@ -107,6 +115,19 @@ impl Status {
                         if let Some(next) = self.next_update {
                             let next = time(next);
                             writer.next().write_tagged(Tag::context(0), |writer| writer.write_generalized_time(&next));
+                        }
+                        if let Some((id, critical)) = &self.extension {
+                            writer.next().write_tagged(Tag::context(1), |writer| {
+                                writer.write_sequence(|writer| {
+                                    writer.next().write_sequence(|writer| {
+                                        writer.next().write_oid(&oid(id));
+                                        if *critical {
+                                            writer.next().write_bool(true);
+                                        }
+                                        writer.next().write_bytes(&[5, 0]);
+                                    });
+                                });
+                            });
                         }
                     });
                 });

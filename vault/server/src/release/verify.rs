@@ -329,7 +329,7 @@ impl Work {
         let driver_rim = ids.as_ref().and_then(|ids| self.manifest(&ids.driver));
         let vbios_rim = ids.as_ref().and_then(|ids| self.manifest(&ids.vbios));
         let lists = [store.lists(PinKind::NvidiaDeviceRoot), store.lists(PinKind::NvidiaRimRoot)].concat();
-        let answers = store.answers();
+        let answers = nvidia::answers(store, &evidence, [driver_rim.as_deref(), vbios_rim.as_deref()]);
         let expect = GpuExpectation {
             nonce: Some(&nonce),
             pins: store.pins(),

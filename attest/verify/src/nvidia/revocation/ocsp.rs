@@ -5,15 +5,19 @@ use crate::{
     x509::Certificate,
 };
 use aws_lc_rs::digest;
+use strongroom_protocol::sha256;
 use x509_parser::{prelude::FromDer, time::ASN1Time};
 
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
 /// ecdsa-with-SHA384, 1.2.840.10045.4.3.3.
 const ECDSA_SHA384: &[u8] = b"\x2a\x86\x48\xce\x3d\x04\x03\x03";
+/// id-pkix-ocsp-nonce, 1.3.6.1.5.5.7.48.1.2.
+const NONCE: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x02";
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
 const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
-const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
+/// id-sha384, 2.16.840.1.101.3.4.2.2.
+pub(super) const SHA384: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x02";
 /// Most single answers in one response.
 const SINGLES: usize = 16;
 
@@ -53,14 +57,14 @@ impl<'a> Answer<'a> {
         read(bytes)
     }
 
-    /// What is signed.
-    pub(crate) fn signed(&self) -> &'a [u8] {
-        self.signed
-    }
-
     /// What it says, where it speaks of one certificate only.
     pub(crate) fn only(&self) -> Option<&Single<'a>> {
         self.singles.first().filter(|_| self.singles.len() == 1)
+    }
+
+    /// Whether it says of any certificate that it is revoked.
+    pub(super) fn says_revoked(&self) -> bool {
+        self.singles.iter().any(Single::is_revoked)
     }
 
     /// What it says of a certificate that this issuer issued.
@@ -96,6 +100,12 @@ impl Single<'_> {
         self.status == REVOKED
     }
 
+    /// SHA-256 of what it says: status and dates. Two with the same say the same, whoever signed them when.
+    pub(crate) fn said(&self) -> [u8; 32] {
+        let end = self.next_update.unwrap_or(i64::MAX);
+        sha256(&[[self.status].as_slice(), &self.this_update.to_be_bytes(), &end.to_be_bytes()].concat())
+    }
+
     /// Whether the responder knows it.
     pub(crate) fn is_known(&self) -> bool {
         [GOOD, REVOKED].contains(&self.status)
@@ -116,6 +126,18 @@ impl Single<'_> {
         };
         let hash = |bytes: &[u8]| digest::digest(algorithm, bytes);
         self.issuer_name == hash(issuer.subject_der()).as_ref() && self.issuer_key == hash(issuer.bare_key()).as_ref()
+    }
+}
+
+/// What a responder says that gives no answer (RFC 6960 §4.2.1, `OCSPResponseStatus`).
+pub(super) fn unsuccessful(bytes: &[u8]) -> Option<&'static str> {
+    match Reader::only(bytes, der::SEQUENCE)?.take(der::ENUMERATED)? {
+        [1] => Some("the responder could not read the request"),
+        [2] => Some("the responder has a fault of its own (internalError)"),
+        [3] => Some("the responder is busy (tryLater)"),
+        [5] => Some("the responder answers signed requests only"),
+        [6] => Some("the responder does not answer for this issuer (unauthorized)"),
+        _ => None,
     }
 }
 
@@ -159,7 +181,26 @@ fn data(content: &[u8]) -> Option<Vec<Single<'_>>> {
         }
         singles.push(single(list.enter(der::SEQUENCE)?)?);
     }
-    Some(singles)
+    check_extensions(&mut data)?;
+    data.is_empty().then_some(singles)
+}
+
+/// Passes over extensions, where there are any. A critical one that is not understood makes the whole no use (RFC 6960
+/// §4.4); a nonce is understood: it was for who asked.
+fn check_extensions(data: &mut Reader<'_>) -> Option<()> {
+    if !data.is(explicit(1)) {
+        return Some(());
+    }
+    let mut list = data.enter(explicit(1))?.enter(der::SEQUENCE)?;
+    while !list.is_empty() {
+        let mut extension = list.enter(der::SEQUENCE)?;
+        let id = extension.take(der::OID)?;
+        let critical = extension.is(der::BOOLEAN) && extension.take(der::BOOLEAN)? != [0];
+        if critical && id != NONCE {
+            return None;
+        }
+    }
+    Some(())
 }
 
 fn single(mut single: Reader<'_>) -> Option<Single<'_>> {
@@ -170,7 +211,9 @@ fn single(mut single: Reader<'_>) -> Option<Single<'_>> {
     let status = single.next()?.tag;
     let this_update = time(single.next()?)?;
     let next_update = if single.is(explicit(0)) { Some(time(single.enter(explicit(0))?.next()?)?) } else { None };
-    Some(Single { algorithm, issuer_name, issuer_key, serial, status, this_update, next_update })
+    check_extensions(&mut single)?;
+    let one = Single { algorithm, issuer_name, issuer_key, serial, status, this_update, next_update };
+    single.is_empty().then_some(one)
 }
 
 fn time(value: Value<'_>) -> Option<i64> {

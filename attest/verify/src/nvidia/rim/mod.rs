@@ -119,7 +119,7 @@ impl VerifiedRim {
     }
 
     /// The signer's chain (DER), from its own certificate to the root.
-    pub(super) fn chain(&self) -> &[Vec<u8>] {
+    pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
     }
 
