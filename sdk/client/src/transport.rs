@@ -28,6 +28,9 @@ use ureq::{
 const ANSWER: u64 = 16 << 20;
 /// Attempts at one request where somebody waits to be let go, the first included.
 const ATTEMPTS: u32 = 6;
+/// How long a connection is waited for where there is another replica to ask: whatever is silent for longer is away,
+/// or as good as that.
+const ELSEWHERE: Duration = Duration::from_secs(2);
 /// Longest pause between two attempts, milliseconds.
 const LONGEST_PAUSE: u64 = 8_000;
 
@@ -163,7 +166,7 @@ impl Transport {
         let (mut attempt, mut tried) = (1, 1);
         loop {
             let before = start.elapsed();
-            let error = match self.once(method, path, body, headers, before) {
+            let error = match self.once(method, path, body, headers, before, tried < self.urls.len()) {
                 Ok(answer) => {
                     // An attempt that succeeded is no waiting.
                     self.patience.spend(before);
@@ -193,7 +196,8 @@ impl Transport {
         }
     }
 
-    /// One attempt, each step of which has at most what is left of patience after `elapsed` to itself.
+    /// One attempt, each step of which has at most what is left of patience after `elapsed` to itself, and connecting
+    /// less where `others` can be asked.
     fn once(
         &self,
         method: &Method,
@@ -201,10 +205,12 @@ impl Transport {
         body: &[u8],
         headers: &[(&str, &str)],
         elapsed: Duration,
+        others: bool,
     ) -> Result<Answer, Failed> {
-        let timeout = self.patience.timeout(self.timeout, elapsed);
+        let reading = self.patience.timeout(self.timeout, elapsed);
+        let within = Within { reading: Some(reading), ..Within::of(reading, others) };
         let turn = self.turn.load(Ordering::Relaxed);
-        let response = self.exchange(turn, method, path, body, headers, timeout, Some(timeout))?;
+        let response = self.exchange(turn, method, path, body, headers, within)?;
         let signature = response
             .headers()
             .get(strongroom_protocol::lease::SIGNATURE_HEADER)
@@ -226,16 +232,15 @@ impl Transport {
         let mut tried = 1;
         loop {
             let turn = self.turn.load(Ordering::Relaxed);
-            match self.exchange(turn, method, path, body, headers, self.timeout, None) {
+            let within = Within::of(self.timeout, tried < self.urls.len());
+            match self.exchange(turn, method, path, body, headers, within) {
                 Err(Failed { error: Error::Unreachable { .. }, .. }) if tried < self.urls.len() => tried += 1,
                 done => return Ok(done?),
             }
         }
     }
 
-    /// `turn` says which replica. `timeout`: for connecting, sending and the head of the answer, each;
-    /// `reading`: for the whole body of the answer, where it is read at once.
-    #[expect(clippy::too_many_arguments, reason = "it is one request, and each is a part of it")]
+    /// `turn` says which replica.
     fn exchange(
         &self,
         turn: usize,
@@ -243,8 +248,7 @@ impl Transport {
         path: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-        timeout: Duration,
-        reading: Option<Duration>,
+        Within { connecting, each, reading }: Within,
     ) -> Result<Response<ureq::Body>, Failed> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.replica(turn)));
         for (name, value) in headers {
@@ -252,14 +256,14 @@ impl Transport {
         }
         let result = if body.is_empty() {
             request.body(()).map(|r| {
-                let request = self.agent.configure_request(r).timeout_connect(Some(timeout));
-                self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
+                let request = self.agent.configure_request(r).timeout_connect(Some(connecting));
+                self.agent.run(request.timeout_recv_response(Some(each)).timeout_recv_body(reading).build())
             })
         } else {
             request.header("content-type", "application/json").body(body).map(|r| {
                 let request = self.agent.configure_request(r).allow_non_standard_methods(true);
-                let request = request.timeout_connect(Some(timeout)).timeout_send_body(Some(timeout));
-                self.agent.run(request.timeout_recv_response(Some(timeout)).timeout_recv_body(reading).build())
+                let request = request.timeout_connect(Some(connecting)).timeout_send_body(Some(each));
+                self.agent.run(request.timeout_recv_response(Some(each)).timeout_recv_body(reading).build())
             })
         };
         let response = result.map_err(|e| Error::Request(e.to_string()))?.map_err(|e| self.unreachable(turn, &e))?;
@@ -291,6 +295,23 @@ impl Transport {
         }
         self.leave(turn);
         Failed { error: Error::Unreachable { url, cause: error.to_string() }, unconnected: is_unconnected(error) }
+    }
+}
+
+/// How long the steps of one request may take.
+struct Within {
+    /// Connecting, with TLS.
+    connecting: Duration,
+    /// Sending, and the head of the answer, each.
+    each: Duration,
+    /// The whole body of the answer, where it is read at once.
+    reading: Option<Duration>,
+}
+
+impl Within {
+    fn of(each: Duration, others: bool) -> Self {
+        let connecting = if others { each.min(ELSEWHERE) } else { each };
+        Self { connecting, each, reading: None }
     }
 }
 
@@ -428,6 +449,20 @@ mod tests {
             scope.spawn(|| tries(Method::POST));
             tries(Method::GET);
         });
+    }
+
+    /// One that takes connections and says nothing, as a machine does whose vault hangs.
+    #[test]
+    fn a_silent_replica_is_left_for_the_next_soon() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut transport = nobody(Duration::from_secs(3));
+        transport.timeout = Duration::from_mins(1);
+        transport.urls.insert(0, format!("https://{}", silent.local_addr().unwrap()));
+        let start = Instant::now();
+        let error = transport.open(&Method::GET, "/v1/vault", &[], &[]).err().unwrap();
+        assert!(matches!(&error, Error::Unreachable { url, .. } if *url == transport.urls[1]), "{error}");
+        let took = start.elapsed();
+        assert!((ELSEWHERE..Duration::from_secs(30)).contains(&took), "{took:?}");
     }
 
     #[test]
