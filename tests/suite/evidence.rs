@@ -5,6 +5,7 @@ mod decisions;
 mod hardware;
 mod launch;
 mod logs;
+mod open;
 mod quotes;
 mod reference;
 

@@ -125,7 +125,7 @@ pub enum Refused {
     )]
     E5Secret,
     /// E5: the secret came too late.
-    #[error("E5: the activation secret expired at {expired_at} (now {now}): start a new enrolment")]
+    #[error("E5: the activation secret expired at {} (now {}): start a new enrolment", instant(*.expired_at), instant(*.now))]
     E5Expired {
         /// Unix seconds.
         expired_at: u64,

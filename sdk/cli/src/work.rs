@@ -6,7 +6,7 @@ use crate::{
     output::{Exit, Failure},
     progress::Shown,
 };
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, os::unix::fs::FileTypeExt as _, path::Path, sync::Arc};
 use strongroom::{Error, Keeper, Lease, OpenObject, Request, Room, open_input, sealed::SealedError};
 
 /// Plaintext is looked at by so many bytes at one time: a revocation waits for one piece only.
@@ -99,11 +99,54 @@ pub(crate) fn input(path: &Path) -> Result<File, Failure> {
     })
 }
 
-/// Opens a file that the user named, to be read from its beginning; a pipe will do.
+/// Opens a file that the user named, to be read from its beginning. A pipe will do that somebody opened for this
+/// process, as a shell does for `<(…)` and for standard input; a named one could be waited for without end.
 pub(crate) fn given(path: &Path) -> Result<File, Failure> {
-    File::open(path).map_err(|e| unreadable(path, &e))
+    let handed = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
+    if !handed {
+        return input(path);
+    }
+    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let kind = file.metadata().map_err(|e| unreadable(path, &e))?.file_type();
+    if kind.is_file() || kind.is_fifo() { Ok(file) } else { Err(Error::NotRegular(path.to_owned()).into()) }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Usage, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use std::{
+        io::{Read as _, Write as _},
+        os::fd::AsRawFd as _,
+    };
+
+    #[test]
+    fn nothing_is_waited_for_that_nobody_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        for other in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let refused = given(other).unwrap_err();
+            assert!(refused.exit == Exit::Usage && refused.message.contains("regular file"), "{}", refused.message);
+        }
+        let device = File::open("/dev/zero").unwrap();
+        let refused = given(Path::new(&format!("/dev/fd/{}", device.as_raw_fd()))).unwrap_err();
+        assert!(refused.message.contains("regular file"), "{}", refused.message);
+
+        let file = directory.path().join("file");
+        std::fs::write(&file, b"plain").unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"piped").unwrap();
+        drop(writer);
+        let handed = format!("/dev/fd/{}", reader.as_raw_fd());
+        for (path, expected) in [(file.as_path(), "plain"), (Path::new(&handed), "piped")] {
+            let mut text = String::new();
+            given(path).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
 }

@@ -43,6 +43,14 @@ fn a_machine_without_a_tpm_is_registered_and_its_record_changed() {
     let listed = operator.run(["node", "list"]).unwrap().done().unwrap().stdout;
     assert!(listed.contains("snp-chip, nvidia-gpu"), "{listed}");
 
+    // An approval moves it, and it waits all the same: nothing is said to be approved that is not.
+    let approve = ["node", "approve", &id, "--site", "fra-1", "--label", "rack=b7", "--single-job"];
+    let said = operator.run(approve).unwrap().done().unwrap().stdout;
+    assert!(said.contains("placed into site fra-1; it is pending: it waits for its first evidence"), "{said}");
+    assert!(!said.contains("approved"), "{said}");
+    let document: Value = operator.ask(approve).unwrap();
+    assert_eq!((&document["state"], &document["waits_for"]), (&Value::from("pending"), &Value::from("evidence")));
+
     // Identities come and go, each with its entry; a GPU that was exchanged is free for another node.
     operator.run(["node", "identity", "add", &id, OTHER]).unwrap().done().unwrap();
     assert!(operator.run(["node", "list"]).unwrap().stdout.contains("snp-chip, 2 nvidia-gpu"));
@@ -72,10 +80,10 @@ fn a_machine_without_a_tpm_is_registered_and_its_record_changed() {
     let told: Vec<(Value, Value)> =
         world.records(&["--node", &id]).iter().map(|r| (r["action"].clone(), r["details"].clone())).collect();
     let actions: Vec<&str> = told.iter().map(|(action, _)| action.as_str().unwrap()).collect();
-    assert_eq!(actions, ["node.imported", "node.identified", "node.changed"]);
+    assert_eq!(actions, ["node.imported", "node.changed", "node.changed", "node.identified", "node.changed"]);
     assert_eq!(told[0].1["identities"], serde_json::json!([GPU, read(CHIP).to_string()]));
-    assert_eq!(told[1].1["added"], serde_json::json!([OTHER]));
-    assert_eq!(told[2].1["removed"], serde_json::json!([GPU, OTHER]));
+    assert_eq!(told[3].1["added"], serde_json::json!([OTHER]));
+    assert_eq!(told[4].1["removed"], serde_json::json!([GPU, OTHER]));
 }
 
 #[test]
@@ -83,6 +91,8 @@ fn an_enrolled_node_lists_its_tpm_and_what_an_operator_added() {
     let world = World::found::<1>(&[]);
     let operator = world.vault.cli(Role::Operator).unwrap();
     let id = world.node().id.to_string();
+    let document: Value = operator.ask(["node", "approve", &id, "--site", "fra-1", "--single-job"]).unwrap();
+    assert_eq!((&document["state"], &document["waits_for"]), (&Value::from("approved"), &Value::Null));
     operator.run(["node", "identity", "add", &id, CHIP, GPU]).unwrap().done().unwrap();
     let view: NodeView = operator.ask(["node", "show", &id]).unwrap();
     assert_eq!(view.identities, [Identity::of_tpm(&world.node().id), read(CHIP), read(GPU)]);

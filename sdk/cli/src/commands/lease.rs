@@ -1,6 +1,6 @@
 //! `strongroom lease`.
 
-use super::recorded;
+use super::{recorded, word};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
@@ -101,15 +101,7 @@ fn list(context: &Context, all: bool, after: Option<LeaseId>, limit: Option<usiz
     }
     let rows: Vec<_> = leases
         .iter()
-        .map(|l| {
-            [
-                l.id.to_string(),
-                format!("{:?}", l.state).to_lowercase(),
-                l.keys.join(" "),
-                l.node.to_string(),
-                l.expires_at.clone(),
-            ]
-        })
+        .map(|l| [l.id.to_string(), word(&l.state), l.keys.join(" "), l.node.to_string(), l.expires_at.clone()])
         .collect();
     Answer::new(&leases, table(["LEASE", "STATE", "KEYS", "NODE", "EXPIRES"], &rows))
 }

@@ -30,6 +30,7 @@ use crate::{
     output::{Answer, Failure},
 };
 use clap::{CommandFactory, Subcommand};
+use serde::Serialize;
 use strongroom::protocol::admin::Recorded;
 
 /// Everything that can be done, by subject.
@@ -144,6 +145,11 @@ fn recorded(what: &str, recorded: &Recorded) -> Result<Answer, Failure> {
         text.push_str(warning);
     }
     Answer::new(recorded, text)
+}
+
+/// The protocol's own word for a state.
+fn word(state: &impl Serialize) -> String {
+    serde_json::to_value(state).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// An id or a name as one segment of a path: nothing in it can lead to another endpoint.

@@ -7,18 +7,20 @@ mod import;
 mod show;
 pub(crate) mod shown;
 
-use super::{label, labels, recorded};
+use super::{label, labels, recorded, word};
 use crate::{
     context::Context,
     output::{Answer, Failure, table},
 };
 use clap::Subcommand;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use strongroom::{
-    Options, Room,
+    Error, Options, Room,
     protocol::{
         NodeId,
         admin::{ApproveNode, NodeView, Recorded, RevokeNode},
+        enrol::NodeState,
         identity::IdentityKind,
     },
 };
@@ -106,16 +108,18 @@ impl Node {
             Self::Approve(a) => {
                 let body = ApproveNode {
                     site: a.site.clone(),
-                    labels: a.labels.into_iter().collect(),
+                    labels: a.labels.iter().cloned().collect(),
                     single_job: a.single_job,
                 };
-                let answer: Recorded = context.admin()?.post(&format!("/v1/nodes/{}/approve", a.node), &body)?;
+                let vault = context.admin()?;
+                let answer: Recorded = vault.post(&format!("/v1/nodes/{}/approve", a.node), &body)?;
                 let warning = (!body.single_job).then(|| {
                     "approved without --single-job: the baseline policy releases nothing to a node whose jobs no agent tells apart"
                         .to_owned()
                 });
-                recorded(&format!("node {} approved into site {}", a.node, a.site), &answer)
-                    .map(|answer| answer.warn(warning))
+                // What became of it: a node that was registered by hand waits for its first evidence all the same.
+                let node = vault.get(&format!("/v1/nodes/{}", a.node));
+                Ok(approved(&a, &answer, node)?.warn(warning))
             }
             Self::Revoke(r) => {
                 let body = RevokeNode { reason: r.reason };
@@ -130,6 +134,30 @@ impl Node {
             Self::Status(status) => status.run(context),
         }
     }
+}
+
+/// What came of an approval. It is recorded; that the node cannot be looked at then is only said.
+fn approved(asked: &Approve, answer: &Recorded, node: Result<NodeView, Error>) -> Result<Answer, Failure> {
+    let Approve { node: id, site, .. } = asked;
+    let (text, state, unseen) = match &node {
+        Ok(node) if node.state == NodeState::Approved => {
+            (format!("node {id} approved into site {site}"), json!({ "state": node.state }), None)
+        }
+        Ok(node) => {
+            let text = format!("node {id} placed into site {site}; it is {}", show::condition(node));
+            let waits_for = show::waits_for(node);
+            (text, json!({ "state": node.state, "waits_for": waits_for }), None)
+        }
+        Err(error) => {
+            let unseen = format!("the act is recorded, and how the node stands could not be asked: {error}");
+            (format!("node {id} placed into site {site}"), json!({}), Some(unseen))
+        }
+    };
+    let mut told = recorded(&text, answer)?;
+    if let (Some(document), Value::Object(state)) = (told.json.as_object_mut(), state) {
+        document.extend(state);
+    }
+    Ok(told.warn(unseen))
 }
 
 impl Status {
@@ -148,7 +176,7 @@ impl Status {
         let text = match (&state.node, &state.state) {
             (Some(node), Some(condition)) => format!(
                 "node {node}: {}{}",
-                format!("{condition:?}").to_lowercase(),
+                word(condition),
                 state.site.as_ref().map(|site| format!(", in site {site}")).unwrap_or_default()
             ),
             _ => "the enrolment was not activated".to_owned(),
@@ -163,7 +191,7 @@ const COLUMNS: [&str; 9] = ["NODE", "STATE", "SITE", "IN", "LABELS", "ASKS FOR",
 fn row(node: &NodeView) -> [String; 9] {
     [
         node.id.to_string(),
-        format!("{:?}", node.state).to_lowercase(),
+        word(&node.state),
         node.site.clone().unwrap_or_default(),
         node.jurisdiction.clone().unwrap_or_default(),
         labels(&node.labels),

@@ -1,8 +1,10 @@
 //! `strongroom policy`.
 
+mod difference;
 mod show;
+mod warnings;
 
-use super::recorded;
+use super::{recorded, word};
 use crate::{
     context::Context,
     output::{Answer, Exit, Failure, table},
@@ -15,24 +17,34 @@ use strongroom::protocol::{
     admin::{PolicyFiles, PolicyView, Recorded},
 };
 use strongroom_policy::{Bundle, Outcome, PolicyError, Sources, TestReport, TestResult, load_dir, test_bundle};
+use warnings::Warnings;
 
 const UNTESTED: &str = "a bundle without tests has not been tested";
 
 /// Policies.
 #[derive(Subcommand)]
 pub(crate) enum Policy {
-    /// Check that a bundle loads; offline
-    #[command(after_help = "Example:\n  strongroom policy check policies/baseline")]
+    /// Check that a bundle loads, and say what it lets through that the bundles which ship do not; offline
+    #[command(after_help = "Example:\n  strongroom policy check policies/baseline --deny-warnings")]
     Check {
-        /// The bundle's directory
+        /// The bundle's directory; where its name says a tier, the bundle is held against that tier's rules
         directory: PathBuf,
+        /// End with 1 where there is a warning
+        #[arg(long)]
+        deny_warnings: bool,
     },
-    /// Run a bundle's own tests (`*_test.rego`); offline
+    /// Run a bundle's own tests (`*_test.rego`), and say what it lets through; offline
     #[command(after_help = "Example:\n  strongroom policy test policies/baseline")]
     Test {
         /// The bundle's directory
         directory: PathBuf,
+        /// End with 1 where there is a warning, though all tests pass
+        #[arg(long)]
+        deny_warnings: bool,
     },
+    /// Say which settings and rules differ between two bundles; ends with 1 if any do
+    #[command(after_help = "Example:\n  strongroom policy diff enforced policies/baseline")]
+    Diff(difference::Difference),
     /// Test a bundle and propose it; somebody else enforces it
     #[command(after_help = "Example:\n  strongroom policy propose policies/baseline --token-file author.token")]
     Propose {
@@ -57,22 +69,33 @@ pub(crate) enum Policy {
 impl Policy {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self {
-            Self::Check { directory } => {
-                let bundle = Bundle::from_files(load(&directory)?.files).map_err(|e| invalid(&e))?;
+            Self::Check { directory, deny_warnings } => {
+                let bundle = bundle(&load(&directory)?)?;
+                let warnings = Warnings::of(&bundle, Some(&directory));
                 let digest = Fixed(bundle.digest());
-                Answer::new(
-                    &json!({ "digest": digest, "files": bundle.files().keys().collect::<Vec<_>>() }),
-                    format!("the bundle loads\ndigest {digest}"),
-                )
+                let files: Vec<_> = bundle.files().keys().collect();
+                let document = json!({
+                    "digest": digest, "files": files, "warnings": warnings.warnings, "notices": warnings.notices
+                });
+                let text = format!("the bundle loads\ndigest {digest}\n{}", warnings.text());
+                let mut answer = Answer::new(&document, text)?;
+                answer.holds = !(deny_warnings && warnings.any());
+                Ok(answer)
             }
-            Self::Test { directory } => test(&load(&directory)?),
+            Self::Test { directory, deny_warnings } => {
+                let sources = load(&directory)?;
+                test(&sources, &Warnings::of(&bundle(&sources)?, Some(&directory)), deny_warnings)
+            }
+            Self::Diff(difference) => difference.run(context),
             Self::Propose { directory } => {
                 let sources = load(&directory)?;
                 tested(&sources)?;
+                let warnings = Warnings::of(&bundle(&sources)?, Some(&directory));
                 let body = PolicyFiles { files: sources.files };
                 let answer: Recorded = context.admin()?.post("/v1/policies", &body)?;
                 let digest = answer.digest.clone().unwrap_or_else(|| Bytes(Vec::new()));
-                recorded(&format!("policy {digest} proposed; somebody else enforces it"), &answer)
+                let answer = recorded(&format!("policy {digest} proposed; somebody else enforces it"), &answer)?;
+                Ok(warnings.warnings.iter().fold(answer, |answer, weakness| answer.warn(weakness.to_string())))
             }
             Self::Enforce { digest } => {
                 let answer: Recorded = context.admin()?.post(&format!("/v1/policies/{digest}/enforce"), &json!({}))?;
@@ -86,7 +109,7 @@ impl Policy {
                     .map(|p| {
                         [
                             p.digest.to_string(),
-                            format!("{:?}", p.state).to_lowercase(),
+                            word(&p.state),
                             p.author.clone(),
                             p.approver.clone().unwrap_or_default(),
                             p.proposed_at.clone(),
@@ -103,6 +126,10 @@ fn load(directory: &std::path::Path) -> Result<Sources, Failure> {
     load_dir(directory).map_err(|e| invalid(&e))
 }
 
+fn bundle(sources: &Sources) -> Result<Bundle, Failure> {
+    Bundle::from_files(sources.files.clone()).map_err(|e| invalid(&e))
+}
+
 fn invalid(error: &PolicyError) -> Failure {
     Failure::new(Exit::Usage, error.to_string())
 }
@@ -111,7 +138,7 @@ fn run_tests(sources: &Sources) -> Result<TestReport, Failure> {
     test_bundle(&sources.files, &sources.tests).map_err(|e| invalid(&e))
 }
 
-fn test(sources: &Sources) -> Result<Answer, Failure> {
+fn test(sources: &Sources, warnings: &Warnings, deny_warnings: bool) -> Result<Answer, Failure> {
     let report = run_tests(sources)?;
     let failed: Vec<_> = report.failures().collect();
     let passed = report.results.len() - failed.len();
@@ -128,6 +155,7 @@ fn test(sources: &Sources) -> Result<Answer, Failure> {
     if report.results.is_empty() {
         let _ = writeln!(text, "{UNTESTED}");
     }
+    text.push_str(&warnings.text());
     let failures: Vec<_> = failed
         .iter()
         .map(|result| {
@@ -140,8 +168,12 @@ fn test(sources: &Sources) -> Result<Answer, Failure> {
             })
         })
         .collect();
-    let mut answer = Answer::new(&json!({ "passed": passed, "failed": failed.len(), "failures": failures }), text)?;
-    answer.holds = report.passed();
+    let document = json!({
+        "passed": passed, "failed": failed.len(), "failures": failures,
+        "warnings": warnings.warnings, "notices": warnings.notices,
+    });
+    let mut answer = Answer::new(&document, text)?;
+    answer.holds = report.passed() && !(deny_warnings && warnings.any());
     Ok(answer)
 }
 

@@ -175,6 +175,7 @@ impl Reference {
 /// Prints the values, or proposes them under a name.
 fn finish(context: &Context, values: ReferenceValues, choice: &Choice) -> Result<Answer, Failure> {
     let values = choice.of(values)?;
+    launch::check(&values)?;
     if let Some(name) = &choice.record {
         return propose(context, &RecordReference { name: name.clone(), from_node: None, values: Some(values) });
     }

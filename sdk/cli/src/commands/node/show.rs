@@ -50,14 +50,25 @@ impl Show {
     }
 }
 
-/// A line for each thing that the record has.
-fn text(node: &NodeView) -> String {
-    let state = match (node.state, &node.activated_at) {
-        (NodeState::Pending, None) => "pending: it waits for its first evidence",
-        (NodeState::Pending, Some(_)) => "pending: it waits for an operator",
+/// How a node stands.
+pub(super) fn condition(node: &NodeView) -> &'static str {
+    match (node.state, waits_for(node)) {
+        (NodeState::Pending, Some("evidence")) => "pending: it waits for its first evidence",
+        (NodeState::Pending, _) => "pending: it waits for an operator",
         (NodeState::Approved, _) => "approved",
         (NodeState::Revoked, _) => "revoked",
-    };
+    }
+}
+
+/// What a pending node waits for.
+pub(super) fn waits_for(node: &NodeView) -> Option<&'static str> {
+    let pending = node.state == NodeState::Pending;
+    pending.then(|| if node.activated_at.is_none() { "evidence" } else { "approval" })
+}
+
+/// A line for each thing that the record has.
+fn text(node: &NodeView) -> String {
+    let state = condition(node);
     let site = match (&node.site, &node.jurisdiction) {
         (Some(site), Some(jurisdiction)) => format!("{site} in {jurisdiction}"),
         (site, _) => site.clone().unwrap_or_default(),

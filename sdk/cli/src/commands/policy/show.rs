@@ -1,5 +1,6 @@
 //! `strongroom policy show`: what an approver has to read.
 
+use super::warnings::Warnings;
 use crate::{
     context::Context,
     output::{Answer, Failure},
@@ -28,9 +29,14 @@ pub(crate) struct Show {
 
 /// `GET /v1/policies/{digest}`.
 #[derive(Serialize, Deserialize)]
-struct Shown {
+pub(super) struct Shown {
     policy: PolicyView,
-    files: BTreeMap<String, String>,
+    pub(super) files: BTreeMap<String, String>,
+}
+
+/// A policy as the vault shows it: not believed yet.
+pub(super) fn shown(context: &Context, digest: Fixed<32>) -> Result<Shown, Failure> {
+    Ok(context.admin()?.get(&format!("/v1/policies/{digest}"))?)
 }
 
 impl Show {
@@ -38,7 +44,7 @@ impl Show {
         if let Some(out) = self.out.as_deref().filter(|out| out.symlink_metadata().is_ok()) {
             return Err(Failure::usage(format!("{} is there already: give a new directory", out.display())));
         }
-        let shown: Shown = context.admin()?.get(&format!("/v1/policies/{}", self.digest))?;
+        let shown = shown(context, self.digest)?;
         let bundle = believed(&shown.files, self.digest)?;
         let view = &shown.policy;
         let mut text = format!("policy {}, proposed by {} at {}", self.digest, view.author, view.proposed_at);
@@ -57,12 +63,13 @@ impl Show {
                 }
             }
         }
-        Answer::new(&shown, text)
+        let warnings = Warnings::of(&bundle, None).warnings;
+        Ok(warnings.iter().fold(Answer::new(&shown, text)?, |answer, weakness| answer.warn(weakness.to_string())))
     }
 }
 
 /// The bundle, if it is the one that the digest names: a vault may show anything.
-fn believed(files: &BTreeMap<String, String>, digest: Fixed<32>) -> Result<Bundle, Failure> {
+pub(super) fn believed(files: &BTreeMap<String, String>, digest: Fixed<32>) -> Result<Bundle, Failure> {
     let bundle = Bundle::from_files(files.clone()).map_err(|e| Failure::refused(e.to_string()))?;
     if bundle.digest() == digest.0 {
         return Ok(bundle);

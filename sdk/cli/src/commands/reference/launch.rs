@@ -1,5 +1,6 @@
 //! Launch measurements of guests that are still to be started (row S10).
 
+use super::values;
 use crate::{context::read_capped, output::Failure};
 use clap::ValueEnum;
 use std::{
@@ -126,13 +127,21 @@ fn wrong(ovmf: &Path, refused: &LaunchRefused) -> Failure {
     Failure::usage(format!("{of}: {}", crate::plain::line(&refused.to_string())))
 }
 
+/// Refuses a set that accepts zeros: what was not measured shows them, and they name no software.
+pub(super) fn check(values: &ReferenceValues) -> Result<(), Failure> {
+    let ReferenceValues { snp: SnpValues { measurements }, tdx: TdxValues { mrtds }, .. } = values;
+    for (name, registers) in [("snp.measurements", measurements), ("tdx.mrtds", mrtds)] {
+        if registers.contains(&Register([0; 48])) {
+            return Err(Failure::usage(format!("{name} has zeros, the measurement of nothing: leave them out")));
+        }
+    }
+    Ok(())
+}
+
 /// Measurements in a word for a table.
 pub(super) fn counted(values: &ReferenceValues) -> String {
     let ReferenceValues { snp: SnpValues { measurements }, tdx: TdxValues { mrtds }, .. } = values;
-    let counts = [("snp", measurements.len()), ("tdx", mrtds.len())];
-    let shown: Vec<_> =
-        counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-    shown.join(", ")
+    values::counted([("snp", measurements.len()), ("tdx", mrtds.len())])
 }
 
 #[cfg(test)]
@@ -145,6 +154,20 @@ mod tests {
         assert_eq!(features("0x21"), Ok(0x21));
         for wrong in ["", "0x", "+1", "g", "11112222333344445"] {
             assert!(features(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_no_measurement() {
+        let mut values = ReferenceValues::of(PcrBank::Sha256, PcrMap::default());
+        (values.snp.measurements, values.tdx.mrtds) = ([Register([1; 48])].into(), [Register([1; 48])].into());
+        assert!(check(&values).is_ok());
+        let mut snp = values.clone();
+        snp.snp.measurements.insert(Register([0; 48]));
+        values.tdx.mrtds.insert(Register([0; 48]));
+        for (values, name) in [(snp, "snp.measurements"), (values, "tdx.mrtds")] {
+            let refused = check(&values).unwrap_err().message;
+            assert!(refused.contains(name), "{refused}");
         }
     }
 

@@ -5,10 +5,10 @@ use crate::{
     context::read_capped,
     output::Failure,
     plain,
+    work::given,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io,
     path::Path,
     str::FromStr,
@@ -136,11 +136,11 @@ fn digest_of(text: &str) -> Result<(String, String), Failure> {
             )))
         };
     }
-    let failed = |source: io::Error| {
-        Failure::usage(format!("{text}: {source}: give a file, or its digest as sha256: and hexadecimal"))
-    };
+    let remedy = "give a file, or its digest as sha256: and hexadecimal";
+    let failed = |source: io::Error| Failure::usage(format!("{text}: {source}: {remedy}"));
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    let mut file = File::open(text).map_err(failed)?;
+    let mut file =
+        given(Path::new(text)).map_err(|failure| Failure::usage(format!("{}: {remedy}", failure.message)))?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         let count = io::Read::read(&mut file, &mut buffer).map_err(failed)?;
@@ -303,6 +303,11 @@ pub(super) fn lists(files: &FileLists) -> String {
         ("forbidden", files.forbidden.len()),
         ("required", files.required.len()),
     ];
+    counted(counts)
+}
+
+/// What there is some of, in a word for a table: `1 snp, 2 tdx`.
+pub(super) fn counted<const N: usize>(counts: [(&str, usize); N]) -> String {
     let shown: Vec<_> =
         counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
     shown.join(", ")
