@@ -151,7 +151,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
         POST "/v1/endorsements", Roles(&[Endorser]), "Takes in what vendors publish about their hardware: all of it, or nothing.", (load [ImportEndorsement]) => Json(of::<ImportedEndorsements>), endorsements::import;
         GET "/v1/endorsements", Roles(&[Endorser, Auditor, Operator]), "All endorsements, without their bytes.", () => Json(of::<Vec<EndorsementView>>), endorsements::list;
-        DELETE "/v1/endorsements/{*name}", Roles(&[Endorser]), "Removes an endorsement; a revocation list only where a second person asks for it too.", () => RECORDED, endorsements::remove;
+        DELETE "/v1/endorsements/{*name}", Roles(&[Endorser]), "Removes an endorsement, whose name is a path; a revocation list, collateral or an answer only where a second person asks for it too.", () => RECORDED, endorsements::remove;
         POST "/v1/pins", Roles(&[Endorser]), "Proposes that a TPM vendor's root be trusted.", (form [ProposePin]) => RECORDED, pins::propose;
         GET "/v1/pins", Roles(&[Endorser, Auditor, Operator]), "Every pinned root, those of the release among them.", () => Json(of::<Vec<PinView>>), pins::list;
         POST "/v1/pins/{kind}/{sha256}/approve", Roles(&[Endorser]), "Puts a pin in force that somebody else proposed.", () => RECORDED, pins::approve;

@@ -28,7 +28,8 @@ pub(crate) enum Endorsement {
         /// Files, and directories with all that is in them: DER, PEM, JSON, XML
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
-        /// The id under which NVIDIA publishes a manifest, where its file is not called ID.xml
+        /// What a file does not say: the id under which NVIDIA publishes a manifest, where it is not called ID.xml; `vlek`
+        /// of AMD's revocation list for loaded keys, where it is not in vlek/crl
         #[arg(long, value_name = "ID")]
         id: Option<String>,
     },

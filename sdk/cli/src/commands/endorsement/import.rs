@@ -1,13 +1,14 @@
 //! Files into the vault: each by itself, so that a bad one does not stop the others.
 
 use crate::{
-    context::{Context, read_capped},
+    context::{Context, read_regular},
     output::{Answer, Exit, Failure},
     plain,
     progress::Shown,
 };
 use serde::Serialize;
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -32,7 +33,9 @@ struct Imported {
     #[serde(rename = "imported")]
     new: Vec<EndorsementView>,
     /// Names that lay there already, byte for byte.
-    unchanged: Vec<String>,
+    unchanged: BTreeSet<String>,
+    /// What people should know of what was taken.
+    warnings: Vec<String>,
     refused: Vec<Refused>,
 }
 
@@ -45,7 +48,7 @@ struct Refused {
 pub(super) fn answer(context: &Context, given: &[PathBuf], id: Option<&str>) -> Result<Answer, Failure> {
     let files = files(given)?;
     if id.is_some() && files.len() != 1 {
-        return Err(Failure::usage("--id is of one manifest: give one file with it"));
+        return Err(Failure::usage("--id is of one file: give no other with it"));
     }
     let shown = Shown::new("import", files.len() as u64, context.json);
     let imported = import(&files, id, &shown, &Vault(context.admin()?))?;
@@ -53,8 +56,11 @@ pub(super) fn answer(context: &Context, given: &[PathBuf], id: Option<&str>) -> 
     for one in &imported.new {
         let _ = writeln!(text, "{} until {}", one.name, one.until);
     }
-    let Imported { new, unchanged, refused } = &imported;
+    let Imported { new, unchanged, warnings, refused } = &imported;
     let _ = writeln!(text, "{} imported, {} there already, {} refused", new.len(), unchanged.len(), refused.len());
+    for warning in warnings {
+        let _ = writeln!(text, "warning: {}", plain::line(warning));
+    }
     for Refused { file, problem } in refused {
         let _ = writeln!(text, "refused: {}: {}", file.display(), plain::line(problem));
     }
@@ -84,10 +90,12 @@ fn import(files: &[PathBuf], id: Option<&str>, shown: &Shown, vault: &impl Takes
         for file in waiting {
             match one(file, id, vault) {
                 Ok(taken) => {
-                    let new = taken.record.is_some();
-                    for one in taken.endorsements {
-                        if new { all.new.push(one) } else { all.unchanged.push(one.name) }
-                    }
+                    let lay_there = |name: &String| taken.record.is_none() || taken.unchanged.contains(name);
+                    let (there, new): (Vec<_>, Vec<_>) =
+                        taken.endorsements.into_iter().partition(|one| lay_there(&one.name));
+                    all.new.extend(new);
+                    all.unchanged.extend(there.into_iter().map(|one| one.name));
+                    all.warnings.extend(taken.warnings);
                     shown.advanced(1);
                 }
                 Err(failure) if matches!(failure.exit, Exit::Unavailable | Exit::Machine) => return Err(failure),
@@ -110,7 +118,7 @@ fn forbidden(failure: &Failure) -> bool {
 }
 
 fn one(file: &Path, id: Option<&str>, vault: &impl Takes) -> Result<ImportedEndorsements, Failure> {
-    let bytes = read_capped(file, MAX_BYTES as u64).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
+    let bytes = read_regular(file, MAX_BYTES as u64).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
     let named = file.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.starts_with("NV_GPU_"));
     // AMD's two lists of a root do not say which they are: the directory does that `fetch` made.
     let listed = ["vcek", "vlek"]
@@ -245,7 +253,7 @@ mod tests {
         let all = imported(&tree, &fake).unwrap();
         let names: Vec<_> = all.new.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["root", "manifest", "list", "after root"], "what it issued comes again");
-        assert_eq!(all.unchanged, ["root"]);
+        assert_eq!(all.unchanged, ["root".to_owned()].into());
         let refused: Vec<_> = all.refused.iter().map(|one| one.file.strip_prefix(tree.path()).unwrap()).collect();
         assert_eq!(refused, [Path::new("b/bad.der")]);
         assert!(all.refused[0].problem.contains("no root vouches for bad"));

@@ -73,16 +73,18 @@ impl Pin {
             Self::List => {
                 let pins: Vec<PinView> = context.admin()?.get("/v1/pins")?;
                 let row = |pin: &PinView| {
-                    let state = match (pin.built_in, pin.state, &pin.approved_by, &pin.proposed_by) {
+                    let state = match (pin.built_in, pin.state, &pin.proposed_by, &pin.approved_by) {
                         (true, ..) => "of this release".to_owned(),
-                        (false, PinState::Proposed, _, Some(person)) => format!("proposed by {person}"),
-                        (false, PinState::InForce, Some(person), _) => format!("approved by {person}"),
+                        (false, PinState::Proposed, Some(first), _) => format!("proposed by {first}"),
+                        (false, PinState::InForce, Some(first), Some(second)) => {
+                            format!("proposed by {first}, approved by {second}")
+                        }
                         (false, ..) => "added".to_owned(),
                     };
-                    [pin.kind.clone(), pin.name.clone(), pin.sha256.clone(), state]
+                    [pin.kind.clone(), pin.name.clone(), pin.sha256.clone(), pin.source.clone(), state]
                 };
                 let rows: Vec<_> = pins.iter().map(row).collect();
-                Answer::new(&pins, table(["FOR", "NAME", "SHA-256", "STATE"], &rows))
+                Answer::new(&pins, table(["FOR", "NAME", "SHA-256", "SOURCE", "STATE"], &rows))
             }
         }
     }

@@ -39,6 +39,9 @@ async fn an_import_says_what_lay_there_already_and_what_is_of_no_use() {
     let again = desk.import(file).await.ok();
     assert_eq!(again["unchanged"].as_array().unwrap().len(), 2);
 
+    // A client made from the OpenAPI document writes the slashes of a name in another way.
+    desk.delete(&format!("/v1/endorsements/{}", vendor.intermediate.name().replace('/', "%2F"))).await.ok();
+
     let taken = desk.import(vendor.root.list(desk.now - 2 * DAY, desk.now - DAY)).await.ok();
     let warning = taken["warnings"][0].as_str().unwrap();
     assert!(warning.contains("expired at 20") && warning.contains("counts for nothing"), "{warning}");
