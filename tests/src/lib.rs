@@ -44,6 +44,7 @@ pub mod swtpm_ports;
 pub mod tpm_commands;
 pub mod vault;
 pub mod victim;
+pub mod vtpm;
 pub mod wire;
 
 pub use bootlog::{BootLog, Event};

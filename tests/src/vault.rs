@@ -156,10 +156,15 @@ impl Vault {
 
     /// Imports what makers publish, as an endorser does: issuers before what they issued.
     pub fn endorse(&self, makers: &Makers) -> anyhow::Result<()> {
+        self.import(makers.endorsements())
+    }
+
+    /// Imports these, as an endorser does.
+    pub fn import(&self, published: Vec<Published>) -> anyhow::Result<()> {
         let directory = self.beside("published");
         fs::create_dir_all(&directory)?;
         let mut arguments = vec![OsString::from("endorsement"), OsString::from("import")];
-        for Published { name, bytes, .. } in makers.endorsements() {
+        for Published { name, bytes, .. } in published {
             let file = directory.join(name);
             fs::write(&file, bytes)?;
             arguments.push(file.into());

@@ -1,17 +1,22 @@
-//! Confidential machines, from the import of a node to a file that is opened on it: SEV-SNP guests with GPUs whose makers
-//! are the test's own, before a vault that trusts these makers and is the released one in all else.
+//! Confidential machines, from the import of a node to a file that is opened on it: guests of SEV-SNP with GPUs and of
+//! TDX, machines of Azure, whose makers are the test's own, before a vault that trusts these makers and is the released
+//! one in all else.
 
 mod agent;
+mod azure;
 mod gang;
 mod identify;
+mod lines;
 mod postgres;
 mod refusals;
 mod release;
 mod roots;
+mod said;
+mod tdx;
 
 use crate::world::act;
 use serde_json::Value;
-use std::{sync::Arc, thread};
+use std::{fs, sync::Arc, thread};
 use strongroom::{Options, Room};
 use strongroom_collect::{CollectorConfig, Devices};
 use strongroom_protocol::{
@@ -19,12 +24,14 @@ use strongroom_protocol::{
     admin::{CreateAsset, Integrity, RecordReference, Recorded, ReferenceValues, Role, Site, SnpValues},
     audit::DecisionView,
     evidence::{EvidenceKind, PcrBank, PcrMap},
+    identity::Identity,
     requirements::Register,
 };
 use strongroom_tests::{
     Cli, Confidential, Makers, Vault,
     confidential::{Below, Served, devices},
     postgres::Database,
+    programs,
 };
 
 const ASSET: &str = "llama";
@@ -57,19 +64,28 @@ impl Estate {
         Self::over(tier, Vault::init_over(database).unwrap())
     }
 
-    fn over(tier: &str, mut vault: Vault) -> Self {
+    fn over(tier: &str, vault: Vault) -> Self {
         let makers = Makers::new();
+        let measurements = [Register(makers.machine(0xee, &[]).measurement())].into();
+        Self::founded(vault, makers, tier, &[], values(SnpValues { measurements }))
+    }
+
+    /// With some settings of the tier changed, and a set with these values.
+    fn founded(
+        mut vault: Vault,
+        makers: Makers,
+        tier: &str,
+        settings: &[(&str, Value)],
+        values: ReferenceValues,
+    ) -> Self {
         vault.trusting(&makers).unwrap();
         assert!(!vault.serve().unwrap(), "the vault is locked");
         let operator = vault.admin(Role::Operator).unwrap();
         act(&operator, "/v1/sites", &Site { name: "fra-1".into(), jurisdiction: "DE".into() });
         vault.endorse(&makers).unwrap();
-        let measurement = Register(makers.machine(0xee, &[]).measurement());
-        let snp = SnpValues { measurements: [measurement].into() };
-        let values = ReferenceValues { snp, ..ReferenceValues::of(PcrBank::Sha256, PcrMap::default()) };
         let set = RecordReference { name: REFERENCES.into(), from_node: None, values: Some(values) };
         vault.refer(&set).unwrap();
-        vault.enforce(tier, &[]).unwrap();
+        vault.enforce(tier, settings).unwrap();
         let asset = CreateAsset {
             name: ASSET.into(),
             labels: [].into(),
@@ -95,12 +111,24 @@ impl Estate {
 
     fn unregistered(&self, name: &str, chip: u8, gpus: &[u16]) -> Guest {
         let machine = Arc::new(self.makers.machine(chip, gpus));
+        let (cli, served) = self.desk(name, Arc::clone(&machine) as _);
+        Guest { machine, cli, _served: served }
+    }
+
+    /// The command line of a machine that has joined.
+    fn desk(&self, name: &str, machine: Arc<dyn Below>) -> (Cli, Served) {
         let home = self.vault.beside("guests").join(name);
         let cli = Cli::new(home.clone()).unwrap();
-        let served = machine.serve(&home.join("machine.sock")).unwrap();
+        let served = Served::of(machine, &home.join("machine.sock")).unwrap();
         let cli = cli.over_machine(served.socket()).unwrap();
         cli.join(&self.vault.join_path()).unwrap();
-        Guest { machine, cli, _served: served }
+        (cli, served)
+    }
+
+    /// An operator's import of a machine by these identities, which runs one job.
+    fn import_by(&self, identities: &[Identity]) -> NodeId {
+        let words: Vec<String> = identities.iter().map(|identity| format!("--identity {identity}")).collect();
+        self.import(&format!("strongroom node import {} --site SITE --single-job", words.join(" ")))
     }
 
     /// What the machine said, typed by an operator.
@@ -143,11 +171,23 @@ impl Guest {
     }
 }
 
-fn devices_of(machine: &Arc<Confidential>, kinds: &[EvidenceKind]) -> Devices {
+fn devices_of<M: Below + 'static>(machine: &Arc<M>, kinds: &[EvidenceKind]) -> Devices {
     let tcti = "device:/nonexistent".parse().unwrap();
     let config = CollectorConfig { devices: kinds.to_vec(), ..CollectorConfig::new(tcti, "/nonexistent".into()) };
     let below: Arc<dyn Below> = Arc::clone(machine) as _;
     devices(&below, &config).unwrap()
+}
+
+/// A set of launch measurements alone.
+fn values(snp: SnpValues) -> ReferenceValues {
+    ReferenceValues { snp, ..ReferenceValues::of(PcrBank::Sha256, PcrMap::default()) }
+}
+
+/// A setting of a tier as it is shipped.
+fn shipped(tier: &str, setting: &str) -> Value {
+    let file = programs::project().join("policies").join(tier).join("data.json");
+    let data: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    data["settings"][setting].clone()
 }
 
 /// Runs these at one time, and gives what each gave.

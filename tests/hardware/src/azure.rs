@@ -95,7 +95,12 @@ pub fn runtime_data(ak: &Key) -> String {
 
 /// A JSON web key.
 pub fn jwk(id: &str, operation: &str, key: &Key) -> String {
-    let modulus = base64url(&key.modulus());
+    jwk_of(id, operation, &key.modulus())
+}
+
+/// A JSON web key of RSA with this modulus, big-endian: a key that a real TPM made.
+pub fn jwk_of(id: &str, operation: &str, modulus: &[u8]) -> String {
+    let modulus = base64url(modulus);
     format!(r#"{{"kid":"{id}","key_ops":["{operation}"],"kty":"RSA","e":"AQAB","n":"{modulus}"}}"#)
 }
 

@@ -6,12 +6,19 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use strongroom_collect::{GpuReport, GpuState};
-use strongroom_hardware::{certificate::pem, nvidia::Gpu, snp::Snp};
+use strongroom_hardware::{
+    certificate::pem,
+    nvidia::Gpu,
+    snp::{Leaf, Snp},
+};
 use strongroom_protocol::identity::{Identity, IdentityKind};
 
 /// Whatever gives reports: in this process, or beyond a socket.
 pub trait Below: Send + Sync {
-    /// A report of the processor with this `report_data`, and the certificate table beside it.
+    /// What configfs-tsm calls what gives the reports.
+    fn provider(&self) -> io::Result<String>;
+
+    /// A report with this `report_data`, and the certificate table beside it: a processor's, or a module's quote.
     fn report(&self, data: [u8; 64]) -> io::Result<(Vec<u8>, Vec<u8>)>;
 
     /// A report of each GPU with this nonce.
@@ -46,10 +53,12 @@ impl GpuBelow {
 pub struct Parts {
     /// Processor, its report, and what AMD says of its key.
     pub snp: Snp,
+    /// Whose key signs: the chip's, or its provider's.
+    pub leaf: Leaf,
     /// The certificate of that key (DER).
-    pub vcek: Vec<u8>,
+    pub certificate: Vec<u8>,
     /// The certificate above it (DER).
-    pub ask: Vec<u8>,
+    pub issuer: Vec<u8>,
     /// GPUs, in the driver's order.
     pub gpus: Vec<GpuBelow>,
     /// What the driver says of them, but for their number.
@@ -101,11 +110,15 @@ impl Confidential {
 }
 
 impl Below for Confidential {
+    fn provider(&self) -> io::Result<String> {
+        Ok("sev_guest".to_owned())
+    }
+
     fn report(&self, data: [u8; 64]) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let parts = self.parts();
         let mut report = parts.snp.report.clone();
         report.report_data = data;
-        Ok((report.sign(parts.snp.report_key), table(&[&parts.vcek, &parts.ask])))
+        Ok((report.sign(parts.snp.report_key), table(&[&parts.certificate, &parts.issuer])))
     }
 
     fn gpus(&self, nonce: [u8; 32]) -> io::Result<Vec<GpuReport>> {

@@ -8,24 +8,26 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use strongroom_collect::{
-    CollectError, Collector, CollectorConfig, DeviceError, Devices, GpuDriver, GpuReport, GpuState, NvidiaGpus,
-    ReportDevice, SevGuest, SevSnp, TsmFiles,
+    AzureVtpm, CollectError, Collector, CollectorConfig, DeviceError, Devices, GpuDriver, GpuReport, GpuState,
+    NvidiaGpus, ReportDevice, SevGuest, SevSnp, Tdx, TsmFiles,
 };
 use strongroom_protocol::evidence::EvidenceKind;
 
 /// Opens what a configuration names over `below`. A TPM that it names is the real one of the configuration.
 ///
 /// # Errors
-/// A kind that these machines do not have, or the TPM's.
+/// A kind that this machine does not have, or the TPM's.
 pub fn devices(below: &Arc<dyn Below>, config: &CollectorConfig) -> Result<Devices, CollectError> {
     let open = |kind: &EvidenceKind| -> Result<Box<dyn ReportDevice>, CollectError> {
         let device: Box<dyn ReportDevice> = match kind {
             EvidenceKind::Tpm2 => return Ok(Box::new(Collector::open_enrolled(config)?)),
             EvidenceKind::SevSnp => Box::new(SevSnp::over(Arc::new(Tsm::over(below)), Arc::new(NoSevGuest))),
             EvidenceKind::NvidiaGpu => Box::new(NvidiaGpus::over(Arc::new(Driver(Arc::clone(below))))),
-            EvidenceKind::Tdx | EvidenceKind::AzureSnpVtpm => {
-                return Err(DeviceError::TsmMissing { path: "/nothing/of/the/kind".into() }.into());
+            EvidenceKind::Tdx => {
+                Box::new(Tdx::over(Arc::new(Tsm::over(below)), "/dev/of/this/test".into(), config.ccel.clone()))
             }
+            // A real TPM too, in which the paravisor's envelope lies.
+            EvidenceKind::AzureSnpVtpm => Box::new(AzureVtpm::open(config)?),
         };
         device.check()?;
         Ok(device)
@@ -94,7 +96,7 @@ impl TsmFiles for Tsm {
 
     fn read(&self, name: &str, attribute: &str, _: usize) -> io::Result<Vec<u8>> {
         self.with(name, |report| match attribute {
-            "provider" => Ok(b"sev_guest\n".to_vec()),
+            "provider" => Ok(format!("{}\n", self.below.provider()?).into_bytes()),
             "generation" => Ok(format!("{}\n", report.generation).into_bytes()),
             "outblob" | "auxblob" => {
                 let data = report.inblob.ok_or(ErrorKind::InvalidInput)?;

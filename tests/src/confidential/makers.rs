@@ -1,13 +1,17 @@
-//! AMD and NVIDIA, as far as a test needs them: roots, and what they publish.
+//! AMD, Intel and NVIDIA, as far as a test needs them: roots, what they publish, machines of theirs.
 
-use super::below::{Confidential, GpuBelow, Parts};
+use super::{
+    amd::Amd,
+    azure::AzureMachine,
+    below::{Confidential, GpuBelow},
+    intel::{Intel, TrustDomain},
+};
 use serde_json::json;
 use std::sync::Arc;
-use strongroom_collect::GpuState;
 use strongroom_hardware::{
     certificate,
     nvidia::{Chain, Dice, Gpu, Manifest, Report as GpuReport, Status},
-    snp::{Leaf, Product, Snp, leaf_extensions},
+    snp::{Leaf, Product},
 };
 use strongroom_protocol::{
     identity::{Identity, IdentityKind},
@@ -17,9 +21,9 @@ use time::{Duration, OffsetDateTime};
 
 /// The makers of a test's machines. Their roots are signed once: a root is pinned by all of its bytes.
 pub struct Makers {
-    amd: Snp,
-    ark: Vec<u8>,
-    ask: Vec<u8>,
+    genoa: Amd,
+    turin: Amd,
+    intel: Arc<Intel>,
     gpus: Chain,
     driver: Manifest,
     vbios: Manifest,
@@ -30,10 +34,16 @@ pub struct Makers {
 pub struct Published {
     /// What it is, for people.
     pub name: String,
-    /// DER, PEM or XML.
+    /// DER, PEM, XML or JSON.
     pub bytes: Vec<u8>,
     /// The id of a manifest.
     pub id: Option<String>,
+}
+
+impl Published {
+    pub(super) fn of(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), bytes, id: None }
+    }
 }
 
 impl Default for Makers {
@@ -45,12 +55,11 @@ impl Default for Makers {
 impl Makers {
     /// Makers with keys of their own. AMD's are the process's, and slow to make.
     pub fn new() -> Self {
-        let amd = Snp::new(Product::Genoa, Leaf::Vcek);
-        let (ark, ask) = (amd.ark.der(), amd.intermediate.der());
         let honest = GpuReport::default();
         let driver = Manifest::of_driver(&honest);
         let vbios = Manifest { signer: Arc::clone(&driver.signer), ..Manifest::of_vbios(&honest) };
-        Self { amd, ark, ask, gpus: Chain::of_device(), driver, vbios }
+        let (genoa, turin) = (Amd::of(Product::Genoa), Amd::of(Product::Turin));
+        Self { genoa, turin, intel: Arc::new(Intel::new()), gpus: Chain::of_device(), driver, vbios }
     }
 
     /// The roots as a set of pins (JSON): what a vault is opened with that is to trust these makers.
@@ -64,28 +73,28 @@ impl Makers {
             }
             pin
         };
+        let amd = |line: &Amd| pin("amd-ark", Some(line.product()), sha256(line.root()));
         let pins = [
-            pin("amd-ark", Some(self.amd.product.name()), sha256(&self.ark)),
+            amd(&self.genoa),
+            amd(&self.turin),
+            pin("intel-sgx-root", None, sha256(&self.intel.root())),
             pin("nvidia-device-root", None, self.gpus.root_sha256()),
             pin("nvidia-rim-root", None, self.driver.signer.root_sha256()),
         ];
         json!({ "pins": pins }).to_string().into_bytes()
     }
 
-    /// What the makers publish: AMD's authorities with their list, NVIDIA's with theirs, two manifests.
+    /// What AMD and NVIDIA publish: authorities with their lists, and two manifests.
     pub fn endorsements(&self) -> Vec<Published> {
-        let published = |name: &str, bytes: Vec<u8>| Published { name: name.to_owned(), bytes, id: None };
-        let pem = |ders: &[Vec<u8>]| ders.iter().map(|der| certificate::pem(der)).collect::<String>().into_bytes();
-        let mut all = vec![
-            published("amd.pem", pem(&[self.ark.clone(), self.ask.clone()])),
-            published("amd.crl", self.amd_list()),
+        let mut all = [self.genoa.published(), self.turin.published()].concat();
+        all.extend([
             // Device and reporting key come with evidence.
-            published("nvidia-devices.pem", pem(self.gpus.ders().get(2..).unwrap_or_default())),
-            published("nvidia-rims.pem", pem(&self.driver.signer.ders())),
-        ];
+            Published::of("nvidia-devices.pem", pem(self.gpus.ders().get(2..).unwrap_or_default())),
+            Published::of("nvidia-rims.pem", pem(&self.driver.signer.ders())),
+        ]);
         for (of, chain) in [("devices", &self.gpus), ("rims", &*self.driver.signer)] {
             for (place, issuer) in chain.certificates.iter().take(3).enumerate() {
-                all.push(published(&format!("nvidia-{of}-{place}.crl"), nvidia_status().crl(issuer)));
+                all.push(Published::of(&format!("nvidia-{of}-{place}.crl"), nvidia_status().crl(issuer)));
             }
         }
         for manifest in [&self.driver, &self.vbios] {
@@ -95,39 +104,39 @@ impl Makers {
         all
     }
 
-    /// AMD's list of revoked certificates, of today.
-    fn amd_list(&self) -> Vec<u8> {
-        let mut list = self.amd.crl.clone();
-        let utc = |at: OffsetDateTime| {
-            let (year, month, day) = (at.year().rem_euclid(100), u8::from(at.month()), at.day());
-            format!("{year:02}{month:02}{day:02}000000Z")
-        };
-        list.this_update = utc(today() - Duration::days(2));
-        list.next_update = Some(utc(today() + Duration::days(60)));
-        list.der()
+    /// Intel, whose collateral is not among [`Self::endorsements`]: it is of one kind of platform.
+    pub fn intel(&self) -> &Intel {
+        &self.intel
     }
 
-    /// A machine whose processor has this number, with GPUs of these.
+    /// A machine whose processor, of the line Genoa, has this number, with GPUs of these.
     pub fn machine(&self, chip: u8, gpus: &[u16]) -> Confidential {
-        let mut snp = self.amd.clone();
-        snp.report.chip_id = [chip; 64];
-        snp.report.report_id = [chip; 32];
-        // As new as the tiers that are shipped ask for: SNP firmware 28, microcode 88h.
-        let tcb = [10, 0, 0, 0, 0, 0, 28, 0x88];
-        (snp.report.current_tcb, snp.report.committed_tcb) = (tcb, tcb);
-        (snp.report.reported_tcb, snp.report.launch_tcb) = (tcb, tcb);
-        let gpus = gpus.iter().map(|number| self.gpu(*number)).collect();
-        let state = GpuState { gpus: 0, confidential: Some(true), dev_tools: Some(false), ready: Some(true) };
-        let mut parts = Parts { snp, vcek: Vec::new(), ask: self.ask.clone(), gpus, state };
-        self.certify(&mut parts);
+        let mut parts = self.genoa.processor(Leaf::Vcek, chip);
+        parts.gpus = gpus.iter().map(|number| self.gpu(*number)).collect();
         Confidential::of(parts)
     }
 
-    /// Has AMD certify the processor's key anew, for the chip and the TCB that it reports now.
-    pub fn certify(&self, parts: &mut Parts) {
-        let snp = &mut parts.snp;
-        snp.leaf.extensions = leaf_extensions(snp.product, Leaf::Vcek, &snp.report);
-        parts.vcek = snp.leaf.der();
+    /// The same of the line Turin, without GPUs.
+    pub fn turin(&self, chip: u8) -> Confidential {
+        Confidential::of(self.turin.processor(Leaf::Vcek, chip))
+    }
+
+    /// A machine of a provider whose own key signs the reports of its processors, of the line Genoa.
+    pub fn provided(&self, chip: u8) -> Confidential {
+        Confidential::of(self.genoa.processor(Leaf::Vlek, chip))
+    }
+
+    /// A TDX guest on the platform with this number.
+    pub fn trust_domain(&self, platform: u8) -> TrustDomain {
+        TrustDomain::of(&self.intel, platform)
+    }
+
+    /// A machine of Azure on the processor with this number, which has booted; `vm` is its id.
+    ///
+    /// # Errors
+    /// The software TPM does not start.
+    pub fn azure(&self, vm: &str, chip: u8) -> anyhow::Result<AzureMachine> {
+        AzureMachine::boot(self.genoa.processor(Leaf::Vcek, chip), vm)
     }
 
     /// A GPU whose device certificate has this serial number.
@@ -154,8 +163,12 @@ fn nvidia_status() -> Status {
     Status { this_update: date(this), next_update: Some(date(next)), ..Status::default() }
 }
 
+pub(super) fn pem(ders: &[Vec<u8>]) -> Vec<u8> {
+    ders.iter().map(|der| certificate::pem(der)).collect::<String>().into_bytes()
+}
+
 /// The day on which a vault judges.
-fn today() -> OffsetDateTime {
+pub(super) fn today() -> OffsetDateTime {
     #[expect(clippy::disallowed_methods, reason = "the vault under test judges by its database's clock")]
     OffsetDateTime::now_utc()
 }

@@ -1,6 +1,6 @@
 //! A machine of this process, as another process finds it: one line of JSON asks, one answers.
 
-use super::below::{Below, Confidential};
+use super::below::Below;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -15,6 +15,7 @@ use strongroom_protocol::{Bytes, Fixed};
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Asked {
+    Provider,
     Report(Fixed<64>),
     Gpus(Fixed<32>),
     State,
@@ -23,6 +24,7 @@ enum Asked {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Given {
+    Provider(String),
     Report(Bytes, Bytes),
     Gpus(Vec<(Bytes, Bytes)>),
     State { gpus: u32, confidential: Option<bool>, dev_tools: Option<bool>, ready: Option<bool> },
@@ -47,6 +49,13 @@ impl Beyond {
 }
 
 impl Below for Beyond {
+    fn provider(&self) -> io::Result<String> {
+        match self.ask(&Asked::Provider)? {
+            Given::Provider(name) => Ok(name),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
     fn report(&self, data: [u8; 64]) -> io::Result<(Vec<u8>, Vec<u8>)> {
         match self.ask(&Asked::Report(Fixed(data)))? {
             Given::Report(report, table) => Ok((report.0, table.0)),
@@ -80,28 +89,34 @@ pub struct Served {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Confidential {
+impl Served {
     /// Serves this machine at a socket.
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub fn serve(self: &Arc<Self>, socket: &Path) -> io::Result<Served> {
+    pub fn of(machine: Arc<dyn Below>, socket: &Path) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
-        let (accepting, machine) = (listener.try_clone()?, Arc::clone(self));
+        let accepting = listener.try_clone()?;
         let thread = thread::spawn(move || {
             for stream in accepting.incoming().map_while(Result::ok) {
                 // Whoever asks wrongly gets no answer, and says so.
-                let _ = answer(&machine, stream);
+                let _ = answer(&*machine, stream);
             }
         });
-        Ok(Served { socket: socket.to_owned(), listener, thread: Some(thread) })
+        Ok(Self { socket: socket.to_owned(), listener, thread: Some(thread) })
+    }
+
+    /// Where it is.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 }
 
-fn answer(machine: &Confidential, mut stream: UnixStream) -> io::Result<()> {
+fn answer(machine: &dyn Below, mut stream: UnixStream) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(stream.try_clone()?).read_line(&mut line)?;
     let given = match serde_json::from_str(&line)? {
+        Asked::Provider => Given::Provider(machine.provider()?),
         Asked::Report(data) => {
             let (report, table) = machine.report(data.0)?;
             Given::Report(Bytes(report), Bytes(table))
@@ -116,13 +131,6 @@ fn answer(machine: &Confidential, mut stream: UnixStream) -> io::Result<()> {
         }
     };
     writeln!(stream, "{}", serde_json::to_string(&given)?)
-}
-
-impl Served {
-    /// Where it is.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
 }
 
 impl Drop for Served {

@@ -2,7 +2,7 @@
 
 use super::{Agent, Rig};
 use serde_json::{Value, json};
-use std::{fs, io::Write as _, process::Command};
+use std::{fs, process::Command};
 use strongroom::collect::{
     Attester as _, AzureVtpm, Binding, CollectError, CollectorConfig, DeviceError, Devices, HCL_AK, HCL_REPORT,
     ReportDevice as _, TSM_REPORTS, Wanted,
@@ -14,101 +14,18 @@ use strongroom_protocol::{
     sha256,
     statement::X_WING_PUBLIC_KEY,
 };
-use strongroom_tests::{Swtpm, programs, tpm_commands};
+use strongroom_tests::{
+    Swtpm, programs, tpm_commands,
+    vtpm::{Readable, make_key, write_envelope},
+};
 use tss_esapi::{
-    Context,
-    abstraction::nv::NvOpenOptions,
-    attributes::{NvIndexAttributesBuilder, ObjectAttributesBuilder},
-    handles::{NvIndexTpmHandle, PersistentTpmHandle, TpmHandle},
-    interface_types::{
-        algorithm::{HashingAlgorithm, PublicAlgorithm, RsaSchemeAlgorithm},
-        dynamic_handles::Persistent,
-        key_bits::RsaKeyBits,
-        resource_handles::{Hierarchy, NvAuth, Provision},
-        session_handles::AuthSession,
-    },
-    structures::{
-        Attest, NvPublicBuilder, Public, PublicBuilder, PublicKeyRsa, PublicRsaParametersBuilder, RsaExponent,
-        RsaScheme, Signature,
-    },
+    structures::{Attest, Signature},
     traits::UnMarshall as _,
 };
 
 /// An envelope as long as swtpm lets an index be; nothing here reads it.
 fn envelope() -> Vec<u8> {
     b"HCLA".iter().copied().cycle().take(2000).collect()
-}
-
-/// Who may read an index.
-#[derive(Clone, Copy)]
-enum Readable {
-    ByOwner,
-    ByIndex,
-}
-
-/// Writes the paravisor's envelope, in the place of the one that is there.
-fn write_envelope(tpm: &mut Context, data: &[u8], readable: Readable) {
-    let index = NvIndexTpmHandle::new(HCL_REPORT).unwrap();
-    tpm.execute_with_session(Some(AuthSession::Password), |tpm| {
-        if let Ok(old) = tpm.execute_without_session(|tpm| tpm.tr_from_tpm_public(TpmHandle::NvIndex(index))) {
-            tpm.nv_undefine_space(Provision::Owner, old.into()).unwrap();
-        }
-        let by_owner = matches!(readable, Readable::ByOwner);
-        let attributes = NvIndexAttributesBuilder::new()
-            .with_owner_write(true)
-            .with_owner_read(by_owner)
-            .with_auth_read(!by_owner)
-            .with_no_da(true)
-            .build()
-            .unwrap();
-        let nv_public = NvPublicBuilder::new()
-            .with_nv_index(index)
-            .with_index_name_algorithm(HashingAlgorithm::Sha256)
-            .with_index_attributes(attributes)
-            .with_data_area_size(data.len())
-            .build()
-            .unwrap();
-        let new = NvOpenOptions::NewIndex { nv_public, auth_handle: NvAuth::Owner };
-        new.open(tpm).unwrap().write_all(data).unwrap();
-    });
-}
-
-/// Makes the key that the envelope names: RSA, restricted, RSASSA with SHA-256. Its modulus.
-fn make_key(tpm: &mut Context) -> Vec<u8> {
-    let attributes = ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
-        .with_restricted(true)
-        .with_sign_encrypt(true)
-        .build()
-        .unwrap();
-    let scheme = RsaScheme::create(RsaSchemeAlgorithm::RsaSsa, Some(HashingAlgorithm::Sha256)).unwrap();
-    let parameters = PublicRsaParametersBuilder::new()
-        .with_scheme(scheme)
-        .with_key_bits(RsaKeyBits::Rsa2048)
-        .with_exponent(RsaExponent::default())
-        .with_is_signing_key(true)
-        .with_is_decryption_key(false)
-        .with_restricted(true);
-    let template = PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::Rsa)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes)
-        .with_rsa_parameters(parameters.build().unwrap())
-        .with_rsa_unique_identifier(PublicKeyRsa::default())
-        .build()
-        .unwrap();
-    tpm.execute_with_session(Some(AuthSession::Password), |tpm| {
-        let key = tpm.create_primary(Hierarchy::Owner, template, None, None, None, None).unwrap();
-        let place = Persistent::Persistent(PersistentTpmHandle::new(HCL_AK).unwrap());
-        tpm.evict_control(Provision::Owner, key.key_handle.into(), place).unwrap();
-        match key.out_public {
-            Public::Rsa { unique, .. } => unique.to_vec(),
-            other => panic!("{other:?}"),
-        }
-    })
 }
 
 /// Whether the quote is by the key of this modulus, and of these bytes.
@@ -143,15 +60,15 @@ fn an_envelope_is_read_whole_and_its_key_quotes() {
         other => panic!("{other:?}"),
     };
     assert!(matches!(refused(), DeviceError::HclKeyMissing { handle: HCL_AK, .. }), "{}", refused());
-    let modulus = make_key(&mut connect());
+    let modulus = make_key(&mut connect()).unwrap();
     assert!(matches!(refused(), DeviceError::HclMissing { index: HCL_REPORT, .. }), "{}", refused());
     // Nothing that an SNP report would fit into.
-    write_envelope(&mut connect(), &[1; 1183], Readable::ByOwner);
+    write_envelope(&mut connect(), &[1; 1183], Readable::ByOwner).unwrap();
     assert!(matches!(refused(), DeviceError::Size { length: 1183, .. }), "{}", refused());
 
     let (selection, bound) = (PcrSelection::default_sha256(), Binding::new(b"s", None));
     for readable in [Readable::ByOwner, Readable::ByIndex] {
-        write_envelope(&mut connect(), &envelope(), readable);
+        write_envelope(&mut connect(), &envelope(), readable).unwrap();
         assert!(vtpm.check().unwrap().contains("2000 bytes"));
         let item = azure(vtpm.evidence(&bound, Wanted::whole(&selection)).unwrap());
         assert_eq!(item.hcl_report.0, envelope());
@@ -208,8 +125,8 @@ fn statement(caller: &[u8]) -> Vec<u8> {
 fn an_agent_passes_on_what_it_was_told_to_give_and_nothing_more() {
     let rig = Rig::new();
     let mut tpm = tpm_commands::connect(&rig.member().node.tpm.tcti()).unwrap();
-    let modulus = make_key(&mut tpm);
-    write_envelope(&mut tpm, &envelope(), Readable::ByOwner);
+    let modulus = make_key(&mut tpm).unwrap();
+    write_envelope(&mut tpm, &envelope(), Readable::ByOwner).unwrap();
     drop(tpm);
     let selection = PcrSelection::default_sha256();
     let items = |agent: &Agent| {

@@ -1,34 +1,14 @@
-//! What a vault says to a confidential machine that is not as it should be.
+//! What a vault says to a confidential machine that is not as it should be: guests of SEV-SNP with GPUs.
 
-use super::{ASSET, Estate, Guest, KINDS, devices_of};
-use strongroom::{Error, Request};
+use super::{ASSET, Estate, Guest, KINDS, devices_of, said::told};
+use strongroom::Request;
 use strongroom_collect::Attester as _;
-use strongroom_protocol::{Code, Problem, admin::Role, evidence::Evidence, evidence::EvidenceKind};
-use strongroom_tests::{Confidential, Machine, Member, Wire, member, wire::writer_key};
-
-/// What the vault says to this machine's request, printed for whoever reads the log.
-#[track_caller]
-fn refused(estate: &Estate, what: &str, guest: &Guest) -> Problem {
-    let error = estate.room().release(&guest.devices(), Request::new().writer(ASSET, 1)).map(drop).unwrap_err();
-    told(what, &error)
-}
-
-#[track_caller]
-fn told(what: &str, error: &Error) -> Problem {
-    println!("{what:60} → {error}");
-    error.problem().unwrap_or_else(|| panic!("{what}: {error}")).clone()
-}
-
-/// A denial with this reason, on a machine that is believed to be the node.
-#[track_caller]
-fn denied(estate: &Estate, what: &str, guest: &Guest, reason: &str) {
-    let problem = refused(estate, what, guest);
-    assert_eq!((problem.code, problem.reasons.as_slice()), (Code::Denied, [reason.to_owned()].as_slice()), "{what}");
-    // The authorised person reads which device it is, and what it showed.
-    let id = problem.decision_id.unwrap().to_string();
-    let explained = estate.vault.cli(Role::Auditor).unwrap().run(["explain", &id]).unwrap().done().unwrap().stdout;
-    println!("{explained}");
-}
+use strongroom_protocol::{
+    Code,
+    admin::Role,
+    evidence::{Evidence, EvidenceKind},
+};
+use strongroom_tests::{Confidential, Machine, Member, Wire, confidential::Parts, member, wire::writer_key};
 
 #[test]
 fn each_thing_that_is_wrong_with_a_machine_is_refused_by_itself() {
@@ -42,14 +22,14 @@ fn each_thing_that_is_wrong_with_a_machine_is_refused_by_itself() {
     let honest = guest.machine.change(|parts| parts.snp.report.clone());
     let restore = || {
         guest.machine.change(|parts| parts.snp.report = honest.clone());
-        guest.machine.change(|parts| estate.makers.certify(parts));
+        guest.machine.change(Parts::certify);
     };
 
     // GPUs: another node's, one too few, one that can be debugged.
     let own = guest.machine.change(|parts| std::mem::replace(&mut parts.gpus[1], estate.makers.gpu(4)));
-    denied(&estate, "a GPU of another node", &guest, "evidence_e7");
+    estate.denied("a GPU of another node", &guest.devices(), "evidence_e7");
     guest.machine.change(|parts| parts.gpus.truncate(1));
-    denied(&estate, "one GPU fewer than the record lists", &guest, "evidence_e7");
+    estate.denied("one GPU fewer than the record lists", &guest.devices(), "evidence_e7");
     guest.machine.change(|parts| parts.gpus.push(own));
     released(&guest).unwrap();
     // In DEVTOOLS mode firmware measures otherwise than NVIDIA's manifests say.
@@ -57,16 +37,16 @@ fn each_thing_that_is_wrong_with_a_machine_is_refused_by_itself() {
         let block = &mut parts.gpus[1].gpu.report.measurements[30];
         std::mem::replace(&mut block.value, vec![0xde; 48])
     });
-    denied(&estate, "a GPU in DEVTOOLS mode", &guest, "evidence_g3");
+    estate.denied("a GPU in DEVTOOLS mode", &guest.devices(), "evidence_g3");
     guest.machine.change(|parts| parts.gpus[1].gpu.report.measurements[30].value = value);
     released(&guest).unwrap();
 
     // The guest: debugged, of another image, older than the tier asks for.
     guest.machine.change(|parts| parts.snp.report.policy |= 1 << 19);
-    denied(&estate, "a guest that may be debugged", &guest, "evidence_s7");
+    estate.denied("a guest that may be debugged", &guest.devices(), "evidence_s7");
     restore();
     guest.machine.change(|parts| parts.snp.report.measurement = [9; 48]);
-    denied(&estate, "another launch measurement", &guest, "launch_mismatch");
+    estate.denied("another launch measurement", &guest.devices(), "launch_mismatch");
     restore();
     for (what, change) in [("older reported TCB", 0), ("older launch TCB", 1)] {
         guest.machine.change(|parts| {
@@ -78,27 +58,27 @@ fn each_thing_that_is_wrong_with_a_machine_is_refused_by_itself() {
                 report.launch_tcb = older;
             }
             // AMD certifies the key for the reported TCB.
-            estate.makers.certify(parts);
+            parts.certify();
         });
-        denied(&estate, what, &guest, "evidence_s6");
+        estate.denied(what, &guest.devices(), "evidence_s6");
         restore();
     }
 
     // Another chip is no node at all, or another one's.
     guest.machine.change(|parts| parts.snp.report.chip_id = [0xbe; 64]);
-    guest.machine.change(|parts| estate.makers.certify(parts));
-    let problem = refused(&estate, "a chip that nobody registered", &guest);
+    guest.machine.change(Parts::certify);
+    let problem = estate.refused("a chip that nobody registered", &guest.devices());
     assert_eq!((problem.code, problem.decision_id), (Code::NotEnrolled, None));
     guest.machine.change(|parts| parts.snp.report.chip_id = [0xb2; 64]);
-    guest.machine.change(|parts| estate.makers.certify(parts));
-    denied(&estate, "the chip of another node beside one's own GPUs", &guest, "evidence_e7");
+    guest.machine.change(Parts::certify);
+    estate.denied("the chip of another node beside one's own GPUs", &guest.devices(), "evidence_e7");
     restore();
     // A host that hides the chip names no machine.
     guest.machine.change(|parts| {
         parts.snp.report.chip_id = [0; 64];
         parts.snp.report.key_info |= 1 << 1;
     });
-    let problem = refused(&estate, "a chip id that firmware masks", &guest);
+    let problem = estate.refused("a chip id that firmware masks", &guest.devices());
     assert_eq!(problem.decision_id, None, "{problem:?}");
     restore();
     released(&guest).unwrap();
@@ -215,7 +195,7 @@ fn a_machine_of_other_makers_is_not_believed() {
         let forged = forged.change(|forged| std::mem::take(&mut forged.gpus));
         std::mem::replace(&mut parts.gpus, forged)
     });
-    let problem = refused(&estate, "a GPU whose root nobody pinned", &guest);
+    let problem = estate.refused("a GPU whose root nobody pinned", &guest.devices());
     assert_eq!(problem.row.as_deref(), Some("G2"), "{problem:?}");
     guest.machine.change(|parts| parts.gpus = original);
     assert_eq!(guest.machine.identities(), [guest.machine.chip(), Confidential::gpu(1)]);
