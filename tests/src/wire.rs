@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +28,7 @@ use strongroom_protocol::{
     sha256,
     statement::{Access, Act, Kem, KeyRequest, Recipient, Scope},
 };
+use tokio::net::TcpSocket;
 use ureq::{
     Agent,
     http::{Method, Request},
@@ -36,6 +37,8 @@ use ureq::{
 
 /// Patience with one request.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long bytes of an unfinished request are offered before nobody takes them.
+const TAKEN: Duration = Duration::from_millis(500);
 
 /// Raw HTTPS to a vault.
 #[derive(Debug, Clone)]
@@ -58,6 +61,23 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
+}
+
+/// A request that does not end. Its connection ends when it is dropped.
+pub struct Unfinished {
+    _stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+/// A blocking connection from this address of this machine.
+fn connect_from(source: IpAddr, to: SocketAddr) -> anyhow::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// A TLS client that believes the CA of a join file and no other.
@@ -155,6 +175,28 @@ impl Wire {
         let status = lines.next().and_then(|l| l.split(' ').nth(1)?.parse().ok()).context("no status")?;
         let header = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
         Ok(Reply { status, headers: lines.filter_map(header).collect(), body: body.as_bytes().to_vec() })
+    }
+
+    /// Sends a JSON body of so many bytes but for its last one, as far as somebody takes it, from this address of this
+    /// machine; and stays.
+    pub fn unfinished(&self, source: IpAddr, path: &str, length: usize) -> anyhow::Result<Unfinished> {
+        let address = self.url.strip_prefix("https://").context("not an https URL")?;
+        let stream = connect_from(source, address.parse()?)?;
+        stream.set_write_timeout(Some(TAKEN))?;
+        let connection = ClientConnection::new(Arc::clone(&self.tls), ServerName::try_from("127.0.0.1")?)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        write!(stream, "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n")?;
+        write!(stream, "content-length: {length}\r\n\r\n")?;
+        let mut left = length.saturating_sub(1);
+        while left > 0 {
+            let part = [b' '; 16 << 10];
+            let part = &part[..left.min(part.len())];
+            if stream.write_all(part).is_err() {
+                break;
+            }
+            left -= part.len();
+        }
+        Ok(Unfinished { _stream: stream })
     }
 
     /// Asks for a release.

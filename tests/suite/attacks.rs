@@ -3,6 +3,7 @@
 mod answers;
 mod enrolments;
 mod evidence;
+mod floods;
 mod leases;
 mod logs;
 mod statements;

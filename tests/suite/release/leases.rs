@@ -5,33 +5,47 @@ use crate::{
     sealing::{open, read_lease, seal_once},
     world::{Shared, World, act, content, eventually},
 };
+use anyhow::ensure;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Instant};
-use strongroom::{Error, LeaseOver, OpenObject, Request};
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+use strongroom::{Error, LeaseOver, OpenObject, Options, Request, Room};
 use strongroom_protocol::{
     LeaseId,
     admin::{Recorded, Role},
     lease::{LeaseView, RevokeLease},
     release::ReleaseResponse,
 };
-use strongroom_tests::{Wire, wire::writer_key};
+use strongroom_tests::{Intruder, Wire, wire::writer_key};
 
 static SHORT: Shared = Shared::new();
 /// Seconds that a lease of this world lives: long enough for a machine that does much else.
 const LIFE: u64 = 20;
+/// Seconds after which only fresh evidence prolongs it.
+const REATTEST: u64 = 4;
 
 /// A world in which leases are short.
 fn short_world() -> Arc<World> {
     SHORT.get(|| {
-        World::with::<1>(&[("lease_seconds", json!(LIFE)), ("renew_after", json!(1)), ("reattest_after", json!(4))])
+        World::with::<1>(&[
+            ("lease_seconds", json!(LIFE)),
+            ("renew_after", json!(1)),
+            ("reattest_after", json!(REATTEST)),
+        ])
     })
 }
 
-/// The actions that the ledger has of a lease, the oldest first.
-fn story(world: &World, lease: LeaseId) -> Vec<String> {
+/// What the ledger has of a lease, the oldest first.
+fn of_lease(world: &World, lease: LeaseId) -> Vec<Value> {
     let lease = json!(lease);
-    let of_it = |record: &&Value| record["lease"] == lease;
-    world.records(&[]).iter().filter(of_it).map(|r| r["action"].as_str().unwrap().to_owned()).collect()
+    world.records(&[]).into_iter().filter(|record| record["lease"] == lease).collect()
+}
+
+/// The actions of it.
+fn story(world: &World, lease: LeaseId) -> Vec<String> {
+    of_lease(world, lease).iter().map(|r| r["action"].as_str().unwrap().to_owned()).collect()
 }
 
 fn over(object: &OpenObject) -> Option<LeaseOver> {
@@ -146,12 +160,49 @@ fn a_keeper_prolongs_a_lease_by_possession_and_by_evidence() {
     let start = Instant::now();
     let keeper = lease.keep(Arc::new(room), Arc::new(collector));
     eventually("two lives", || (start.elapsed().as_secs() > 2 * LIFE).then_some(()));
-    lease.check().unwrap();
+    lease.check().unwrap_or_else(|over| panic!("{over}: {:#?}", of_lease(&world, lease.id())));
     drop(keeper);
     let records = world.records(&["--action", "lease.renewed", "--asset", "kept"]);
     let attested = records.iter().filter(|r| r["verdict"] == "released").count();
     assert!(attested >= 2, "{attested} of {} renewals rest on evidence", records.len());
     assert!(records.len() > attested, "no renewal rests on possession");
+    lease.end().unwrap();
+}
+
+/// A proof of possession that was on its way for long is refused, for only evidence will do by now; and the job goes on.
+#[test]
+fn evidence_that_becomes_due_while_possession_is_on_its_way_costs_no_lease() {
+    let world = short_world();
+    world.asset("on-its-way", |_| ());
+    let intruder = Intruder::before(&world.vault.join_file().unwrap()).unwrap();
+    let room = Room::connect(&intruder.join_file(), Options::default()).unwrap();
+    let collector = world.node().devices().unwrap();
+    let lease = room.release(&collector, Request::new().writer("on-its-way", 1)).unwrap();
+    let start = Instant::now();
+    let (sender, refused) = mpsc::channel();
+    intruder.tamper(move |seen, upstream| {
+        // A stream of events does not end, and would be waited for.
+        ensure!(!seen.path.ends_with("/events"), "the vault is away");
+        if !seen.path.ends_with("/renew") {
+            return upstream.forward(seen);
+        }
+        eventually("evidence to be due", || (start.elapsed().as_secs() > REATTEST + 1).then_some(()));
+        let reply = upstream.forward(seen)?;
+        if reply.status != 200 {
+            sender.send((reply.status, serde_json::from_slice::<Value>(&reply.body)?)).ok();
+        }
+        Ok(reply)
+    });
+    let keeper = lease.keep(Arc::new(room), Arc::new(collector));
+    let (status, problem) = refused.recv_timeout(Duration::from_mins(1)).unwrap();
+    assert_eq!((status, &problem["reasons"]), (401, &json!(["evidence_due"])), "{problem}");
+    eventually("a renewal by evidence", || {
+        lease.check().unwrap_or_else(|over| panic!("{over}: {:#?}", of_lease(&world, lease.id())));
+        of_lease(&world, lease.id()).iter().any(|r| r["action"] == "lease.renewed").then_some(())
+    });
+    drop(keeper);
+    // Without a keeper it is for the job to bring evidence: its lease lives on all the same.
+    lease.check().unwrap();
     lease.end().unwrap();
 }
 
