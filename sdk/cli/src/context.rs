@@ -251,6 +251,14 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     strongroom::protocol::objects::from_slice(&bytes).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
 }
 
+/// Reads a regular file of at most `limit` bytes. A pipe or a device might never end, or never begin.
+pub(crate) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(Failure::usage(format!("{}: not a regular file", path.display()))),
+        _ => read_capped(path, limit),
+    }
+}
+
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();

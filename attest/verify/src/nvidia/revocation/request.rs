@@ -26,6 +26,8 @@ pub struct StatusRequest {
     pub name: String,
     /// Whom the certificate is of.
     pub subject: String,
+    /// The issuer's certificate (DER): a store takes an answer when it has that.
+    pub issuer: Vec<u8>,
     /// `OCSPRequest` (DER), to be sent as `application/ocsp-request`.
     pub bytes: Vec<u8>,
 }
@@ -37,6 +39,7 @@ pub fn status_requests(certificates: &[&[u8]]) -> Result<Vec<StatusRequest>, Gpu
     let request = |(certificate, issuer): (&Certificate<'_>, &Certificate<'_>)| StatusRequest {
         name: name(certificate, issuer),
         subject: certificate.subject(),
+        issuer: issuer.der().to_vec(),
         bytes: encoded(certificate, issuer),
     };
     Ok(judged(&chain).map(request).collect())

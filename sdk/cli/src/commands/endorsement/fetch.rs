@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reports, ids ──wanted──> Wanted ──directory: there, and not near its end?──> done
-//!                             └──service: one after another, patiently──> bytes ──library: vouched for?──> file
+//!    ↑ a manifest's signer      └──service: one after another, patiently──> bytes ──library: vouched for?──> file
 //! ```
 
 mod directory;
@@ -11,7 +11,7 @@ mod wanted;
 mod web;
 
 use crate::{
-    context::{Context, read_capped},
+    context::{Context, read_regular},
     output::{Answer, Failure},
     plain,
     progress::Shown,
@@ -21,13 +21,17 @@ use directory::Directory;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::Serialize;
 use service::{Bases, Service, System, Vendor};
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt::Write as _,
+    path::PathBuf,
+};
 use strongroom::{
     protocol::{claims::SnpProduct, limits},
     sealed::Progress,
 };
 use strongroom_attest::{
-    Pins,
+    PinKind, Pins,
     nvidia::{self, GpuEvidence},
     snp::AttestationReport,
     tdx::{CollateralKey, Quote},
@@ -38,7 +42,7 @@ use web::Client;
 /// Fetches what reports and ids ask for.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  strongroom endorsement fetch --snp report.bin --to fetched\n\nAMD answers one request in ten seconds, so a fleet takes hours: start the command again after an interruption, and it goes on where it was. What is there and valid for 14 days yet is not fetched again; lists and collateral are once they are a day old. Carry the directory to where `strongroom endorsement import` reaches the vault."
+    after_help = "Example:\n  strongroom endorsement fetch --snp report.bin --to fetched\n\nAMD answers one request in ten seconds, so a fleet takes hours: start the command again after an interruption, and it goes on where it was. What is there and valid for 14 days yet is not fetched again; lists, collateral and answers are once they are a day old. Of NVIDIA's certificates the responder is asked about each, of devices and of manifests' signers: give a chain with --gpu-certificates. Carry the directory to where `strongroom endorsement import` reaches the vault."
 )]
 pub(crate) struct Fetch {
     /// The directory
@@ -62,13 +66,13 @@ pub(crate) struct Fetch {
     /// A GPU's report, binary or hexadecimal (repeat): the manifests of its driver and VBIOS
     #[arg(long, value_name = "FILE")]
     gpu: Vec<PathBuf>,
-    /// The chain of the GPU's certificates (PEM), which names the chip where the report does not
-    #[arg(long, value_name = "FILE", requires = "gpu")]
-    gpu_certificates: Option<PathBuf>,
-    /// A manifest of NVIDIA's (repeat), by its id
+    /// The chain of a GPU's certificates (PEM; repeat): whether NVIDIA revoked any, and its authorities; names the chip where a report, given in the same order, does not
+    #[arg(long, value_name = "FILE")]
+    gpu_certificates: Vec<PathBuf>,
+    /// A manifest of NVIDIA's (repeat), by its id; and whether its signer is revoked
     #[arg(long, value_name = "ID")]
     rim: Vec<String>,
-    /// Ask a mirror: amd=URL, intel=URL, intel-certificates=URL, nvidia=URL (repeat)
+    /// Ask a mirror: amd=URL, intel=URL, intel-certificates=URL, nvidia=URL, nvidia-status=URL (repeat)
     #[arg(long, value_name = "VENDOR=URL", value_parser = service::base)]
     base_url: Vec<(Vendor, String)>,
     /// The CAs (PEM) that the servers' certificates are believed by, instead of this system's
@@ -84,7 +88,15 @@ struct Fetched {
     written: Vec<String>,
     /// Names that were there.
     there: Vec<String>,
+    /// Of these the vendor says that they are revoked.
+    revoked: Vec<Revoked>,
     failed: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Revoked {
+    name: String,
+    subject: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,8 +109,9 @@ impl Fetch {
     pub(super) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let wanted = self.wanted()?;
         let client = Client::new(self.ca.as_deref())?;
-        let mut service = Service::new(&client, System::default(), Bases::with(self.base_url));
         let mut directory = Directory::open(&self.to, Pins::built_in().clone(), times::now().unix_timestamp())?;
+        let bases = Bases::with(self.base_url);
+        let mut service = Service::new(&client, System::default(), bases).after(directory.notes());
         let shown = Shown::new("fetch", wanted.len() as u64, context.json);
         let all = fetch(&wanted, &mut service, &mut directory, &shown)?;
         let mut text = String::new();
@@ -107,17 +120,20 @@ impl Fetch {
         }
         let (fetched, there, failed) = (all.written.len(), all.there.len(), all.failed.len());
         let _ = writeln!(text, "{fetched} fetched into {}, {there} there already, {failed} failed", self.to.display());
+        for Revoked { name, subject } in &all.revoked {
+            let _ = writeln!(text, "revoked: {}: {name}; import it, so that the vault knows", plain::line(subject));
+        }
         for Failed { names, problem } in &all.failed {
             let _ = writeln!(text, "failed: {}: {}", names.join(", "), plain::line(problem));
         }
-        Ok(Answer { holds: all.failed.is_empty(), ..Answer::new(&all, text)? })
+        Ok(Answer { holds: all.failed.is_empty() && all.revoked.is_empty(), ..Answer::new(&all, text)? })
     }
 
     /// Everything that is asked for, each once.
     fn wanted(&self) -> Result<Vec<Wanted>, Failure> {
         let mut wanted = Vec::new();
         for path in &self.snp {
-            let bytes = raw(read_capped(path, 3 * limits::SNP_REPORT as u64)?);
+            let bytes = raw(read_regular(path, 3 * limits::SNP_REPORT as u64)?);
             let wrong = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
             let report = AttestationReport::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
             let of = Wanted::of_report(&report, self.product.first().copied());
@@ -131,17 +147,20 @@ impl Fetch {
             wanted.push(chip.map_err(|problem| Failure::usage(format!("--chip, --tcb: {problem}")))?);
         }
         for path in &self.tdx {
-            let bytes = raw(read_capped(path, 3 * limits::TDX_QUOTE as u64)?);
+            let bytes = raw(read_regular(path, 3 * limits::TDX_QUOTE as u64)?);
             let key: Result<CollateralKey, _> = Quote::parse(&bytes).and_then(|quote| quote.key());
             let key = key.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             wanted.push(Wanted::Collateral(key));
         }
-        let chain = match &self.gpu_certificates {
-            Some(path) => chain(path)?,
-            None => Vec::new(),
-        };
-        for path in &self.gpu {
-            let report = raw(read_capped(path, 3 * limits::GPU_REPORT as u64)?);
+        let chains: Vec<Vec<Vec<u8>>> = self.gpu_certificates.iter().map(|path| chain(path)).collect::<Result<_, _>>()?;
+        for (path, chain) in self.gpu_certificates.iter().zip(&chains) {
+            let of = Wanted::of_chain(PinKind::NvidiaDeviceRoot, chain);
+            wanted.extend(of.map_err(|problem| Failure::usage(format!("{}: {problem}", path.display())))?);
+        }
+        for (place, path) in self.gpu.iter().enumerate() {
+            // One chain stands for all reports: it names the chip only.
+            let chain = chains.get(place).or(chains.last()).map(Vec::as_slice).unwrap_or_default();
+            let report = raw(read_regular(path, 3 * limits::GPU_REPORT as u64)?);
             let certificates = chain.iter().map(Vec::as_slice).collect();
             let ids = nvidia::rim_ids(&GpuEvidence { report: &report, certificates });
             let ids = ids.ok_or_else(|| Failure::usage(format!("{}: not a GPU's report", path.display())))?;
@@ -153,7 +172,7 @@ impl Fetch {
             wanted.push(Wanted::manifest(id).map_err(Failure::usage)?);
         }
         if wanted.is_empty() {
-            return Err(Failure::usage("nothing is asked for: give --snp, --product, --tdx, --gpu or --rim"));
+            return Err(Failure::usage("nothing is asked for: give --snp, --product, --tdx, --gpu, --gpu-certificates or --rim"));
         }
         // What others need first: chains before what they issued.
         wanted.sort();
@@ -170,7 +189,9 @@ fn fetch(
     shown: &Shown,
 ) -> Result<Fetched, Failure> {
     let mut all = Fetched::default();
-    for one in wanted {
+    let mut asked: BTreeSet<Vec<String>> = wanted.iter().map(Wanted::names).collect();
+    let mut waiting: VecDeque<Wanted> = wanted.iter().cloned().collect();
+    while let Some(one) = waiting.pop_front() {
         let names = one.names();
         if names.iter().all(|name| directory.has(name, one.id())) {
             all.there.extend(names);
@@ -183,8 +204,24 @@ fn fetch(
                         all.written.push(name);
                     }
                 }
-                Err(problem) => all.failed.push(Failed { names, problem }),
+                Err(problem) => {
+                    all.failed.push(Failed { names, problem });
+                    continue;
+                }
             }
+        }
+        match &one {
+            // Who signed a manifest is known once it is here.
+            Wanted::Manifest(id) => match directory.of_signer(id) {
+                Ok(more) => waiting.extend(more.into_iter().filter(|one| asked.insert(one.names()))),
+                Err(problem) => all.failed.push(Failed { names: one.names(), problem }),
+            },
+            Wanted::Answer { name, subject, .. } => {
+                if directory.get(name).is_some_and(|one| nvidia::says_revoked(&one.bytes)) {
+                    all.revoked.push(Revoked { name: name.clone(), subject: subject.clone() });
+                }
+            }
+            _ => {}
         }
         shown.advanced(1);
     }
@@ -198,7 +235,7 @@ fn raw(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn chain(path: &std::path::Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let bytes = read_capped(path, (limits::CERTIFICATES * limits::CERTIFICATE) as u64)?;
+    let bytes = read_regular(path, (limits::CERTIFICATES * limits::CERTIFICATE) as u64)?;
     let read: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(&bytes).map(|der| der.map(|der| der.to_vec())).collect();
     read.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))

@@ -1,6 +1,9 @@
 //! Asking vendors' services: one request after another, as often as each allows, patiently.
 
-use super::web::{Client, Reply};
+use super::{
+    directory::Notes,
+    web::{Client, NoReply, Reply},
+};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::{
     collections::BTreeMap,
@@ -23,18 +26,23 @@ pub(super) enum Vendor {
     Intel,
     /// Where Intel publishes its root's revocation list.
     IntelCertificates,
+    /// Where NVIDIA publishes its manifests.
     Nvidia,
+    /// Where NVIDIA answers which certificates it revoked (OCSP).
+    NvidiaStatus,
 }
 
 impl Vendor {
-    const ALL: [Self; 4] = [Self::Amd, Self::Intel, Self::IntelCertificates, Self::Nvidia];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Amd, Self::Intel, Self::IntelCertificates, Self::Nvidia, Self::NvidiaStatus];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Amd => "amd",
             Self::Intel => "intel",
             Self::IntelCertificates => "intel-certificates",
             Self::Nvidia => "nvidia",
+            Self::NvidiaStatus => "nvidia-status",
         }
     }
 
@@ -44,6 +52,7 @@ impl Vendor {
             Self::Intel => "https://api.trustedservices.intel.com",
             Self::IntelCertificates => "https://certificates.trustedservices.intel.com",
             Self::Nvidia => "https://rim.attestation.nvidia.com",
+            Self::NvidiaStatus => "https://ocsp.ndis.nvidia.com",
         }
     }
 
@@ -51,7 +60,7 @@ impl Vendor {
     fn every(self) -> Duration {
         match self {
             Self::Amd => Duration::from_secs(10),
-            Self::Intel | Self::IntelCertificates | Self::Nvidia => Duration::from_secs(1),
+            Self::Intel | Self::IntelCertificates | Self::Nvidia | Self::NvidiaStatus => Duration::from_secs(1),
         }
     }
 }
@@ -133,29 +142,53 @@ pub(super) struct Service<'a, T> {
     bases: Bases,
     /// When each may be asked again.
     next: BTreeMap<Vendor, Duration>,
+    /// Where it is noted for the next run.
+    notes: Option<Notes>,
 }
 
 impl<'a, T: Time> Service<'a, T> {
     pub(super) fn new(client: &'a Client, time: T, bases: Bases) -> Self {
-        Self { client, time, bases, next: BTreeMap::new() }
+        Self { client, time, bases, next: BTreeMap::new(), notes: None }
     }
 
-    /// One answer of a vendor's service: `path` with its query. Tried again while the service is busy or cannot be
-    /// reached, after the pause that it asks for; an answer that says no is the end of it.
+    /// Keeps the pace of earlier runs, too.
+    pub(super) fn after(mut self, notes: Notes) -> Self {
+        for vendor in Vendor::ALL {
+            // A clock that was set back makes nobody wait longer than the pace asks for.
+            let since = notes.since(vendor).unwrap_or(Duration::MAX);
+            self.next.insert(vendor, self.time.now() + vendor.every().saturating_sub(since));
+        }
+        self.notes = Some(notes);
+        self
+    }
+
+    /// One answer of a vendor's service: `path` with its query.
     pub(super) fn get(&mut self, vendor: Vendor, path: &str) -> Result<Reply, String> {
+        self.ask(vendor, path, None)
+    }
+
+    /// The answer to `body`, with its media type.
+    pub(super) fn post(&mut self, vendor: Vendor, path: &str, body: (&str, &[u8])) -> Result<Reply, String> {
+        self.ask(vendor, path, Some(body))
+    }
+
+    /// Tried again while the service is busy or cannot be
+    /// reached, after the pause that it asks for; an answer that says no is the end of it.
+    fn ask(&mut self, vendor: Vendor, path: &str, body: Option<(&str, &[u8])>) -> Result<Reply, String> {
         let url = format!("{}{path}", self.bases.of(vendor));
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
             self.keep_pace(vendor);
-            let (problem, asked) = match self.client.get(&url) {
+            let (problem, asked) = match self.client.ask(&url, body) {
                 Ok(reply) if reply.status == 200 => return Ok(reply),
                 Ok(reply) if reply.status == 429 || reply.status >= 500 => {
                     (format!("{url} answers {}", reply.status), reply.retry_after())
                 }
                 Ok(Reply { status: 404, .. }) => return Err(format!("{url}: the service does not have it (404)")),
                 Ok(reply) => return Err(format!("{url} answers {}", reply.status)),
-                Err(problem) => (format!("{url}: {problem}"), None),
+                Err(NoReply::Useless(problem)) => return Err(format!("{url}: {problem}")),
+                Err(NoReply::Away(problem)) => (format!("{url}: {problem}"), None),
             };
             if attempt == ATTEMPTS {
                 return Err(format!("{problem}, after {ATTEMPTS} attempts"));
@@ -179,5 +212,8 @@ impl<'a, T: Time> Service<'a, T> {
             self.time.wait(next.saturating_sub(now));
         }
         self.next.insert(vendor, self.time.now() + vendor.every());
+        if let Some(notes) = &self.notes {
+            notes.asked(vendor);
+        }
     }
 }

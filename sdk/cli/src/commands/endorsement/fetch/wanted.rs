@@ -3,8 +3,13 @@
 use super::service::{Service, Time, Vendor};
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use serde_json::{Value, json};
-use strongroom::protocol::claims::{SnpProduct, SnpSigningKey, SnpTcb};
+use strongroom::protocol::{
+    claims::{SnpProduct, SnpSigningKey, SnpTcb},
+    sha256,
+};
 use strongroom_attest::{
+    PinKind,
+    nvidia::{self, StatusRequest},
     snp::{AttestationReport, RawTcb, crl_file, leaf_file},
     tdx::CollateralKey,
 };
@@ -26,6 +31,22 @@ pub(super) enum Wanted {
     Collateral(CollateralKey),
     /// NVIDIA's manifest of this id.
     Manifest(String),
+    /// Authorities of NVIDIA's, which came with a chain or a manifest.
+    Authorities {
+        /// What their root is pinned for.
+        of: PinKind,
+        /// The root first.
+        ders: Vec<Vec<u8>>,
+    },
+    /// What NVIDIA's responder says about a certificate.
+    Answer {
+        /// Its name in a store.
+        name: String,
+        /// Whom the certificate is of.
+        subject: String,
+        /// What it is asked.
+        request: Vec<u8>,
+    },
 }
 
 /// A chip of AMD's at a TCB.
@@ -81,6 +102,18 @@ impl Wanted {
         }
     }
 
+    /// The authorities of a chain of NVIDIA's, and what is asked about its certificates.
+    pub(super) fn of_chain(of: PinKind, chain: &[Vec<u8>]) -> Result<Vec<Self>, String> {
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        let requests = nvidia::status_requests(&chain).map_err(|error| error.to_string())?;
+        if requests.is_empty() {
+            return Err("none of its certificates can be asked about: give the whole chain".to_owned());
+        }
+        let authorities = Self::Authorities { of, ders: requests.iter().rev().map(|one| one.issuer.clone()).collect() };
+        let answer = |one: StatusRequest| Self::Answer { name: one.name, subject: one.subject, request: one.bytes };
+        Ok([authorities].into_iter().chain(requests.into_iter().map(answer)).collect())
+    }
+
     /// What will be written.
     pub(super) fn names(&self) -> Vec<String> {
         match self {
@@ -91,6 +124,10 @@ impl Wanted {
             Self::Chip(Chip { id, tcb, .. }) => vec![format!("vcek/{id}/{}.der", hex::encode(tcb))],
             Self::Collateral(key) => vec![format!("intel/tdx/{key}.json")],
             Self::Manifest(id) => vec![format!("nvidia/rim/{id}.xml")],
+            Self::Authorities { of, ders } => {
+                ders.iter().map(|der| format!("{of}/certificate/{}.der", hex::encode(sha256(der)))).collect()
+            }
+            Self::Answer { name, .. } => vec![name.clone()],
         }
     }
 
@@ -115,6 +152,9 @@ impl Wanted {
             Self::Chip(chip) => amd(&chip.path()?),
             Self::Collateral(key) => collateral(key, service),
             Self::Manifest(id) => manifest(id, service),
+            // They are here: what is left is to look whether a root vouches for them.
+            Self::Authorities { ders, .. } => Ok(ders.iter().map(|der| pem(der)).collect::<String>().into_bytes()),
+            Self::Answer { request, .. } => answer(request, service),
         }
     }
 }
@@ -149,6 +189,18 @@ fn collateral(key: &CollateralKey, service: &mut Service<'_, impl Time>) -> Resu
         "root_ca_crl": hex::encode(of_root.body),
     });
     serde_json::to_vec(&document).map_err(|error| error.to_string())
+}
+
+fn answer(request: &[u8], service: &mut Service<'_, impl Time>) -> Result<Vec<u8>, String> {
+    let body = service.post(Vendor::NvidiaStatus, "/", ("application/ocsp-request", request))?.body;
+    match nvidia::unsuccessful(&body) {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(body),
+    }
+}
+
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(der))
 }
 
 fn manifest(id: &str, service: &mut Service<'_, impl Time>) -> Result<Vec<u8>, String> {

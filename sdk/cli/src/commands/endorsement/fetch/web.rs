@@ -47,6 +47,15 @@ impl Reply {
     }
 }
 
+/// Why there is no reply.
+#[derive(Debug)]
+pub(super) enum NoReply {
+    /// The network, or who is at its other end: it may be otherwise in a while.
+    Away(String),
+    /// It would be the same again.
+    Useless(String),
+}
+
 /// What asks.
 pub(super) struct Client(Agent);
 
@@ -76,11 +85,24 @@ impl Client {
         Ok(Self(agent))
     }
 
-    pub(super) fn get(&self, url: &str) -> Result<Reply, String> {
-        let response = self.0.get(url).call().map_err(|error| error.to_string())?;
-        let (parts, body) = response.into_parts();
-        let body = body.into_with_config().limit(ANSWER).read_to_vec().map_err(|error| error.to_string())?;
+    /// Asks by GET, or by POST with a body and its type.
+    pub(super) fn ask(&self, url: &str, body: Option<(&str, &[u8])>) -> Result<Reply, NoReply> {
+        let response = match body {
+            None => self.0.get(url).call(),
+            Some((kind, body)) => self.0.post(url).header("content-type", kind).send(body),
+        };
+        let (parts, body) = response.map_err(NoReply::of)?.into_parts();
+        let body = body.into_with_config().limit(ANSWER).read_to_vec().map_err(NoReply::of)?;
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+impl NoReply {
+    fn of(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::BodyExceedsLimit(most) => Self::Useless(format!("the answer is larger than {most} bytes")),
+            other => Self::Away(other.to_string()),
+        }
     }
 }
 
