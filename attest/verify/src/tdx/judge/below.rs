@@ -17,15 +17,15 @@ fn lacks(quote: &Quote<'_>, collateral: &Collateral) -> Option<String> {
     // Intel lists the highest level first: of equals the lowest is the nearest.
     let levels = info.tcb_levels.iter().rev().filter_map(|level| Some((level, short(level)?)));
     let (level, shortfalls) = levels.min_by_key(|(_, shortfalls)| shortfalls.len())?;
-    let lacks: Vec<_> = shortfalls.iter().map(text).collect();
+    let lacks: Vec<_> = shortfalls.into_iter().map(text).collect();
     Some(format!("of its nearest level, {}, it lacks: {}", level.tcb_status, lacks.join(", ")))
 }
 
-fn text(shortfall: &SvnShortfall) -> String {
+fn text(shortfall: SvnShortfall) -> String {
     let SvnShortfall { component, have, needs } = shortfall;
     let component = match component {
-        SvnComponent::Sgx(number) => format!("SGX component {}", u16::from(*number) + 1),
-        SvnComponent::Tdx(number) => format!("TDX component {}", u16::from(*number) + 1),
+        SvnComponent::Sgx(number) => format!("SGX component {}", u16::from(number) + 1),
+        SvnComponent::Tdx(number) => format!("TDX component {}", u16::from(number) + 1),
         SvnComponent::PceSvn => "PCESVN".to_owned(),
         SvnComponent::TdxModuleIsvSvn => "ISVSVN of the TDX module".to_owned(),
     };
