@@ -118,8 +118,8 @@ impl Node {
                         .to_owned()
                 });
                 // What became of it: a node that was registered by hand waits for its first evidence all the same.
-                let node = vault.get(&format!("/v1/nodes/{}", a.node));
-                Ok(approved(&a, &answer, node)?.warn(warning))
+                let node: Result<NodeView, Error> = vault.get(&format!("/v1/nodes/{}", a.node));
+                Ok(approved(&a, &answer, node.as_ref())?.warn(warning))
             }
             Self::Revoke(r) => {
                 let body = RevokeNode { reason: r.reason };
@@ -137,9 +137,9 @@ impl Node {
 }
 
 /// What came of an approval. It is recorded; that the node cannot be looked at then is only said.
-fn approved(asked: &Approve, answer: &Recorded, node: Result<NodeView, Error>) -> Result<Answer, Failure> {
+fn approved(asked: &Approve, answer: &Recorded, node: Result<&NodeView, &Error>) -> Result<Answer, Failure> {
     let Approve { node: id, site, .. } = asked;
-    let (text, state, unseen) = match &node {
+    let (text, state, unseen) = match node {
         Ok(node) if node.state == NodeState::Approved => {
             (format!("node {id} approved into site {site}"), json!({ "state": node.state }), None)
         }

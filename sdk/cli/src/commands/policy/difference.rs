@@ -18,7 +18,7 @@ use std::{
     path::Path,
 };
 use strongroom::protocol::admin::{PolicyState, PolicyView};
-use strongroom_policy::Bundle;
+use strongroom_policy::{Bundle, DATA_FILE};
 
 /// Arguments of `policy diff`.
 #[derive(clap::Args)]
@@ -125,7 +125,7 @@ fn leaves(document: &Value) -> BTreeMap<String, Value> {
 fn rules<'a>(first: &'a Bundle, second: &'a Bundle) -> BTreeMap<&'a str, [usize; 2]> {
     let paths: BTreeSet<&String> = first.files().keys().chain(second.files().keys()).collect();
     let text = |of: &'a Bundle, path: &String| of.files().get(path).map_or("", String::as_str);
-    let differing = paths.into_iter().filter(|path| path.ends_with(".rego") && text(first, path) != text(second, path));
+    let differing = paths.into_iter().filter(|path| *path != DATA_FILE && text(first, path) != text(second, path));
     differing
         .map(|path| {
             let (one, other) = (text(first, path), text(second, path));
