@@ -223,6 +223,12 @@ pub(crate) fn verify_vouched(evidence: QuoteEvidence<'_>, expect: &VouchedQuote<
 }
 
 impl FreshQuote {
+    /// The counters, obscured by a constant of the AK where that lies in no hierarchy but the owner's.
+    pub(crate) fn boot(&self) -> BootCounters {
+        let clock = &self.attest.clock_info;
+        BootCounters { reset_count: clock.reset_count, restart_count: clock.restart_count }
+    }
+
     /// Rows Q6, Q7 and Q8.
     pub(crate) fn check_values(&self, evidence: QuoteEvidence<'_>, expect: &VouchedQuote<'_>) -> Result<(), Refused> {
         check_selection(&self.attest, &evidence, expect.selection)?;

@@ -219,6 +219,7 @@ async fn put_node(
         last_pcrs: Some(measurements::of_quote(claims)),
         last_boot_log: None,
         last_boot: Some((claims.boot().reset_count, claims.boot().restart_count)),
+        cloud: None,
         enrolled_at: now,
         activated_at: Some(now),
     };

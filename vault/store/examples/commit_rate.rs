@@ -134,6 +134,7 @@ fn furnish() -> Item {
             last_pcrs: None,
             last_boot_log: None,
             last_boot: None,
+            cloud: None,
             enrolled_at: 0,
             activated_at: Some(0),
         })

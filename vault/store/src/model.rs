@@ -4,7 +4,7 @@ mod endorsement;
 mod node;
 
 pub use endorsement::{ENDORSEMENT_BYTES, ENDORSEMENTS, EndorsementList, EndorsementRow, PINS, PinRow};
-pub use node::{NodeRow, TpmRow};
+pub use node::{CloudBoot, NodeRow, PAST_LAUNCHES, TpmRow};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,7 +24,7 @@ pub use examine::{ExaminedAzure, examine};
 pub use refused::AzureRefused;
 
 use crate::{
-    QuoteEvidence,
+    BootCounters, QuoteEvidence,
     quote::{self, VouchedQuote, hex},
     snp::{self, AttestationReport, Place, SnpEvidence, SnpExpectation, SnpRequirements, SnpRoots, SnpStore},
 };
@@ -81,6 +81,19 @@ pub fn verify(
     store: &SnpStore<'_>,
     at: u64,
 ) -> Result<AzureClaims, AzureRefused> {
+    verify_counted(evidence, expect, roots, store, at).map(|(claims, _)| claims)
+}
+
+/// [`verify`], with the counters of the quote. They are obscured by a constant of the AK (TPM 2.0 Library, part 3,
+/// `TPM2_Quote`), so they count nothing; of one AK they are equal within a boot and differ between two. Whoever keeps
+/// them beside `snp.report_id` can tell an envelope of an earlier boot from that of this one.
+pub fn verify_counted(
+    evidence: &AzureEvidence<'_>,
+    expect: &AzureExpectation<'_>,
+    roots: &SnpRoots,
+    store: &SnpStore<'_>,
+    at: u64,
+) -> Result<(AzureClaims, BootCounters), AzureRefused> {
     let envelope = Envelope::parse(evidence.hcl_report)?;
     let report = snp::parse(envelope.report, Place::Azure)?;
     envelope.check_binding(&report)?;
@@ -95,7 +108,7 @@ pub fn verify(
     let expectation = SnpExpectation { report_data, requirements: expect.requirements };
     let snp = snp::judge(&report, &chain, &expectation)?;
     quoted.check_values(evidence.quote, &vouched)?;
-    Ok(claims(snp, runtime, evidence.quote))
+    Ok((claims(snp, runtime, evidence.quote), quoted.boot()))
 }
 
 /// Row S12: who wrote the runtime data. The report says that *a* guest did, at the level that asked; only its

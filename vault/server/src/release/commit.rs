@@ -29,7 +29,7 @@ use strongroom_protocol::{
 };
 use strongroom_store::{
     Blob, Change, Guard, Item, Quota, Refusal,
-    model::{LeaseRow, Versioned},
+    model::{LeaseRow, NodeRow, Versioned},
 };
 use tokio::time::Instant;
 
@@ -259,7 +259,7 @@ fn lease_row(
 fn shown(attested: &Attested, kept: Option<Fixed<32>>, now: i64) -> Option<Change> {
     let claims = attested.claims.as_ref().ok()?;
     let row = &attested.node.row;
-    let mut shown = row.clone();
+    let mut shown = NodeRow { cloud: attested.cloud(), ..row.clone() };
     if attested.activates() {
         (shown.state, shown.activated_at) = (attested.state(), Some(now));
     }

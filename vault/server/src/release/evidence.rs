@@ -1,6 +1,7 @@
 //! Whose evidence it is, and what it shows.
 
 use super::{
+    cloud,
     logs::{self, Logs},
     request::Asked,
     turns::Turn,
@@ -23,7 +24,7 @@ use strongroom_protocol::{
 };
 use strongroom_store::{
     Whose,
-    model::{LeaseRow, LeasedGuest, NodeRow, Versioned},
+    model::{CloudBoot, LeaseRow, LeasedGuest, NodeRow, Versioned},
 };
 
 /// A request that an enrolled node has signed: from here on, every outcome is a decision.
@@ -42,6 +43,8 @@ pub(super) struct Attested {
     pub(super) renewed: Option<Versioned<LeaseRow>>,
     /// The generation of the policy by which evidence was asked for.
     pub(super) policy_generation: i64,
+    /// The generation of the endorsements by which evidence was verified; none where it rests on none.
+    pub(super) endorsement_generation: Option<i64>,
     /// The node's turn, where the decision rests on what it showed before; until the commit.
     pub(super) turn: Option<Turn>,
 }
@@ -52,10 +55,10 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
     let requester = &mut asked.requester;
     let (known, renewed) = (requester.known.take(), requester.renewed.take());
     let node = requester.node.take().ok_or_else(|| Refused::from(Problem::new(Code::NotEnrolled)))?;
-    vault.admission.admit(match &asked.whose {
+    let peer = match &asked.whose {
         Whose::Ak(ak) => Peer::Ak(*ak),
         Whose::Identity(_) => Peer::Node(node.row.id),
-    })?;
+    };
     let enforced = vault.policy.of(vault.store.as_ref(), asked.requester.policy_generation).await?;
     let known = known.filter(|_| asked.statement.act == Act::Release);
     let mut attested = Attested {
@@ -67,9 +70,12 @@ pub(super) async fn attest(vault: &Vault, mut asked: Asked) -> Answer<Attested> 
         known,
         renewed,
         policy_generation: enforced.generation,
+        endorsement_generation: None,
         turn: None,
     };
     attested.verify(vault, &enforced).await?;
+    // Only now has the node asked: whoever knows its name must not spend its rate, but that of an address.
+    vault.admission.admit(peer)?;
     attested.turn = attested.take_turn(vault).await?;
     attested.read_logs(vault, &enforced).await?;
     Ok(attested)
@@ -86,7 +92,8 @@ impl Attested {
         let renewed = self.renewed.as_ref().map(|lease| &lease.row);
         let verified = verify(vault, &self.asked, &self.node.row, renewed, Asks::of(vault, enforced)).await?;
         self.policy_generation = enforced.generation;
-        match verified {
+        self.endorsement_generation = verified.endorsement_generation;
+        match verified.outcome {
             Ok(evident) => {
                 self.evident = Some(evident);
                 self.hold_against_record();
@@ -103,7 +110,24 @@ impl Attested {
         if self.asked.statement.act == Act::Identify {
             record.extend(self.new_identities());
         }
-        self.claims = Claims::of(Arc::clone(evident), &record);
+        let held = Claims::of(Arc::clone(evident), &record);
+        self.claims = held.and_then(|claims| self.follow_boot().map(|_| claims).map_err(|refusal| vec![refusal]));
+    }
+
+    /// What the node's record is to hold of a cloud's machine, or why that cannot follow what it holds.
+    fn follow_boot(&self) -> Result<Option<CloudBoot>, Refusal> {
+        let before = self.node.row.cloud.as_ref();
+        let shown = self.evident.as_ref().and_then(|evident| cloud::shown(evident.guest.as_ref()));
+        match shown {
+            Some(shown) => cloud::follow(before, shown).map(Some),
+            None => Ok(before.cloned()),
+        }
+    }
+
+    /// What the record holds of a cloud's machine once this request is committed.
+    pub(super) fn cloud(&self) -> Option<CloudBoot> {
+        let held = || self.node.row.cloud.clone();
+        if self.claims.is_err() { held() } else { self.follow_boot().unwrap_or_else(|_| held()) }
     }
 
     async fn take_turn(&self, vault: &Vault) -> Answer<Option<Turn>> {
@@ -133,7 +157,8 @@ impl Attested {
         Ok(())
     }
 
-    /// Judges again what a change since may have made otherwise: another policy asks for other evidence, the record
+    /// Judges again what a change since may have made otherwise: another policy asks for other evidence, an endorsement
+    /// may say that a key is revoked, the record
     /// lists other devices, more is known of what the node measured. A node that is gone is refused.
     pub(super) async fn read_again(&mut self, vault: &Vault) -> Answer<()> {
         let gone = || Refused::from(Problem::new(Code::NotEnrolled));
@@ -153,7 +178,11 @@ impl Attested {
         let enforced = vault.policy.current(vault.store.as_ref()).await?;
         let spoke = |claims: &Result<Claims, _>| claims.as_ref().is_ok_and(|claims| claims.tpm().is_some());
         let before = spoke(&self.claims);
-        if enforced.generation == self.policy_generation {
+        let same = match self.endorsement_generation {
+            Some(verified) => verified == vault.store.endorsement_generation().await?,
+            None => true,
+        };
+        if same && enforced.generation == self.policy_generation {
             self.hold_against_record();
         } else {
             self.verify(vault, &enforced).await?;
@@ -178,14 +207,15 @@ impl Attested {
     }
 
     /// What the items show and the record does not list, as far as an identification may add it. A TPM comes into a
-    /// record by its enrolment alone. Of each kind that names a machine, the first is added and no second: a
+    /// record by its enrolment alone, a cloud's machine by an operator. Of each kind that names a machine, the first is added and no second: a
     /// processor is exchanged by an operator. And a cloud's machine is not bound to the processor that it happens to
     /// run on.
     pub(super) fn new_identities(&self) -> BTreeSet<Identity> {
         let record = &self.node.row.identities;
         let listed: BTreeSet<IdentityKind> = record.iter().map(|one| one.kind).collect();
         let may_come = |(by, one): &(EvidenceKind, &Identity)| match one.kind {
-            IdentityKind::TpmEk => false,
+            // Strangers share a cloud's processor, and may not come into the record of whoever is known by it.
+            IdentityKind::TpmEk | IdentityKind::CloudVm => false,
             IdentityKind::SnpChip if *by == EvidenceKind::AzureSnpVtpm => false,
             IdentityKind::NvidiaGpu => true,
             kind => !listed.contains(&kind),

@@ -66,6 +66,8 @@ impl Facts {
             now: vault.clock.now().await?,
         };
         facts.guards.push(Guard::PolicyGeneration(facts.enforced.generation));
+        // A list that came since may name the key that signed.
+        facts.guards.extend(attested.endorsement_generation.map(Guard::EndorsementGeneration));
         facts.guards.push(Guard::ReferenceGeneration(grounds.reference_generation));
         if let Some(name) = &node.row.site {
             let site = grounds.site.ok_or_else(|| Refused::internal(format!("site {name} is missing")))?;

@@ -100,7 +100,8 @@ fn propose(
         record.details.insert("added".to_owned(), written.into());
         let identities = node.identities.union(added).cloned().collect();
         let activated_at = if attested.activates() { Some(judgement.facts.now) } else { node.activated_at };
-        let row = NodeRow { identities, state: attested.state(), activated_at, ..node.clone() };
+        let (state, cloud) = (attested.state(), attested.cloud());
+        let row = NodeRow { identities, state, cloud, activated_at, ..node.clone() };
         changes.extend((row != *node).then_some(Change::PutNode(row)));
     } else {
         record.details.remove("activated");

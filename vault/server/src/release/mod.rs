@@ -15,6 +15,7 @@
 //! can be answered with keys.
 
 mod answer;
+mod cloud;
 mod commit;
 mod evidence;
 mod facts;

@@ -71,7 +71,8 @@ pub(super) struct Evident {
 pub(super) enum GuestClaims {
     Snp(Box<SnpClaims>),
     Tdx(Box<TdxClaims>),
-    Azure(Box<AzureClaims>),
+    /// With the counters of the vTPM's quote.
+    Azure(Box<AzureClaims>, BootCounters),
 }
 
 /// What the items showed, all of one approved record.
@@ -131,7 +132,15 @@ impl Asks {
     }
 }
 
-/// Verifies every item of a request of `node`: what they showed, or all that was refused. An error is for a request
+/// What became of the items, and by which endorsements.
+pub(super) struct Verified {
+    /// What they showed, or all that was refused.
+    pub(super) outcome: Result<Arc<Evident>, Vec<Refusal>>,
+    /// None where nothing rests on endorsements: a TPM's quote is held against its enrolment.
+    pub(super) endorsement_generation: Option<i64>,
+}
+
+/// Verifies every item of a request of `node`. An error is for a request
 /// that no node has signed.
 pub(super) async fn verify(
     vault: &Vault,
@@ -139,7 +148,7 @@ pub(super) async fn verify(
     node: &NodeRow,
     renewed: Option<&LeaseRow>,
     asks: Asks,
-) -> Answer<Result<Arc<Evident>, Vec<Refusal>>> {
+) -> Answer<Verified> {
     let mut refusals = Vec::new();
     let mut evident = Evident { tpm: None, guest: None, gpus: Vec::new(), shown: Vec::new() };
     if let Some(item) = &asked.items.tpm {
@@ -152,17 +161,21 @@ pub(super) async fn verify(
             Err(refused) => return Err(unsigned(node, refused.row(), &refused.to_string())),
         }
     }
+    let mut endorsement_generation = None;
     if !asked.items.is_tpm_alone() {
+        // Who waits here is judged by what is published when its turn comes.
+        let verifying = VERIFYING.acquire().await.map_err(Refused::internal)?;
+        let endorsements = vault.endorsements.current(vault.store.as_ref()).await?;
+        endorsement_generation = Some(endorsements.generation);
         let work = Work {
             items: asked.items.clone(),
             statement: Arc::clone(&asked.statement_bytes),
             caller: asked.caller.as_ref().map(|caller| Arc::clone(&caller.bytes)),
-            endorsements: vault.endorsements.current(vault.store.as_ref()).await?,
+            endorsements,
             known: Arc::clone(&vault.known),
             asks,
             at: u64::try_from(asked.at).unwrap_or(0),
         };
-        let verifying = VERIFYING.acquire().await.map_err(Refused::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             // The thread goes on when the requester goes away, and takes its place until it ends.
             let _verifying = verifying;
@@ -176,7 +189,8 @@ pub(super) async fn verify(
             Err(Unsigned { row, why }) => return Err(unsigned(node, row, &why)),
         }
     }
-    Ok(if refusals.is_empty() { Ok(Arc::new(evident)) } else { Err(refusals) })
+    let outcome = if refusals.is_empty() { Ok(Arc::new(evident)) } else { Err(refusals) };
+    Ok(Verified { outcome, endorsement_generation })
 }
 
 fn unsigned(node: &NodeRow, row: &'static str, why: &str) -> Refused {
@@ -294,8 +308,9 @@ impl Work {
                 let report = AttestationReport::parse(envelope.report).map_err(|e| refused(e.into()))?;
                 let stored = self.endorsements.store.snp(&report).map_err(|e| refused(e.into()))?;
                 let (roots, store) = (&self.endorsements.snp_roots, stored.as_store());
-                let claims = azure::verify(&AzureEvidence::from(item), &expect, roots, &store, self.at);
-                Ok(GuestClaims::Azure(Box::new(claims.map_err(refused)?)))
+                let verified = azure::verify_counted(&AzureEvidence::from(item), &expect, roots, &store, self.at);
+                let (claims, boot) = verified.map_err(refused)?;
+                Ok(GuestClaims::Azure(Box::new(claims), boot))
             }
         }
     }
@@ -374,7 +389,7 @@ impl GuestClaims {
         let (by, identities): (_, Vec<Identity>) = match self {
             Self::Snp(claims) => (EvidenceKind::SevSnp, claims.identity().into_iter().collect()),
             Self::Tdx(claims) => (EvidenceKind::Tdx, vec![claims.identity()]),
-            Self::Azure(claims) => {
+            Self::Azure(claims, _) => {
                 (EvidenceKind::AzureSnpVtpm, claims.identity().into_iter().chain(claims.snp.identity()).collect())
             }
         };
@@ -386,7 +401,7 @@ impl GuestClaims {
         let (launch, key) = match self {
             Self::Snp(claims) => (Some(claims.report_id.as_str()), None),
             Self::Tdx(claims) => (claims.guest.td_id.as_deref(), None),
-            Self::Azure(claims) => (Some(claims.snp.report_id.as_str()), Some(claims.ak_sha256.as_str())),
+            Self::Azure(claims, _) => (Some(claims.snp.report_id.as_str()), Some(claims.ak_sha256.as_str())),
         };
         let digest = |hex: &str| hex::decode(hex).ok().and_then(|bytes| Fixed::try_from(bytes.as_slice()).ok());
         let Shown { by, identities } = self.shown();
@@ -432,7 +447,7 @@ impl Claims {
 
     pub(crate) fn azure(&self) -> Option<&AzureClaims> {
         match &self.evident.guest {
-            Some(GuestClaims::Azure(claims)) => Some(claims),
+            Some(GuestClaims::Azure(claims, _)) => Some(claims),
             _ => None,
         }
     }

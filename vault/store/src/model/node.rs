@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_protocol::{
     Bytes, Fixed, NodeId,
     admin::ReferenceValues,
+    claims::SnpTcb,
     enrol::NodeState,
     identity::{Identity, IdentityKind},
     limits,
@@ -38,12 +39,36 @@ pub struct NodeRow {
     pub last_boot_log: Option<Fixed<32>>,
     /// TPM reset and restart counts of that quote.
     pub last_boot: Option<(u32, u32)>,
+    /// What the last accepted evidence of Azure's showed; none where there was none yet.
+    pub cloud: Option<CloudBoot>,
     /// Unix seconds: when it was enrolled, or registered.
     pub enrolled_at: i64,
     /// Unix seconds: when evidence first showed its identity. None of a node that was registered without a TPM
     /// and has shown nothing yet.
     pub activated_at: Option<i64>,
 }
+
+/// A boot of a cloud's confidential machine, as an accepted envelope and quote showed it together. The envelope is
+/// made at a boot and binds no request: what it is held against is what was shown before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudBoot {
+    /// SHA-256 of the vTPM's key (`SubjectPublicKeyInfo`).
+    pub key_sha256: Fixed<32>,
+    /// `REPORT_ID`: new at each launch.
+    pub launch: Fixed<32>,
+    /// Reset and restart counts of the quote, obscured by a constant of the key: good for comparing only.
+    pub boot: (u32, u32),
+    /// The committed TCB of that launch.
+    pub committed: SnpTcb,
+    /// The reported TCB of that launch.
+    pub reported: SnpTcb,
+    /// Launches before, latest last: at most [`PAST_LAUNCHES`].
+    #[serde(default)]
+    pub past: Vec<Fixed<32>>,
+}
+
+/// Launches of a cloud's machine that its record remembers.
+pub const PAST_LAUNCHES: usize = 64;
 
 /// The TPM of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +130,8 @@ struct StoredNode {
     last_boot_log: Option<Fixed<32>>,
     #[serde(default)]
     last_boot: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cloud: Option<CloudBoot>,
     enrolled_at: i64,
     activated_at: Option<i64>,
 }
@@ -133,6 +160,7 @@ impl TryFrom<StoredNode> for NodeRow {
             last_pcrs: stored.last_pcrs,
             last_boot_log: stored.last_boot_log,
             last_boot: stored.last_boot,
+            cloud: stored.cloud,
             enrolled_at: stored.enrolled_at,
             activated_at: stored.activated_at,
         };
@@ -162,6 +190,7 @@ impl From<NodeRow> for StoredNode {
             last_pcrs: row.last_pcrs,
             last_boot_log: row.last_boot_log,
             last_boot: row.last_boot,
+            cloud: row.cloud,
             enrolled_at: row.enrolled_at,
             activated_at: row.activated_at,
         }
@@ -192,6 +221,7 @@ mod tests {
             last_pcrs: None,
             last_boot_log: None,
             last_boot: None,
+            cloud: None,
             enrolled_at: 1,
             activated_at: None,
         }
@@ -208,7 +238,16 @@ mod tests {
     #[test]
     fn a_row_reads_back_with_a_tpm_and_without() {
         let ek = Identity::of_tpm(&NodeId::from([7; 32]));
-        for row in [of(true, &[ek, gpu(1)]), of(false, &[chip(), gpu(1)])] {
+        let cloud = CloudBoot {
+            key_sha256: Fixed([1; 32]),
+            launch: Fixed([2; 32]),
+            boot: (3, 4),
+            committed: SnpTcb::default(),
+            reported: SnpTcb { snp: 5, ..SnpTcb::default() },
+            past: vec![Fixed([6; 32])],
+        };
+        let shown = NodeRow { cloud: Some(cloud), ..of(false, &[chip()]) };
+        for row in [of(true, &[ek, gpu(1)]), of(false, &[chip(), gpu(1)]), shown] {
             let json = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<NodeRow>(&json).unwrap(), row);
         }

@@ -112,6 +112,7 @@ pub(crate) fn node(n: u8) -> NodeRow {
         last_pcrs: Some(values()),
         last_boot_log: Some(bytes32(n)),
         last_boot: Some((n.into(), 0)),
+        cloud: None,
         enrolled_at: 1000 - i64::from(n),
         activated_at: Some(1000 - i64::from(n)),
     }
@@ -135,6 +136,7 @@ pub(crate) fn imported(n: u8) -> NodeRow {
         last_pcrs: None,
         last_boot_log: None,
         last_boot: None,
+        cloud: None,
         activated_at: None,
         ..node(n)
     }

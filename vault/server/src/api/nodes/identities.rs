@@ -72,6 +72,7 @@ pub async fn import(
         last_pcrs: None,
         last_boot_log: None,
         last_boot: None,
+        cloud: None,
         enrolled_at: now,
         activated_at: None,
     };
@@ -80,7 +81,8 @@ pub async fn import(
 }
 
 /// `POST /v1/nodes/{id}/identities`: what is taken out of the record ends the node's leases, since they were granted
-/// to a machine that had it.
+/// to a machine that had it. So does a `cloud-vm` that the record of a machine which showed itself lists already: its
+/// vTPM's key, its boot and its TCB are taken anew from the next evidence.
 pub async fn change(
     State(vault): State<Shared>,
     Path(id): Path<String>,
@@ -121,26 +123,35 @@ async fn change_once(
         }
     }
     for one in added {
-        if !identities.insert(one.clone()) {
+        // Of a cloud's machine this has the record take anew what evidence shows next: key, boot, TCB.
+        let anew = one.kind == IdentityKind::CloudVm && node.row.cloud.is_some();
+        if !identities.insert(one.clone()) && !anew {
             return Err(Refused::new(Code::Conflict, format!("the node's record lists {one} already")));
         }
     }
     check_number("add", identities.len())?;
-    let action = if removed.is_empty() { Action::NodeIdentified } else { Action::NodeChanged };
+    let of_cloud = |one: &Identity| one.kind == IdentityKind::CloudVm && node.row.identities.contains(one);
+    let forgets = node.row.cloud.is_some() && added.iter().chain(removed).any(of_cloud);
+    let cloud = node.row.cloud.clone().filter(|_| !forgets);
+    let ends = forgets || !removed.is_empty();
+    let action = if !ends { Action::NodeIdentified } else { Action::NodeChanged };
     let act = Act::by(vault, holder, action, subject(SubjectKind::Node, id)).await?;
     let mut act = act
         .guarded(Guard::Node(id, node.version))
         .saying("added", written(added))
         .saying("removed", written(removed))
-        .changing(Change::PutNode(NodeRow { identities, ..node.row.clone() }));
+        .changing(Change::PutNode(NodeRow { identities, cloud, ..node.row.clone() }));
     act.record.node = Some(id);
     act.record.site = node.row.site;
-    if !removed.is_empty() {
+    if forgets {
+        act = act.saying("taken_anew", true);
+    }
+    if ends {
         act = act.changing(Change::CloseLeasesOfNode(id, LeaseState::Revoked));
     }
     let recorded = act.commit_unless_overtaken(vault).await?;
-    if !removed.is_empty() && recorded.is_some() {
-        let reason = Some("an identity was taken out of the node's record".to_owned());
+    if ends && recorded.is_some() {
+        let reason = Some("an identity of the node's record was taken out, or is taken anew".to_owned());
         vault.events.tell(Notice { whose: Whose::Node(id), event: EventKind::Revoked, reason });
     }
     Ok(recorded)

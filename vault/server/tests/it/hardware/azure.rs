@@ -1,7 +1,10 @@
 //! Confidential machines of Azure: found by the id of the machine, fresh by their vTPM's quote.
 
-use super::{makers::azure, *};
-use strongroom_hardware::azure::other_ak;
+use super::{
+    makers::{azure, azure_of_boot},
+    *,
+};
+use strongroom_hardware::azure::{other_ak, runtime_data};
 use strongroom_protocol::lease::LeaseState;
 
 const VM: &str = "cloud-vm:0a1b2c3d-1111-2222-3333-444455556666";
@@ -57,9 +60,86 @@ async fn a_machine_of_azure_is_known_by_its_id_and_its_lease_ends_with_its_launc
 
     machine.snp.report.report_id = [9; 32];
     let relaunched = renewal(&bench, &first, payload.lease.id).await;
-    let reply = send(&bench, &relaunched, |bound| vec![azure(&machine, bound)]).await;
+    let reply = send(&bench, &relaunched, |bound| vec![azure_of_boot(&machine, 1, bound)]).await;
     assert_eq!(reply.json()["reasons"], json!(["rebooted"]));
     assert_eq!(lease().await.state, LeaseState::Revoked);
+}
+
+/// The envelope binds no request: the record knows which boot it is of.
+#[tokio::test]
+async fn s12_a_machine_of_azure_shows_the_envelope_of_no_earlier_boot() {
+    let bench = bench(ANY, paravisor()).await;
+    let node = registered(&bench, &[VM.to_owned()]).await;
+    let first = makers().milan.clone();
+    let mut second = first.clone();
+    second.snp.report.report_id = [9; 32];
+    let recipient = RecipientKey::generate().unwrap();
+    let statement = ask(&bench, &recipient).await;
+    let reply = send(&bench, &statement, |bound| vec![azure_of_boot(&first, 7, bound)]).await.ok();
+    let (payload, _) = bench.believe(&statement, &reply, &recipient);
+    let seven = bench.vault.store.node(node).await.unwrap().unwrap().row.cloud.unwrap();
+    assert_eq!((seven.boot, seven.past.len()), ((7, 0), 0));
+
+    denied(&bench, "S12", |bound| vec![azure_of_boot(&first, 8, bound)]).await;
+    denied(&bench, "S12", |bound| vec![azure_of_boot(&second, 7, bound)]).await;
+    assert_eq!(
+        bench.vault.store.node(node).await.unwrap().unwrap().row.cloud,
+        Some(seven),
+        "what is refused is not held"
+    );
+    // A lease does not outlive the boot that such an envelope hides.
+    let hidden = renewal(&bench, &statement, payload.lease.id).await;
+    let reply = send(&bench, &hidden, |bound| vec![azure_of_boot(&first, 8, bound)]).await;
+    assert_eq!(refused(&reply), told(403, "denied", "S12"));
+    let lease = bench.vault.store.lease(payload.lease.id).await.unwrap().unwrap().row;
+    assert_eq!(lease.state, LeaseState::Revoked);
+
+    let statement = ask(&bench, &recipient).await;
+    send(&bench, &statement, |bound| vec![azure_of_boot(&second, 8, bound)]).await.ok();
+    denied(&bench, "S12", |bound| vec![azure_of_boot(&first, 9, bound)]).await;
+}
+
+#[tokio::test]
+async fn s12_another_vtpm_is_another_machine_until_an_operator_has_it_taken_anew() {
+    let bench = bench(ANY, paravisor()).await;
+    let node = registered(&bench, &[VM.to_owned()]).await;
+    let own = makers().milan.clone();
+    let mut other = own.clone();
+    other.runtime_data = runtime_data(other_ak());
+    other.quote.signed_by = other_ak();
+    other.snp.report.report_id = [9; 32];
+    let recipient = RecipientKey::generate().unwrap();
+    let statement = ask(&bench, &recipient).await;
+    let reply = send(&bench, &statement, |bound| vec![azure_of_boot(&own, 1, bound)]).await.ok();
+    let (payload, _) = bench.believe(&statement, &reply, &recipient);
+    denied(&bench, "S12", |bound| vec![azure_of_boot(&other, 2, bound)]).await;
+
+    let anew = json!({ "add": [identity(VM)] });
+    bench.post(Role::Operator, &format!("/v1/nodes/{node}/identities"), anew).await.ok();
+    assert_eq!(bench.last_record().await.details["taken_anew"], true);
+    let lease = bench.vault.store.lease(payload.lease.id).await.unwrap().unwrap().row;
+    assert_eq!(lease.state, LeaseState::Revoked, "it was granted to the key of before");
+    let statement = ask(&bench, &recipient).await;
+    send(&bench, &statement, |bound| vec![azure_of_boot(&other, 2, bound)]).await.ok();
+    denied(&bench, "S12", |bound| vec![azure_of_boot(&own, 3, bound)]).await;
+}
+
+#[tokio::test]
+async fn s6_a_machine_of_azure_shows_no_older_tcb_than_before() {
+    let bench = bench(ANY, paravisor()).await;
+    registered(&bench, &[VM.to_owned()]).await;
+    let now = makers().milan.clone();
+    let mut older = now.clone();
+    older.snp.report.report_id = [9; 32];
+    older.snp.report.committed_tcb[7] -= 1;
+    older.snp.report.reported_tcb[7] -= 1;
+    let report = &older.snp.report;
+    older.snp.leaf.extensions =
+        strongroom_hardware::snp::leaf_extensions(older.snp.product, strongroom_hardware::snp::Leaf::Vcek, report);
+    let recipient = RecipientKey::generate().unwrap();
+    let statement = ask(&bench, &recipient).await;
+    send(&bench, &statement, |bound| vec![azure_of_boot(&now, 1, bound)]).await.ok();
+    denied(&bench, "S6", |bound| vec![azure_of_boot(&older, 2, bound)]).await;
 }
 
 #[tokio::test]

@@ -205,13 +205,25 @@ impl Machine {
 
 /// Azure's evidence.
 pub(crate) fn azure(machine: &Azure, bound: Bound<'_>) -> Evidence {
+    azure_of_boot(machine, 0, bound)
+}
+
+/// The same, quoted after so many resets of the vTPM.
+pub(crate) fn azure_of_boot(machine: &Azure, resets: u32, bound: Bound<'_>) -> Evidence {
     let mut machine = machine.clone();
     machine.quote.extra_data = bound.tpm().to_vec();
+    // After magic, type, the signer's name and the request's binding: a clock of eight bytes, then the counters.
+    const RESETS: std::ops::Range<usize> = 6 + 36 + 34 + 8..6 + 36 + 34 + 12;
+    let mut message = machine.message();
+    message[RESETS].copy_from_slice(&resets.to_be_bytes());
+    let value = machine.quote.signed_by.sign_rsassa_sha256(&message);
+    let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+    let signature = [&[0, 0x14, 0, 0x0b][..], &length, &value].concat();
     let values = machine.quote.pcrs.iter().map(|(pcr, value)| (*pcr, Bytes(value.clone()))).collect();
     Evidence::AzureSnpVtpm(AzureSnpVtpmEvidence {
         hcl_report: Bytes(machine.hcl_report()),
-        message: Bytes(machine.message()),
-        signature: Bytes(machine.signature()),
+        message: Bytes(message),
+        signature: Bytes(signature),
         pcrs: Pcrs { bank: PcrBank::Sha256, values: PcrMap(values) },
         certificates: vec![Bytes(machine.snp.leaf.der())],
     })
