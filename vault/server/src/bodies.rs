@@ -159,23 +159,23 @@ mod tests {
         Bodies { patience: Duration::from_millis(10), ..Bodies::new(&limits) }
     }
 
-    fn peer(last: u8) -> Option<Peer> {
-        Some(Peer::address([192, 0, 2, last].into()))
+    fn peer(last: u8) -> Peer {
+        Peer::address([192, 0, 2, last].into())
     }
 
     fn of(bytes: usize) -> Body {
         Body::from(vec![b' '; bytes])
     }
 
-    async fn code(bodies: &Bodies, peer: Option<Peer>, bytes: usize) -> Option<(Code, Option<u64>)> {
-        bodies.hold(peer, bytes).await.err().map(|refused| (refused.code(), refused.0.retry_after))
+    async fn code(bodies: &Bodies, peer: impl Into<Option<Peer>>, bytes: usize) -> Option<(Code, Option<u64>)> {
+        bodies.hold(peer.into(), bytes).await.err().map(|refused| (refused.code(), refused.0.retry_after))
     }
 
     #[tokio::test]
     async fn all_together_hold_no_more_than_the_budget() {
         let bodies = bodies(8 * MIB, 8 * MIB);
-        let first = bodies.hold(peer(1), 4 * MIB).await.unwrap();
-        let second = bodies.hold(peer(2), 4 * MIB).await.unwrap();
+        let first = bodies.hold(Some(peer(1)), 4 * MIB).await.unwrap();
+        let second = bodies.hold(Some(peer(2)), 4 * MIB).await.unwrap();
         assert_eq!(bodies.held(), 8 << 20);
         assert_eq!(code(&bodies, peer(3), 1).await, Some((Code::TooMany, Some(1))));
         assert_eq!(code(&bodies, None, 1).await, Some((Code::TooMany, Some(1))), "nor one that comes from nowhere");
@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn one_address_holds_no_more_than_its_share() {
         let bodies = bodies(8 * MIB, 4 * MIB);
-        let first = bodies.hold(peer(1), 4 * MIB).await.unwrap();
+        let first = bodies.hold(Some(peer(1)), 4 * MIB).await.unwrap();
         assert_eq!(code(&bodies, peer(1), 1).await, Some((Code::TooMany, Some(1))));
         assert_eq!(code(&bodies, peer(2), 4 * MIB).await, None);
         drop(first);
