@@ -59,10 +59,10 @@ impl Amd {
 
     /// The processor with this number, whose reports this kind of key signs, without GPUs.
     pub(super) fn processor(&self, leaf: Leaf, number: u8) -> Parts {
-        let [_, ask, asvk] = &self.authorities;
+        let [_, of_chips, of_providers] = &self.authorities;
         let (mut snp, issuer) = match leaf {
-            Leaf::Vcek => (self.chips.clone(), ask),
-            Leaf::Vlek => (self.providers.clone(), asvk),
+            Leaf::Vcek => (self.chips.clone(), of_chips),
+            Leaf::Vlek => (self.providers.clone(), of_providers),
         };
         let report = &mut snp.report;
         report.report_id = [number; 32];

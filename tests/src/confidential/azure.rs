@@ -20,7 +20,6 @@ pub struct AzureMachine {
     /// The TPM.
     pub tpm: Swtpm,
     parts: Parts,
-    machine: Machine,
     vm: String,
     modulus: Vec<u8>,
     _dir: TempDir,
@@ -32,15 +31,14 @@ impl AzureMachine {
         let dir = TempDir::new()?;
         let tpm = Swtpm::start(&dir.path().join("tpm"))?;
         let modulus = make_key(&mut tpm_commands::connect(&tpm.tcti())?)?;
-        let (machine, vm) = (Machine::default(), vm.to_owned());
-        let made = Self { tpm, parts, machine, vm, modulus, _dir: dir };
+        let made = Self { tpm, parts, vm: vm.to_owned(), modulus, _dir: dir };
         made.launch()?;
         Ok(made)
     }
 
     /// The guest boots, and the paravisor writes the envelope.
     fn launch(&self) -> anyhow::Result<()> {
-        self.machine.boot_log().extend_into(&self.tpm.tcti())?;
+        Machine::default().boot_log().extend_into(&self.tpm.tcti())?;
         self.put(&self.envelope())
     }
 
@@ -54,12 +52,11 @@ impl AzureMachine {
         self.launch()
     }
 
-    /// Another start, into this guest, after which the envelope of an earlier one is shown again.
+    /// Another start, after which an envelope of before is shown; [`Self::rewrite`] shows its own.
     ///
     /// # Errors
     /// The TPM's.
-    pub fn relaunch_showing(&mut self, machine: &Machine, old: &[u8]) -> anyhow::Result<()> {
-        machine.clone_into(&mut self.machine);
+    pub fn relaunch_showing(&mut self, old: &[u8]) -> anyhow::Result<()> {
         self.relaunch()?;
         self.put(old)
     }

@@ -195,3 +195,41 @@ fn a_lease_of_a_machine_of_azure_is_of_one_start() {
     estate.released(&devices);
     assert_eq!(estate.records(node).pop().unwrap()["action"], "lease.ended");
 }
+
+/// An envelope is made at a start and binds no request: it is held against what the record saw before.
+#[test]
+fn the_envelope_of_an_earlier_start_the_key_of_another_machine_and_older_firmware_are_refused() {
+    let makers = Makers::new();
+    let (mut machine, impostor) = (makers.azure(VM, 0x86).unwrap(), makers.azure(VM, 0x86).unwrap());
+    let estate = estate(makers, &machine);
+    estate.azure(&machine);
+    let devices = machine.devices().unwrap();
+    estate.released(&devices);
+    estate.denied("the key of another machine under this one's id", &impostor.devices().unwrap(), "evidence_s12");
+
+    let first = machine.envelope();
+    machine.relaunch_showing(&first).unwrap();
+    estate.denied("the envelope of before the start", &devices, "evidence_s12");
+    machine.rewrite().unwrap();
+    estate.released(&devices);
+    machine.relaunch_showing(&first).unwrap();
+    estate.denied("the envelope of the start before the last", &devices, "evidence_s12");
+    machine.rewrite().unwrap();
+    estate.released(&devices);
+
+    // Newer firmware than the tier asks for, and back to what would be enough.
+    for (snp, reason) in [(29, None), (28, Some("evidence_s6"))] {
+        machine.change(|parts| {
+            set_tcb(&mut parts.snp, [10, 0, 0, 0, 0, 0, snp, 0x88]);
+            parts.certify();
+        });
+        estate.vault.import(vec![machine.published()]).unwrap();
+        machine.relaunch().unwrap();
+        match reason {
+            None => {
+                estate.released(&devices);
+            }
+            Some(reason) => estate.denied("firmware that was rolled back", &devices, reason),
+        }
+    }
+}
