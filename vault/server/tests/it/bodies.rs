@@ -54,7 +54,7 @@ fn send_slowly(address: SocketAddr, client: Arc<rustls::ClientConfig>) -> Option
     stream.write_all(post("/v1/releases", limits::BODY).as_bytes()).ok()?;
     // Nobody reads what there is no room for: then it is not sent either.
     stream.sock.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    let part = [b' '; 64 << 10];
+    let part = vec![b' '; 64 << 10];
     for _ in 0..limits::BODY / part.len() - 1 {
         if stream.write_all(&part).is_err() {
             break;
