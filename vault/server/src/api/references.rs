@@ -17,6 +17,7 @@ use strongroom_protocol::{
     Code, Fixed,
     admin::{FileLists, RecordReference, Recorded, ReferenceState, ReferenceValues, ReferenceView},
     evidence::PcrMap,
+    requirements::Register,
     sha256,
 };
 use strongroom_store::{Change, Guard, model::ReferenceRow};
@@ -139,9 +140,12 @@ fn check_values(values: &ReferenceValues) -> Answer<()> {
                        would match nothing";
         return Err(Refused::malformed("values.pcrs", problem));
     }
-    for (name, listed) in [("values.snp", snp.measurements.len()), ("values.tdx", tdx.mrtds.len())] {
-        if listed > LAUNCHES {
+    for (name, listed) in [("values.snp", &snp.measurements), ("values.tdx", &tdx.mrtds)] {
+        if listed.len() > LAUNCHES {
             return Err(Refused::malformed(name, format!("at most {LAUNCHES} launch measurements")));
+        }
+        if listed.contains(&Register([0; 48])) {
+            return Err(Refused::malformed(name, "zeros are the measurement of nothing: leave them out"));
         }
     }
     if pcrs.values().any(|v| v.0.len() != length) {
@@ -178,7 +182,6 @@ mod tests {
         Bytes,
         admin::{SnpValues, TdxValues},
         evidence::PcrBank,
-        requirements::Register,
     };
 
     fn registers(count: u16) -> std::collections::BTreeSet<Register> {
@@ -187,7 +190,7 @@ mod tests {
             register[..2].copy_from_slice(&n.to_be_bytes());
             Register(register)
         };
-        (0..count).map(numbered).collect()
+        (1..=count).map(numbered).collect()
     }
 
     fn of(pcrs: &[u8], snp: u16, tdx: u16) -> ReferenceValues {
@@ -208,6 +211,15 @@ mod tests {
         {
             let refused = format!("{:?}", check_values(&values).unwrap_err());
             assert!(refused.contains(field), "{refused}");
+        }
+        // What was not measured shows zeros: no software is named by them.
+        let zeros = Register([0; 48]);
+        let (mut snp, mut tdx) = (of(&[4], 1, 1), of(&[4], 1, 1));
+        snp.snp.measurements.insert(zeros);
+        tdx.tdx.mrtds.insert(zeros);
+        for (values, field) in [(snp, "values.snp"), (tdx, "values.tdx")] {
+            let refused = format!("{:?}", check_values(&values).unwrap_err());
+            assert!(refused.contains(field) && refused.contains("zeros"), "{refused}");
         }
     }
 

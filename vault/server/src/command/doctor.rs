@@ -114,7 +114,6 @@ async fn examine(path: &Path, config: &Config, pins: Pins, now: OffsetDateTime) 
     unfinished(path, &mut report);
     certificates(config, now, &mut report);
     authority(config, now, &mut report);
-    roots(config, now, &mut report);
     memory(&mut report);
     if config.four_eyes.waived {
         report.warn(
@@ -128,10 +127,12 @@ async fn examine(path: &Path, config: &Config, pins: Pins, now: OffsetDateTime) 
     match start::open_store_as_it_is(config).await {
         Ok(store) => {
             report.ok("database", place(config));
-            endorsements(&*store, pins, now, &mut report).await;
+            let imported = endorsements(&*store, pins, now, &mut report).await;
+            roots(config, imported, now, &mut report);
             database(config, &store, now, &mut report).await;
         }
         Err(error) => {
+            roots(config, None, now, &mut report);
             let remedy = match error.downcast_ref() {
                 Some(StoreError::Schema { found, wanted }) if found < wanted => {
                     "make a backup with the program that wrote it, then start `strongroomd serve` of this version"
@@ -285,7 +286,8 @@ fn authority(config: &Config, now: OffsetDateTime, report: &mut Report) {
     }
 }
 
-fn roots(config: &Config, now: OffsetDateTime, report: &mut Report) {
+/// TPM vendors' roots: those of the directory, and as many as were `imported`, where the database can say.
+fn roots(config: &Config, imported: Option<usize>, now: OffsetDateTime, report: &mut Report) {
     let directory = config.attestation.ek_roots.display().to_string();
     match Trust::load(&config.attestation.ek_roots, &config.attestation.crls) {
         Err(error) => report.fail("roots", format!("{error:#}"), "remove or replace that file"),
@@ -300,27 +302,43 @@ fn roots(config: &Config, now: OffsetDateTime, report: &mut Report) {
                     "get the vendor's newer one, and restart",
                 );
             }
-            match trust.anchors.roots_sha256().count() {
-                0 => report.warn(
+            match (trust.anchors.roots_sha256().count(), imported) {
+                (0, None | Some(0)) => report.warn(
                     "roots",
-                    "no TPM vendor's root: no node can be enrolled",
-                    format!("put the vendors' root certificates (PEM) into {directory}"),
+                    if imported.is_some() {
+                        "no TPM vendor's root, in the directory or imported: no node can be enrolled by its TPM"
+                    } else {
+                        "no TPM vendor's root in the directory; those that were imported could not be looked at"
+                    },
+                    format!(
+                        "put the vendors' root certificates (PEM) into {directory}, or pin and import them: strongroom \
+                         endorsement pin propose, endorsement import"
+                    ),
                 ),
-                n => report.ok(
+                (n, imported) => report.ok(
                     "roots",
-                    format!("{n} roots, {} intermediates, {} CRLs", trust.anchors.intermediates(), trust.crls.len()),
+                    format!(
+                        "{n} roots, {} intermediates, {} CRLs; {} roots imported",
+                        trust.anchors.intermediates(),
+                        trust.crls.len(),
+                        imported.map_or("an unknown number of".to_owned(), |imported| imported.to_string())
+                    ),
                 ),
             }
         }
     }
 }
 
-/// What vendors publish about their hardware: whether it counts, and how long.
-async fn endorsements(store: &dyn Backend, pins: Pins, now: OffsetDateTime, report: &mut Report) {
+/// What vendors publish about their hardware: whether it counts, and how long. Gives how many TPM vendors' roots
+/// count.
+async fn endorsements(store: &dyn Backend, pins: Pins, now: OffsetDateTime, report: &mut Report) -> Option<usize> {
     const NAME: &str = "endorsements";
     let current = match Endorsements::new(pins).load(store).await {
         Ok(current) => current,
-        Err(error) => return report.fail(NAME, error.to_string(), "repair the database"),
+        Err(error) => {
+            report.fail(NAME, error.to_string(), "repair the database");
+            return None;
+        }
     };
     for (name, why) in &current.left_out {
         report.fail(NAME, format!("{name} is not used: {why}"), "import what vouches for it, or remove it");
@@ -343,6 +361,7 @@ async fn endorsements(store: &dyn Backend, pins: Pins, now: OffsetDateTime, repo
     if ending.is_empty() && current.left_out.is_empty() {
         report.ok(NAME, format!("{}, none ends within 14 days", current.rows.len()));
     }
+    Some(current.tpm.roots_sha256().count())
 }
 
 fn memory(report: &mut Report) {
@@ -495,6 +514,27 @@ mod tests {
     async fn a_new_vault_is_well() {
         let patient = Patient::new().await;
         assert_eq!(patient.findings().await, []);
+    }
+
+    #[tokio::test]
+    async fn roots_that_were_imported_count_like_those_of_the_directory() {
+        let patient = Patient::new().await;
+        let config = Config::load(&patient.path).unwrap();
+        for (imported, warned, said) in [
+            (Some(0), true, "in the directory or imported"),
+            (None, true, "could not be looked at"),
+            (Some(2), false, "2 roots imported"),
+        ] {
+            let mut report = Report::default();
+            roots(&config, imported, system_time(), &mut report);
+            let [Check { verdict, finding, .. }] = report.0.as_slice() else { panic!("{imported:?}") };
+            assert_eq!(matches!(verdict, Verdict::Warning), warned, "{imported:?}: {finding}");
+            assert!(finding.contains(said), "{finding}");
+        }
+        // What the database says reaches it.
+        let report = examine(&patient.path, &config, Pins::built_in().clone(), system_time()).await;
+        let found = report.0.iter().find(|check| check.name == "roots").unwrap();
+        assert!(found.finding.contains("or imported"), "{}", found.finding);
     }
 
     #[tokio::test]
