@@ -60,8 +60,8 @@ pub(super) fn follow(before: Option<&CloudBoot>, shown: CloudBoot) -> Result<Clo
         let why = "the envelope is of an earlier boot of the machine: read NV index 0x01400001 of the vTPM again";
         return refused("S12", why.to_owned());
     }
-    let parts = [("committed", &shown.committed, &before.committed), ("reported", &shown.reported, &before.reported)];
-    if let Some((which, now, then)) = parts.into_iter().find(|(_, now, then)| is_lower(now, then)) {
+    let parts = [("committed", shown.committed, before.committed), ("reported", shown.reported, before.reported)];
+    if let Some((which, now, then)) = parts.into_iter().find(|(_, now, then)| is_lower(*now, *then)) {
         let why = format!("the {which} TCB is {now}, and was {then}: the machine, or its envelope, was rolled back");
         return refused("S6", why);
     }
@@ -72,8 +72,8 @@ pub(super) fn follow(before: Option<&CloudBoot>, shown: CloudBoot) -> Result<Clo
 }
 
 /// Whether any part is older.
-fn is_lower(now: &SnpTcb, then: &SnpTcb) -> bool {
-    let parts = |tcb: &SnpTcb| [tcb.fmc.unwrap_or(0), tcb.boot_loader, tcb.tee, tcb.snp, tcb.microcode];
+fn is_lower(now: SnpTcb, then: SnpTcb) -> bool {
+    let parts = |tcb: SnpTcb| [tcb.fmc.unwrap_or(0), tcb.boot_loader, tcb.tee, tcb.snp, tcb.microcode];
     parts(now).iter().zip(parts(then)).any(|(now, then)| *now < then)
 }
 
