@@ -189,9 +189,8 @@ impl Wire {
         write!(stream, "content-length: {length}\r\n\r\n")?;
         let mut left = length.saturating_sub(1);
         while left > 0 {
-            let part = [b' '; 16 << 10];
-            let part = &part[..left.min(part.len())];
-            if stream.write_all(part).is_err() {
+            let part = vec![b' '; left.min(16 << 10)];
+            if stream.write_all(&part).is_err() {
                 break;
             }
             left -= part.len();

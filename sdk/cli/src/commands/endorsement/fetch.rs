@@ -216,10 +216,10 @@ fn fetch(
                 Ok(more) => waiting.extend(more.into_iter().filter(|one| asked.insert(one.names()))),
                 Err(problem) => all.failed.push(Failed { names: one.names(), problem }),
             },
-            Wanted::Answer { name, subject, .. } => {
-                if directory.get(name).is_some_and(|one| nvidia::says_revoked(&one.bytes)) {
-                    all.revoked.push(Revoked { name: name.clone(), subject: subject.clone() });
-                }
+            Wanted::Answer { name, subject, .. }
+                if directory.get(name).is_some_and(|one| nvidia::says_revoked(&one.bytes)) =>
+            {
+                all.revoked.push(Revoked { name: name.clone(), subject: subject.clone() });
             }
             _ => {}
         }

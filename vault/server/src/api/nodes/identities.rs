@@ -134,7 +134,7 @@ async fn change_once(
     let forgets = node.row.cloud.is_some() && added.iter().chain(removed).any(of_cloud);
     let cloud = node.row.cloud.clone().filter(|_| !forgets);
     let ends = forgets || !removed.is_empty();
-    let action = if !ends { Action::NodeIdentified } else { Action::NodeChanged };
+    let action = if ends { Action::NodeChanged } else { Action::NodeIdentified };
     let act = Act::by(vault, holder, action, subject(SubjectKind::Node, id)).await?;
     let mut act = act
         .guarded(Guard::Node(id, node.version))

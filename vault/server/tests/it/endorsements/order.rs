@@ -76,8 +76,8 @@ async fn a_list_that_an_earlier_release_named_otherwise_counts_and_is_replaced()
     let current = load(&desk).await;
     assert_eq!((current.left_out.len(), current.moved.len()), (0, 1), "{:?}", current.left_out);
     assert_eq!(current.store.lists(strongroom_attest::PinKind::TpmVendor), [list.as_slice()]);
-    let names = desk.names().await;
-    let place = names.iter().find(|name| name.contains("/crl/")).unwrap().clone();
+    let listed = desk.names().await;
+    let place = listed.iter().find(|name| name.contains("/crl/")).unwrap().clone();
     assert_ne!(place, old, "it has its new name");
     // Nothing goes back for that, and what is newer takes its place in the database too.
     let older = desk.import(vendor.root.list(desk.now - 2 * DAY, desk.now + 30 * DAY)).await;

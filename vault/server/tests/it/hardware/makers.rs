@@ -208,12 +208,13 @@ pub(crate) fn azure(machine: &Azure, bound: Bound<'_>) -> Evidence {
     azure_of_boot(machine, 0, bound)
 }
 
+/// After magic, type, the signer's name and the request's binding: a clock of eight bytes, then the counters.
+const RESETS: std::ops::Range<usize> = 6 + 36 + 34 + 8..6 + 36 + 34 + 12;
+
 /// The same, quoted after so many resets of the vTPM.
 pub(crate) fn azure_of_boot(machine: &Azure, resets: u32, bound: Bound<'_>) -> Evidence {
     let mut machine = machine.clone();
     machine.quote.extra_data = bound.tpm().to_vec();
-    // After magic, type, the signer's name and the request's binding: a clock of eight bytes, then the counters.
-    const RESETS: std::ops::Range<usize> = 6 + 36 + 34 + 8..6 + 36 + 34 + 12;
     let mut message = machine.message();
     message[RESETS].copy_from_slice(&resets.to_be_bytes());
     let value = machine.quote.signed_by.sign_rsassa_sha256(&message);
