@@ -35,6 +35,10 @@ fn is_of_guest(by: EvidenceKind) -> bool {
     matches!(by, EvidenceKind::SevSnp | EvidenceKind::Tdx | EvidenceKind::AzureSnpVtpm)
 }
 
+fn is_cloud_vm(identity: &Identity) -> bool {
+    identity.kind == IdentityKind::CloudVm
+}
+
 /// What one verified item showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -126,6 +130,16 @@ pub enum CompositeRefused {
         /// What it showed.
         identity: Identity,
     },
+    /// A cloud's machine, by a processor that it may share with strangers.
+    #[error(
+        "E7: the {by} item shows {identity} and no machine that the record lists: strangers share a cloud's processor; `strongroom node identity add` puts the machine's cloud-vm into the record"
+    )]
+    E7ProcessorAlone {
+        /// The item.
+        by: EvidenceKind,
+        /// The processor.
+        identity: Identity,
+    },
     /// Two items show one device.
     #[error("E7: two items show {identity}: each device is shown once")]
     E7Twice {
@@ -180,8 +194,9 @@ fn joined(identities: &BTreeSet<Identity>) -> String {
 ///
 /// Every item shows an identity that the record lists. Where an item shows several, each counts whose kind the
 /// record lists at all: of a cloud's machine that an operator registered by its id alone, the processor may change,
-/// and where he registered the processor too, it may not. Each device is shown once, by items of one guest at the
-/// most; and of GPUs, exactly those that the record lists, beside that guest.
+/// and where he registered the processor too, it may not. The processor alone names no machine of a cloud: strangers'
+/// run on it. Each device is shown once, by items of one guest at the most; and of GPUs, exactly those that the record
+/// lists, beside that guest.
 ///
 /// # Errors
 /// The first of these that does not hold.
@@ -241,6 +256,14 @@ fn listed_of(
         (Some(identity), _) => Err(CompositeRefused::E7NotListed { by, identity: identity.clone() }),
         (None, Some(identity)) if listed.is_empty() => {
             Err(CompositeRefused::E7NotListed { by, identity: identity.clone() })
+        }
+        (None, Some(_)) if by == EvidenceKind::AzureSnpVtpm && !listed.iter().any(is_cloud_vm) => {
+            // It lists what the item shows, and that is the processor.
+            let identity = listed.into_iter().next();
+            Err(identity.map_or(CompositeRefused::E7Nameless { by }, |identity| CompositeRefused::E7ProcessorAlone {
+                by,
+                identity,
+            }))
         }
         (None, Some(_)) => Ok(listed),
     }

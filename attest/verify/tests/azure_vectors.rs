@@ -95,7 +95,8 @@ fn s12_the_ak_of_a_real_machine_is_bound_to_its_report_and_the_report_to_amd() {
     let unbound = Known { extra_data: None, ..known };
     let any = SnpRequirements::default();
     for (known, requirements, open, vouched) in [(unbound, &requirements, "S9", true), (known, &any, "S12", false)] {
-        let judged = azure::examine(&hcl, &chain, Some((&found, &known)), requirements, roots, &SnpStore::default(), AT);
+        let judged =
+            azure::examine(&hcl, &chain, Some((&found, &known)), requirements, roots, &SnpStore::default(), AT);
         assert_eq!(judged.report.verdict(open), Some(Verdict::NotChecked), "{open}");
         assert_eq!(judged.vouches(), vouched, "{open}");
     }

@@ -164,10 +164,7 @@ fn s3_s8_a_report_by_a_vlek_holds_while_the_vlek_does_and_at_its_level_only() {
     let file = "vlek/crl/Milan.crl".to_owned();
     assert_eq!(vlek.verify(&with_crl, JUNE_2025), Err(SnpRefused::S4Missing { product: SnpProduct::Milan, file }));
     let examined = judge(&vlek.report, &vlek.certificates[0].0, &[], &Vlek::requirements(), JUNE_2025);
-    assert_eq!(
-        verdicts(&examined, &["S13", "S3", "S11", "S6"]),
-        [Verdict::NotChecked; 4]
-    );
+    assert_eq!(verdicts(&examined, &["S13", "S3", "S11", "S6"]), [Verdict::NotChecked; 4]);
 }
 
 /// Every bit of the signed part, and of the signature after it.

@@ -139,7 +139,12 @@ fn e7_of_several_identities_each_counts_whose_kind_the_record_lists() {
     let devices = judge(&[vm(1)], &both).unwrap();
     assert_eq!(devices.guest().unwrap().identities, BTreeSet::from([vm(1)]));
     judge(&[vm(1), chip(1)], &both).unwrap();
-    judge(&[chip(1)], &both).unwrap();
+    // By the processor alone it is any stranger's machine on that processor, whether it says its id or not.
+    for item in [&both, &shown(&[chip(1)])] {
+        let refused = judge(&[chip(1)], item).unwrap_err();
+        let (by, identity) = (EvidenceKind::AzureSnpVtpm, chip(1));
+        assert_eq!(refused, CompositeRefused::E7ProcessorAlone { by, identity });
+    }
     for record in [vec![vm(1), chip(2)], vec![vm(2), chip(1)], vec![vm(2)], vec![chip(2)], vec![ek(1)]] {
         let refused = judge(&record, &both).unwrap_err();
         assert!(matches!(refused, CompositeRefused::E7NotListed { .. }), "{refused}");

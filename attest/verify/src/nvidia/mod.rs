@@ -29,8 +29,8 @@ pub use opaque::Facts;
 pub use refused::GpuRefused;
 pub use report::{Fields, GpuReport, Measurement, Measurements};
 pub use requirements::{DevtoolsWord, GpuRequirements, GuestWord};
-pub use revocation::{Revocation, StatusRequest, answers, says_revoked, status_requests, unsuccessful};
 pub(crate) use revocation::{Answer, MAX_ANSWER};
+pub use revocation::{Revocation, StatusRequest, answers, says_revoked, status_requests, unsuccessful};
 pub use rim::{RimKind, VerifiedRim};
 
 use crate::{PinKind, Pins, quote::hex, x509::Certificate};

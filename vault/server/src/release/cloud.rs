@@ -7,11 +7,11 @@
 //! | key | launch | counters | TCB | |
 //! |---|---|---|---|---|
 //! | another | | | | refused: another machine, S12 |
-//! | same | same | same | | the same boot |
+//! | same | same | same | not lower | the same boot |
 //! | same | same | others | | refused: the machine was booted, the envelope is of before, S12 |
 //! | same | another | same | | refused: the machine was not booted, the envelope is of another boot, S12 |
 //! | same | of before | others | | refused: the envelope of an earlier boot, S12 |
-//! | same | new | others | lower in a part | refused: rolled back, S6 |
+//! | same | same or new | as it | lower in a part | refused: rolled back, S6 |
 //! | same | new | others | not lower | another boot |
 
 use super::verify::{GuestClaims, Refusal};
@@ -44,8 +44,8 @@ pub(super) fn follow(before: Option<&CloudBoot>, shown: CloudBoot) -> Result<Clo
         let (shown, before) = (shown.key_sha256, before.key_sha256);
         return refused("S12", format!("the vTPM's key is {shown}, and this machine's was {before}"));
     }
-    match (shown.launch == before.launch, shown.boot == before.boot) {
-        (true, true) => return Ok(CloudBoot { past: before.past.clone(), ..shown }),
+    let is_same = match (shown.launch == before.launch, shown.boot == before.boot) {
+        (true, true) => true,
         (true, false) => {
             let why = "the machine was booted since the envelope was made: read NV index 0x01400001 of the vTPM again";
             return refused("S12", why.to_owned());
@@ -54,8 +54,8 @@ pub(super) fn follow(before: Option<&CloudBoot>, shown: CloudBoot) -> Result<Clo
             let why = "the envelope is of another boot than the quote: read NV index 0x01400001 of the vTPM again";
             return refused("S12", why.to_owned());
         }
-        (false, false) => {}
-    }
+        (false, false) => false,
+    };
     if before.past.contains(&shown.launch) {
         let why = "the envelope is of an earlier boot of the machine: read NV index 0x01400001 of the vTPM again";
         return refused("S12", why.to_owned());
@@ -66,8 +66,10 @@ pub(super) fn follow(before: Option<&CloudBoot>, shown: CloudBoot) -> Result<Clo
         return refused("S6", why);
     }
     let mut past = before.past.clone();
-    past.push(before.launch);
-    past.drain(..past.len().saturating_sub(PAST_LAUNCHES));
+    if !is_same {
+        past.push(before.launch);
+        past.drain(..past.len().saturating_sub(PAST_LAUNCHES));
+    }
     Ok(CloudBoot { past, ..shown })
 }
 
@@ -126,6 +128,10 @@ mod tests {
             reported.reported.fmc = Some(1);
             assert_eq!(row(&boot(1, 1), committed), Err("S6"));
             assert_eq!(row(&boot(1, 1), reported), Err("S6"));
+            // An older envelope of the same boot is one too.
+            let mut same = boot(1, 1);
+            lower(&mut same.reported);
+            assert_eq!(row(&boot(1, 1), same), Err("S6"));
         }
         let mut newer = boot(2, 2);
         newer.reported.microcode += 1;

@@ -207,9 +207,9 @@ impl Attested {
     }
 
     /// What the items show and the record does not list, as far as an identification may add it. A TPM comes into a
-    /// record by its enrolment alone, a cloud's machine by an operator. Of each kind that names a machine, the first is added and no second: a
-    /// processor is exchanged by an operator. And a cloud's machine is not bound to the processor that it happens to
-    /// run on.
+    /// record by its enrolment alone, a cloud's machine by an operator. Of each kind that names a machine, the first is
+    /// added and no second: a processor is exchanged by an operator. And a cloud's machine is not bound to the
+    /// processor that it happens to run on.
     pub(super) fn new_identities(&self) -> BTreeSet<Identity> {
         let record = &self.node.row.identities;
         let listed: BTreeSet<IdentityKind> = record.iter().map(|one| one.kind).collect();

@@ -58,5 +58,12 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
         // Nothing is written here: what the first answer told is told again, if it is still so.
         ima_offset: attested.logs.kept.as_ref().filter(|kept| kept.next.row.is_none()).and_then(|kept| kept.next.told),
     };
+    // No commit guards this answer: what came in while it was made is asked for last.
+    if let Some(verified) = attested.endorsement_generation
+        && verified != vault.store.endorsement_generation().await?
+    {
+        let detail = "the endorsements changed while this was verified";
+        return Err(Problem::new(Code::TooMany).detail(detail).retry_after(1).into());
+    }
     granted.answer(vault, &attested, &judgement.facts)
 }

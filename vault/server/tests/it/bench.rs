@@ -1,6 +1,6 @@
 //! A vault to test, with a token for each role, and what a client does.
 
-use crate::tpm::Tpm;
+use crate::{ahead::Ahead, tpm::Tpm};
 use axum::{
     Router,
     body::Body,
@@ -47,6 +47,7 @@ pub(crate) struct Bench {
     pub(crate) router: Router,
     pub(crate) tokens: BTreeMap<Role, String>,
     pub(crate) sequencer: Sequencer,
+    pub(crate) ahead: Arc<Ahead>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -117,11 +118,12 @@ impl Bench {
         )
         .await
         .unwrap();
-        let committer = Arc::new(Committer(sequencer.clone()));
+        let ahead = Arc::new(Ahead::of(Committer(sequencer.clone())));
+        let committer = Arc::clone(&ahead);
         let vault =
             assemble(config, Arc::new(store), committer, keys, Trusted { pins, ..Trusted::default() }, ledger_key);
         let router = routes::router(Shared::clone(&vault));
-        let mut bench = Self { vault, router, tokens: BTreeMap::new(), sequencer, directory };
+        let mut bench = Self { vault, router, tokens: BTreeMap::new(), sequencer, ahead, directory };
         for role in Role::ALL {
             let token = bench.token(role.as_str(), &[role]).await;
             bench.tokens.insert(role, token);

@@ -342,6 +342,23 @@ async fn s4_a_list_that_is_imported_counts_from_then_on_whatever_was_verified_be
 }
 
 #[tokio::test]
+async fn s4_a_list_that_is_written_after_the_verification_and_before_the_commit_counts() {
+    let bench = bench(ANY, json!({})).await;
+    let (machine, _) = machine(&bench).await;
+    open(&bench, &machine).await;
+    bench.ahead.hold_import();
+    let body = json!({ "bytes": Bytes(makers().revoked()) });
+    let kept = bench.post(Role::Endorser, "/v1/endorsements", body).await;
+    assert_eq!(kept.problem().0, 503);
+    let statement = ask(&bench, &RecipientKey::generate().unwrap()).await;
+    let before = bench.ledger_size().await;
+    let reply = send(&bench, &statement, |bound| machine.evidence(bound)).await;
+    assert!(bench.ahead.is_done(), "it was verified by the list of before, and its release was to be written");
+    assert_eq!(refused(&reply), told(401, "evidence_refused", "S4"));
+    assert_eq!(bench.ledger_size().await, before + 1, "the import alone");
+}
+
+#[tokio::test]
 async fn a_revoked_node_gets_nothing_by_any_of_its_identities() {
     let bench = bench(ANY, json!({})).await;
     let (machine, node) = machine(&bench).await;

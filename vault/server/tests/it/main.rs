@@ -8,6 +8,7 @@
 
 mod acts;
 mod administration;
+mod ahead;
 mod audit;
 mod bench;
 mod bodies;

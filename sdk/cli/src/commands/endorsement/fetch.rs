@@ -152,7 +152,8 @@ impl Fetch {
             let key = key.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             wanted.push(Wanted::Collateral(key));
         }
-        let chains: Vec<Vec<Vec<u8>>> = self.gpu_certificates.iter().map(|path| chain(path)).collect::<Result<_, _>>()?;
+        let chains: Vec<Vec<Vec<u8>>> =
+            self.gpu_certificates.iter().map(|path| chain(path)).collect::<Result<_, _>>()?;
         for (path, chain) in self.gpu_certificates.iter().zip(&chains) {
             let of = Wanted::of_chain(PinKind::NvidiaDeviceRoot, chain);
             wanted.extend(of.map_err(|problem| Failure::usage(format!("{}: {problem}", path.display())))?);
@@ -172,7 +173,9 @@ impl Fetch {
             wanted.push(Wanted::manifest(id).map_err(Failure::usage)?);
         }
         if wanted.is_empty() {
-            return Err(Failure::usage("nothing is asked for: give --snp, --product, --tdx, --gpu, --gpu-certificates or --rim"));
+            return Err(Failure::usage(
+                "nothing is asked for: give --snp, --product, --tdx, --gpu, --gpu-certificates or --rim",
+            ));
         }
         // What others need first: chains before what they issued.
         wanted.sort();

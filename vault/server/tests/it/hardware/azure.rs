@@ -143,6 +143,15 @@ async fn s6_a_machine_of_azure_shows_no_older_tcb_than_before() {
 }
 
 #[tokio::test]
+async fn a_processor_alone_names_no_machine_of_azure() {
+    let bench = bench(ANY, paravisor()).await;
+    let machine = makers().milan.clone();
+    let chip = format!("snp-chip:{}", hex::encode(machine.snp.report.chip_id));
+    registered(&bench, &[chip]).await;
+    unstored(&bench, told(401, "not_enrolled", ""), |bound| vec![azure(&machine, bound)]).await;
+}
+
+#[tokio::test]
 async fn a_machine_of_azure_that_is_bound_to_a_processor_runs_on_no_other() {
     let bench = bench(ANY, paravisor()).await;
     let mut machine = makers().milan.clone();
