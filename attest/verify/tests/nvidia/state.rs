@@ -154,9 +154,22 @@ fn g5_lists_cover_are_fresh_and_are_signed_by_the_issuer() {
     })
     .judge()
     .unwrap();
+    let namesakes = |node: &Node| {
+        let namesake = Certificate { name: node.gpu.chain.certificates[0].name.clone(), ..Certificate::ca("", 9) };
+        Status::default().crl(&namesake)
+    };
+    // The list of a namesake, which names its own key, is passed over, and covers nothing.
+    node(|node| node.crls = vec![namesakes(node)]).judge().unwrap();
+    let covers = refused(|node| {
+        node.crls = node.lists();
+        node.crls[0] = namesakes(node);
+        node.status = None;
+    });
+    assert!(matches!(covers, GpuRefused::G5Unknown { .. }), "{covers}");
     let forged = refused(|node| {
-        let forger = Certificate { name: node.gpu.chain.certificates[0].name.clone(), ..Certificate::ca("", 9) };
-        node.crls = vec![Status::default().crl(&forger)];
+        let mut list = Status::default().crl(&node.gpu.chain.certificates[0]);
+        *list.last_mut().unwrap() ^= 1;
+        node.crls = vec![list];
     });
     assert!(
         matches!(&forged, GpuRefused::G5Revocation { problem, .. } if problem.contains("signature is not by")),
