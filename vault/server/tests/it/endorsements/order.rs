@@ -108,14 +108,15 @@ async fn a_list_that_an_earlier_release_named_otherwise_counts_and_is_replaced()
 }
 
 /// How long it takes to load a thousand certificates below one issuer, of which none helps another. Shown, not judged:
-/// `STRONGROOM_CERTIFICATES` makes them more.
+/// `STRONGROOM_TEST_CERTIFICATES` makes them more.
 #[tokio::test]
 async fn many_certificates_are_loaded_in_a_while() {
     let (desk, vendor) = (Desk::new().await, Vendor::new());
     desk.pin(&vendor.root.fingerprint()).await;
     desk.import(vendor.root.pem() + &vendor.intermediate.pem()).await.ok();
     #[expect(clippy::disallowed_methods, reason = "how much is measured")]
-    let many = std::env::var("STRONGROOM_CERTIFICATES").ok().and_then(|many| many.parse().ok()).unwrap_or(200_usize);
+    let many =
+        std::env::var("STRONGROOM_TEST_CERTIFICATES").ok().and_then(|many| many.parse().ok()).unwrap_or(200_usize);
     for chunk in (0..many).collect::<Vec<_>>().chunks(50) {
         let file: String = chunk.iter().map(|number| vendor.intermediate.issues(&format!("Chip {number}"))).collect();
         let body = json!({ "bytes": Bytes(file.into_bytes()) });
