@@ -2,7 +2,7 @@
 //! load balancer, can be one. It reads every request and answer, and changes what it likes.
 
 use crate::{
-    ports::free_port,
+    ports::listen,
     wire::{self, Reply},
 };
 use anyhow::{Context as _, ensure};
@@ -12,7 +12,7 @@ use rustls_pki_types::PrivateKeyDer;
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -71,8 +71,7 @@ impl Intruder {
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], der)?;
-        let port = free_port();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("listening as an intruder")?;
+        let (listener, port) = listen();
         let upstream = Arc::new(Upstream { agent: wire::agent(vault)?, url: vault.url.clone() });
         let stopped = Arc::new(AtomicBool::new(false));
         let honest: Tamper = Box::new(|seen, upstream| upstream.forward(seen));

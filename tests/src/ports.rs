@@ -12,11 +12,16 @@ const PORTS: u64 = 2_700;
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> u16 {
+    listen().1
+}
+
+/// A listener on 127.0.0.1, and its port: nobody can take it in between.
+pub fn listen() -> (TcpListener, u16) {
     loop {
         // Each RandomState has new random keys: enough to keep test processes apart.
         let port = LOWEST + u16::try_from(RandomState::new().hash_one(0) % PORTS).unwrap_or(0);
-        if is_free(port) {
-            return port;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return (listener, port);
         }
     }
 }

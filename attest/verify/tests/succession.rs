@@ -280,11 +280,16 @@ fn answers_lie_by_the_certificate_that_they_are_about() {
     assert!(why(gpu.answer(&open, &Responder::Issuer).unwrap_err()).contains("until when"));
     let unknown = Status { unknown: true, ..later.clone() };
     assert!(why(gpu.answer(&unknown, &Responder::Issuer).unwrap_err()).contains("does not know"));
-    // Another answer of the same time, and one that takes a revocation back.
+    // A revocation counts whenever it was said, and nothing takes it back.
     let device = gpu.chain.certificates[3].serial.clone();
-    let revoked = Status { revoked: vec![device.clone()], ..later.clone() };
-    assert!(matches!(gpu.answer(&revoked, &Responder::Issuer), Err(EndorsementError::Rival { .. })));
-    let revoked = Status { this_update: (2026, 11, 22), ..revoked };
+    let before = gpu.store.clone();
+    for this_update in [later.this_update, honest.this_update] {
+        let revoked = Status { revoked: vec![device.clone()], this_update, ..later.clone() };
+        gpu.answer(&revoked, &Responder::Issuer).unwrap();
+        assert!(gpu.answer(&anew, &Responder::Issuer).is_err());
+        gpu.store = before.clone();
+    }
+    let revoked = Status { revoked: vec![device.clone()], this_update: (2026, 11, 22), ..later.clone() };
     gpu.answer(&revoked, &Responder::Issuer).unwrap();
     let again = Status { this_update: (2026, 11, 23), ..honest.clone() };
     assert!(matches!(gpu.answer(&again, &Responder::Issuer), Err(EndorsementError::TakenBack { .. })));

@@ -412,4 +412,19 @@ impl GpuRefused {
             _ => matches!(self.row(), "G4" | "G5"),
         }
     }
+
+    /// True where such a refusal tells of the GPU. False where manifests or what is known of revocation are missing,
+    /// past or of no use: whoever imports endorsements mends that, and the GPU is what it was.
+    pub fn tells_of_the_device(&self) -> bool {
+        let of_endorsements = matches!(
+            self,
+            Self::G3Missing { .. }
+                | Self::G3Validity { .. }
+                | Self::G3Conflict { .. }
+                | Self::G3Empty { .. }
+                | Self::G5Unknown { .. }
+                | Self::G5Revocation { .. }
+        );
+        self.is_signed_for_this_request() && !of_endorsements
+    }
 }

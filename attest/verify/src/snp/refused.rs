@@ -132,7 +132,7 @@ pub enum SnpRefused {
     },
     /// S3: policy does not let VLEKs count.
     #[error(
-        "S3: a VLEK signed the report, and policy accepts VCEKs only: use a VCEK, or allow VLEKs for this provider"
+        "S3: a VLEK signed the report, and policy accepts VCEKs only: use a VCEK, or allow them by settings.snp.allow_vlek"
     )]
     S3Vlek,
     /// S4: a list cannot be used.

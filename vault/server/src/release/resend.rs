@@ -59,6 +59,10 @@ pub(super) async fn again(vault: &Vault, attested: Attested) -> Answer<ReleaseRe
         ima_offset: attested.logs.kept.as_ref().filter(|kept| kept.next.row.is_none()).and_then(|kept| kept.next.told),
     };
     // No commit guards this answer: what came in while it was made is asked for last.
+    let is_live = vault.store.lease(lease.id).await?.is_some_and(|now| now.row.state == LeaseState::Live);
+    if !is_live {
+        return Err(Problem::new(Code::NonceReused).into());
+    }
     if let Some(verified) = attested.endorsement_generation
         && verified != vault.store.endorsement_generation().await?
     {

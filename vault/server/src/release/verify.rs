@@ -90,7 +90,8 @@ pub(super) struct Refusal {
     pub(super) row: &'static str,
     /// What was wrong and what to do, for authorised people.
     pub(super) why: String,
-    /// True where the device itself has signed what was refused: then it tells of the node, else of who sent it.
+    /// True where the device itself has signed what was refused: then it tells of the node, else of who sent it, or of
+    /// what was imported.
     pub(super) is_signed: bool,
 }
 
@@ -477,7 +478,13 @@ macro_rules! refusal_of {
     };
 }
 
-refusal_of!(strongroom_attest::Refused, SnpRefused, TdxRefused, azure::AzureRefused, GpuRefused);
+refusal_of!(strongroom_attest::Refused, SnpRefused, TdxRefused, azure::AzureRefused);
+
+impl From<&GpuRefused> for Refusal {
+    fn from(refused: &GpuRefused) -> Self {
+        Self { row: refused.row(), why: refused.to_string(), is_signed: refused.tells_of_the_device() }
+    }
+}
 
 impl From<&CompositeRefused> for Refusal {
     fn from(refused: &CompositeRefused) -> Self {

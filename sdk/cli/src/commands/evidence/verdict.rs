@@ -227,7 +227,11 @@ impl Found {
             self.rows.iter().filter(|row| row.verdict == Verdict::NotChecked).map(|row| row.row).collect();
         let verdict = match (holds, refusing.is_empty(), unchecked.is_empty()) {
             (true, _, true) => "holds".to_owned(),
-            (true, _, false) => format!("what was checked holds; not checked: {}", unchecked.join(", ")),
+            (true, _, false) => {
+                let nothing = !self.vouched.is_empty() && !self.vouched.values().any(|vouched| *vouched);
+                let trusted = if nothing { "; nothing here vouches for it, so believe none of its claims" } else { "" };
+                format!("what was checked holds; not checked: {}{trusted}", unchecked.join(", "))
+            }
             (false, false, _) => format!("refused by {}", refusing.join(", ")),
             (false, true, _) => "refused: it is not as the reference set".to_owned(),
         };

@@ -106,6 +106,13 @@ async fn evidence_that_a_device_has_not_signed_ends_no_lease() {
         assert_eq!(refused(&reply), told(403, "denied", row));
         assert_eq!(state().await, LeaseState::Live, "somebody on the way may have done that");
     }
+    // What nobody imported, or not again, is no drift of the machine's.
+    let week = json!({ "gpu": { "not_devtools": "measurements", "revocation_max_age": 604_800 } });
+    bench.enforce(policy(ANY, &week)).await;
+    let unknown = renewal(&bench, &first, payload.lease.id).await;
+    let reply = send(&bench, &unknown, |bound| machine.evidence(bound)).await;
+    assert_eq!(refused(&reply), told(403, "denied", "G5"));
+    assert_eq!(state().await, LeaseState::Live, "endorsements that are missing say nothing of the GPU");
     // A policy of today that the machine does not meet is of the machine itself.
     bench.enforce(policy(ANY, &json!({ "snp": { "smt_off": true } }))).await;
     let drifted = renewal(&bench, &first, payload.lease.id).await;
